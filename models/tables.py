@@ -1,0 +1,192 @@
+"""The four tables: jobs, batches, generations, workers.
+
+The states are drawn in `unembed/schemas.py`; the named constraints below refuse the illegal ones. Times are UTC and
+come from the database's clock (`models.clock.now`), never from a worker's.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from unembed.schemas import BatchState, JobState, RowStatus
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A timestamp that is always aware and always UTC, on SQLite too, which knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(constraint_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        }
+    )
+
+
+def _one_of(column: str, states: type[StrEnum]) -> str:
+    return f"{column} IN ({', '.join(repr(state.value) for state in states)})"
+
+
+class JobRow(Base):
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str | None] = mapped_column(String(200))
+    client: Mapped[str] = mapped_column(String(64), default="")  # who submitted: a digest of the API key, or empty
+    idempotency_key: Mapped[str | None] = mapped_column(String(200))
+    fingerprint: Mapped[str | None] = mapped_column(String(128))
+    decoder: Mapped[str] = mapped_column(String(200))
+    embedding_dim: Mapped[int] = mapped_column(Integer)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    batches_done: Mapped[int] = mapped_column(Integer, default=0)  # numbers the batches in the order they finished
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    sealed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        UniqueConstraint("client", "idempotency_key", name="idempotency"),
+        CheckConstraint(_one_of("state", JobState), name="state"),
+        CheckConstraint(
+            "(finished_at IS NOT NULL) = (state IN ('succeeded', 'partial', 'failed', 'cancelled'))",
+            name="ended_has_finished_at",
+        ),
+        CheckConstraint(
+            "sealed_at IS NOT NULL OR state IN ('receiving', 'cancelling', 'cancelled', 'failed')",
+            name="unsealed_only_receiving",
+        ),
+        Index(None, "created_at", "id"),
+        Index(None, "state"),
+    )
+
+
+class BatchRow(Base):
+    __tablename__ = "batches"
+
+    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    ordinal: Mapped[int] = mapped_column(Integer)
+    first_index: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int] = mapped_column(Integer)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    max_attempts: Mapped[int] = mapped_column(Integer)
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)  # back-off: no claim sooner
+    published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # its message was last sent then
+    done_ordinal: Mapped[int | None] = mapped_column(Integer)  # 1-based: the n-th of its job to finish
+    worker: Mapped[str | None] = mapped_column(String(200))
+    device: Mapped[str | None] = mapped_column(String(200))
+    peak_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error: Mapped[str | None] = mapped_column(Text)
+    rows_ok: Mapped[int] = mapped_column(Integer, default=0)
+    rows_fallback: Mapped[int] = mapped_column(Integer, default=0)
+    rows_error: Mapped[int] = mapped_column(Integer, default=0)
+    waited_ms: Mapped[float] = mapped_column(Float, default=0.0)
+    load_ms: Mapped[float] = mapped_column(Float, default=0.0)
+    decode_ms: Mapped[float] = mapped_column(Float, default=0.0)
+    score_ms: Mapped[float] = mapped_column(Float, default=0.0)
+    write_ms: Mapped[float] = mapped_column(Float, default=0.0)
+    queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    claimed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        UniqueConstraint("job_id", "ordinal", name="ordinal"),
+        UniqueConstraint("job_id", "first_index", name="first_index"),
+        CheckConstraint(_one_of("state", BatchState), name="state"),
+        CheckConstraint("rows > 0", name="has_rows"),
+        CheckConstraint("attempt BETWEEN 0 AND max_attempts", name="attempts"),
+        CheckConstraint("(lease_until IS NOT NULL) = (state = 'running')", name="running_has_lease"),
+        CheckConstraint("(finished_at IS NOT NULL) = (state IN ('done', 'dead', 'cancelled'))", name="ended"),
+        CheckConstraint("(done_ordinal IS NOT NULL) = (state = 'done')", name="done_has_ordinal"),
+        CheckConstraint("state <> 'done' OR rows_ok + rows_fallback + rows_error = rows", name="done_is_whole"),
+        Index(None, "state", "queued_at"),
+    )
+
+
+class GenerationRow(Base):
+    __tablename__ = "generations"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"), index=True)
+    id: Mapped[str | None] = mapped_column(Text)  # the client's own
+    text: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16))
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error: Mapped[str | None] = mapped_column(Text)
+    source: Mapped[str | None] = mapped_column(String(200))
+    tokens: Mapped[int | None] = mapped_column(Integer)
+    overall_quality: Mapped[float | None] = mapped_column(Float)
+    fluency: Mapped[float | None] = mapped_column(Float)
+    coherence: Mapped[float | None] = mapped_column(Float)
+    diversity: Mapped[float | None] = mapped_column(Float)
+    round_trip: Mapped[float | None] = mapped_column(Float)
+    decode_ms: Mapped[float | None] = mapped_column(Float)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("status", RowStatus), name="status"),
+        CheckConstraint("(status = 'error') = (text IS NULL)", name="text_unless_error"),
+        CheckConstraint("(status = 'error') = (error_code IS NOT NULL)", name="code_if_error"),
+    )
+
+
+class WorkerRow(Base):
+    """A worker's liveness is what it did: `last_seen` moves with its heartbeat, `last_done` with a finished batch."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    host: Mapped[str] = mapped_column(String(200))
+    pid: Mapped[int] = mapped_column(Integer)
+    device: Mapped[str | None] = mapped_column(String(200))
+    dtype: Mapped[str | None] = mapped_column(String(16))
+    batches_done: Mapped[int] = mapped_column(BigInteger, default=0)
+    rows_done: Mapped[int] = mapped_column(BigInteger, default=0)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_done: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -1,0 +1,182 @@
+"""Every error that a user of Unembed can meet.
+
+    UnembedError
+    ├── InputError              what was handed in is not usable                     400
+    │   ├── CorpusError         a file of embeddings cannot be read                  400
+    │   ├── DimensionError      an embedding has the wrong number of dimensions      422
+    │   ├── UnknownDecoderError no decoder has this name                             422
+    │   └── UnknownArchitectureError                                                 422
+    ├── BudgetError             a network larger than the parameters allowed         422
+    ├── CheckpointError         a checkpoint is damaged or of another kind           500
+    ├── NotFoundError           no job or batch has this id                          404
+    ├── ConflictError           the job's state forbids it                           409
+    ├── IdempotencyError        the same key with another corpus                     422
+    ├── TooLargeError           a batch over the size limit                          413
+    ├── BusyError               the queue is full; try again later                   429
+    ├── AuthError               a key is missing or wrong                            401
+    ├── UnavailableError        a part that is needed is down                        503
+    │   ├── QueueUnavailableError     Redis                                          503
+    │   └── StoreUnavailableError     the database                                   503
+    ├── MissingExtraError       an optional dependency is not installed              501
+    └── JobFailedError          a job ended, and not well                             -
+
+`code` travels: the API puts it in the problem document and the client raises the class that the server raised.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class UnembedError(Exception):
+    """Something went wrong in Unembed."""
+
+    code: ClassVar[str] = "unembed"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class InputError(UnembedError):
+    """What was handed in is not usable."""
+
+    code = "input"
+    status = 400
+
+
+class CorpusError(InputError):
+    """A file of embeddings cannot be read."""
+
+    code = "corpus"
+
+
+class DimensionError(InputError):
+    """An embedding has the wrong number of dimensions."""
+
+    code = "dimension"
+    status = 422
+
+    @classmethod
+    def between(cls, got: int, expected: int, of: str) -> DimensionError:
+        return cls(f"the embeddings have {got} dimensions, but {of} expects {expected}")
+
+
+class UnknownDecoderError(InputError):
+    """No decoder has this name."""
+
+    code = "unknown_decoder"
+    status = 422
+
+
+class UnknownArchitectureError(InputError):
+    """No architecture has this name."""
+
+    code = "unknown_architecture"
+    status = 422
+
+
+class BudgetError(UnembedError):
+    """The network has more parameters than allowed."""
+
+    code = "budget"
+    status = 422
+
+
+class CheckpointError(UnembedError):
+    """The checkpoint is damaged or of another kind."""
+
+    code = "checkpoint"
+
+
+class NotFoundError(UnembedError):
+    """There is nothing with this id."""
+
+    code = "not_found"
+    status = 404
+
+
+class ConflictError(UnembedError):
+    """The job's state forbids it."""
+
+    code = "conflict"
+    status = 409
+
+
+class IdempotencyError(UnembedError):
+    """The idempotency key was used before, for something else."""
+
+    code = "idempotency"
+    status = 422
+
+
+class TooLargeError(UnembedError):
+    """The batch is over the size limit."""
+
+    code = "too_large"
+    status = 413
+
+
+class BusyError(UnembedError):
+    """The queue is full; try again later."""
+
+    code = "busy"
+    status = 429
+
+
+class AuthError(UnembedError):
+    """An API key is missing or wrong."""
+
+    code = "auth"
+    status = 401
+
+
+class UnavailableError(UnembedError):
+    """A part that is needed is down."""
+
+    code = "unavailable"
+    status = 503
+
+
+class QueueUnavailableError(UnavailableError):
+    """Redis cannot be reached."""
+
+    code = "queue_unavailable"
+
+
+class StoreUnavailableError(UnavailableError):
+    """The database cannot be reached."""
+
+    code = "store_unavailable"
+
+
+class MissingExtraError(UnembedError):
+    """An optional dependency is not installed."""
+
+    code = "missing_extra"
+    status = 501
+
+    @classmethod
+    def of(cls, package: str, extra: str) -> MissingExtraError:
+        return cls(f"this needs the package {package!r}, which is not installed: pip install 'unembed[{extra}]'")
+
+
+class JobFailedError(UnembedError):
+    """The job did not succeed."""
+
+    code = "job_failed"
+
+
+def by_code() -> dict[str, type[UnembedError]]:
+    """Every error class under its code, so that a client can raise what the server raised."""
+    found: dict[str, type[UnembedError]] = {}
+    waiting: list[type[UnembedError]] = [UnembedError]
+    while waiting:
+        cls = waiting.pop()
+        found[cls.code] = cls
+        waiting.extend(cls.__subclasses__())
+    return found

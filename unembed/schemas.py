@@ -1,0 +1,221 @@
+"""The wire and the states: what every room calls things.
+
+    batch   queued ──claim──▶ running ──finish──▶ done
+              ▲                 │  │
+              │   lease expired │  └── failed, attempts used up ──▶ dead       (kept with its last error)
+              └─────────────────┘
+            queued or running ── job cancelled ──▶ cancelled                   (what is done stays done)
+
+    job     receiving ──sealed──▶ queued ──first claim──▶ running ──▶ succeeded | partial | failed
+                any that is not ended ── cancel ──▶ cancelling ── running batches have stopped ──▶ cancelled
+
+    row     ok | fallback (another source answered, and says so) | error (code, message)     never silently absent
+
+A batch may be claimed while its job is still receiving: the job then goes from receiving to running when it is sealed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
+RAW_BYTES: Final = "application/octet-stream"
+JSON_LINES: Final = "application/jsonl"
+PROBLEM_JSON: Final = "application/problem+json"
+
+DEFAULT_DECODER: Final = "ret-v21-minilm"
+DEFAULT_BATCH_SIZE: Final = 1024
+
+
+class JobState(StrEnum):
+    RECEIVING = "receiving"  # batches may still be added
+    QUEUED = "queued"  # sealed; no batch was claimed yet
+    RUNNING = "running"  # sealed; at least one batch was claimed
+    CANCELLING = "cancelling"  # no batch starts any more; running ones are stopping
+    SUCCEEDED = "succeeded"  # every row has a text
+    PARTIAL = "partial"  # some rows have a text, some are errors or were never decoded
+    FAILED = "failed"  # no row has a text
+    CANCELLED = "cancelled"  # ended by request; what was done stays
+
+    @property
+    def is_ended(self) -> bool:
+        return self in ENDED_JOB_STATES
+
+
+ENDED_JOB_STATES: Final = frozenset({JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED})
+
+
+class BatchState(StrEnum):
+    QUEUED = "queued"  # waits for a worker
+    RUNNING = "running"  # an attempt holds the lease
+    DONE = "done"  # its rows are written
+    DEAD = "dead"  # its attempts are used up
+    CANCELLED = "cancelled"  # its job was cancelled before it was done
+
+    @property
+    def is_ended(self) -> bool:
+        return self in (BatchState.DONE, BatchState.DEAD, BatchState.CANCELLED)
+
+
+class RowStatus(StrEnum):
+    OK = "ok"  # decoded
+    FALLBACK = "fallback"  # another source answered; `source` names it
+    ERROR = "error"  # no text; `error_code` and `error` say why
+
+
+class Wire(BaseModel):
+    """A frozen value that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DecodeOptions(Wire):
+    """How the rows of a job are decoded; the defaults are greedy and deterministic."""
+
+    temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 0.0  # 0 is greedy
+    top_k: Annotated[int, Field(ge=0, le=100_000)] = 0  # 0 is off
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    repetition_penalty: Annotated[float, Field(ge=1.0, le=10.0)] = 1.0
+    no_repeat_ngram: Annotated[int, Field(ge=0, le=32)] = 0  # 0 is off
+    max_pieces: Annotated[int | None, Field(ge=1, le=4096)] = None  # None is the decoder's own limit
+    round_trip: bool = False  # embed the texts again and report the cosine; needs the encoder on the worker
+
+
+class JobCreate(Wire):
+    """The body of POST /v1/jobs."""
+
+    decoder: Annotated[str, Field(min_length=1, max_length=200)] = DEFAULT_DECODER
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    options: DecodeOptions = DecodeOptions()
+    name: Annotated[str, Field(max_length=200)] | None = None  # for people; need not be unique
+    fingerprint: Annotated[str, Field(max_length=128)] | None = None  # of the corpus; guards the idempotency key
+
+
+class JobSeal(Wire):
+    """The body of POST /v1/jobs/{job_id}/seal: what the client believes it has sent."""
+
+    batches: Annotated[int, Field(ge=1)]
+    rows: Annotated[int, Field(ge=1)]
+
+
+class RowCounts(Wire):
+    total: int = 0
+    ok: int = 0
+    fallback: int = 0
+    error: int = 0
+
+    @property
+    def written(self) -> int:
+        return self.ok + self.fallback + self.error
+
+
+class BatchCounts(Wire):
+    queued: int = 0
+    running: int = 0
+    done: int = 0
+    dead: int = 0
+    cancelled: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.queued + self.running + self.done + self.dead + self.cancelled
+
+
+class Timings(Wire):
+    """Where the time of a batch, or of a job's done batches together, went; milliseconds."""
+
+    waited_ms: float = 0.0  # from queued to claimed
+    load_ms: float = 0.0  # decoder loaded, payload fetched and checked
+    decode_ms: float = 0.0
+    score_ms: float = 0.0
+    write_ms: float = 0.0
+
+
+class Batch(Wire):
+    id: str  # "{job_id}-{ordinal}"
+    job_id: str
+    ordinal: int  # 0-based place among the job's batches
+    first_index: int  # the index in the corpus of its first row
+    rows: int
+    state: BatchState
+    attempt: int  # how often it was claimed
+    max_attempts: int
+    sha256: str
+    worker: str | None = None
+    device: str | None = None
+    peak_memory_bytes: int | None = None
+    error_code: str | None = None
+    error: str | None = None
+    counts: RowCounts = RowCounts()
+    timings: Timings = Timings()
+    queued_at: datetime
+    claimed_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Job(Wire):
+    id: str
+    state: JobState
+    name: str | None = None
+    decoder: str
+    embedding_dim: int
+    seed: int
+    options: DecodeOptions
+    rows: RowCounts
+    batches: BatchCounts
+    timings: Timings
+    error: str | None = None
+    created_at: datetime
+    sealed_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class JobPage(Wire):
+    jobs: list[Job]
+    next_cursor: str | None = None
+
+
+class Generation(Wire):
+    """One decoded row; the same field names in SQL, JSON, parquet and CSV."""
+
+    index: int  # 0-based row in the corpus
+    id: str | None = None  # the client's own id for the row
+    text: str | None = None
+    status: RowStatus
+    error_code: str | None = None
+    error: str | None = None
+    source: str | None = None  # the decoder that wrote the text
+    tokens: int | None = None  # pieces generated
+    overall_quality: float | None = None  # 0 to 1, as are the three after it
+    fluency: float | None = None
+    coherence: float | None = None
+    diversity: float | None = None
+    round_trip: float | None = None  # cosine of the text's embedding and the given one
+    decode_ms: float | None = None  # the row's share of its micro-batch
+
+
+GENERATION_FIELDS: Final = tuple(Generation.model_fields)
+
+
+class GenerationPage(Wire):
+    generations: list[Generation]
+    next_cursor: str | None = None  # None: nothing more now; more may come while the job runs
+
+
+class Problem(BaseModel):
+    """RFC 9457, with the error's `code` as an extension member."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    code: str = "unembed"

@@ -1,0 +1,66 @@
+"""Jobs, batches and rows for tests, with every value that a test does not care about filled in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from unembed.schemas import Batch, Generation, Job, JobCreate, RowStatus
+
+if TYPE_CHECKING:
+    from models.store import Store
+
+DIM = 4
+
+
+def make_job(store: Store, *, client: str = "", idempotency_key: str | None = None, **spec: Any) -> Job:
+    """A new job, receiving; further keywords are fields of JobCreate."""
+    job, _ = store.create_job(
+        JobCreate(**{"embedding_dim": DIM, **spec}), client=client, idempotency_key=idempotency_key
+    )
+    return job
+
+
+def add_batches(store: Store, job: Job, rows: Sequence[int] = (2, 2), *, seal: bool = True) -> list[Batch]:
+    """Batches with these numbers of rows, one after the other from index 0; sealed unless told otherwise."""
+    batches, first = [], 0
+    for ordinal, count in enumerate(rows):
+        digest = hashlib.sha256(f"{job.id}-{ordinal}".encode()).hexdigest()
+        batch, _ = store.add_batch(job.id, ordinal, first, count, count * DIM * 4, digest)
+        batches.append(batch)
+        first += count
+    if seal:
+        store.seal(job.id, len(batches), first)
+    return batches
+
+
+def generations(batch: Batch, *, errors: Sequence[int] = ()) -> list[Generation]:
+    """One row for each of the batch's; those at the offsets in `errors` are error rows."""
+    return [_error(index) if offset in errors else _text(index) for offset, index in enumerate(_indices(batch))]
+
+
+def _indices(batch: Batch) -> range:
+    return range(batch.first_index, batch.first_index + batch.rows)
+
+
+def _text(index: int) -> Generation:
+    return Generation(
+        index=index,
+        id=f"row-{index}",
+        text=f"text {index}",
+        status=RowStatus.OK,
+        source="ret-v21-minilm",
+        tokens=3,
+        overall_quality=0.5,
+        fluency=0.5,
+        coherence=0.5,
+        diversity=0.5,
+        decode_ms=1.5,
+    )
+
+
+def _error(index: int) -> Generation:
+    return Generation(
+        index=index, id=f"row-{index}", status=RowStatus.ERROR, error_code="not_finite", error="row has NaN"
+    )

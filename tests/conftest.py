@@ -1,0 +1,162 @@
+"""Fixtures of all the rooms. The databases and the Redis are real, and are always there: see tests/services.py.
+
+`database_url`, and with it `engine`, `store` and `settings`, runs a test once on SQLite and once on PostgreSQL, each
+time on a database of its own, migrated by Alembic.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+import redis
+
+from tests import services
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from models.settings import Settings
+    from models.store import Store
+
+DATABASES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("UNEMBED_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The URL of the session's Redis; for fixtures that live longer than a test. Tests take `redis_url`."""
+    with services.redis_server() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """The session's Redis, emptied for this test."""
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+    return redis_server
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The maintenance database of the session's PostgreSQL."""
+    with services.postgres_server() as url:
+        yield url
+
+
+def _in_database(url: str, name: str) -> str:
+    return url.replace("/postgres?", f"/{name}?")
+
+
+def _migrate(url: str) -> None:
+    from models.database import create_engine, upgrade
+
+    engine = create_engine(url)
+    try:
+        upgrade(engine)
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_url: str) -> str:
+    name = "migrated_template"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    _migrate(_in_database(postgres_url, name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def _postgres_database(postgres_url: str) -> Callable[[str], tuple[str, Callable[[], None]]]:
+    def create(template: str) -> tuple[str, Callable[[], None]]:
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+
+        def drop() -> None:
+            with psycopg.connect(postgres_url, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+        return _in_database(postgres_url, name), drop
+
+    return create
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh database with all migrations applied, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        path = tmp_path / "unembed.db"
+        shutil.copy(request.getfixturevalue("_sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    create = request.getfixturevalue("_postgres_database")
+    url, drop = create(request.getfixturevalue("_postgres_template"))
+    yield url
+    drop()
+
+
+@pytest.fixture(params=DATABASES)
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without a table, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    url, drop = request.getfixturevalue("_postgres_database")("template0")
+    yield url
+    drop()
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    from models.database import create_engine
+
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str) -> Settings:
+    """Settings of this test's database and Redis, with leases and intervals short enough to wait for."""
+    from models.settings import Settings
+
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        device="cpu",
+        lease=5.0,
+        heartbeat=0.5,
+        sweep_interval=0.2,
+        republish_after=0.5,
+        max_attempts=3,
+        backoff=0.0,
+    )
+
+
+@pytest.fixture
+def store(engine: Engine, settings: Settings) -> Store:
+    from models.store import Store
+
+    return Store(engine, settings)

@@ -9,7 +9,7 @@ The same rows always give the same bytes, so that a batch sent twice is known by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,9 @@ def encode_payload(embeddings: Vectors, ids: Sequence[str] | None = None) -> byt
     require_vectors(embeddings, _WHAT)
     rows, dim = embeddings.shape
     native = np.ascontiguousarray(embeddings, dtype=embeddings.dtype.newbyteorder("<"))
-    columns = {EMBEDDING: pa.FixedSizeListArray.from_arrays(pa.array(native.reshape(-1)), dim)}
+    columns: dict[str, pa.Array[Any]] = {
+        EMBEDDING: pa.FixedSizeListArray.from_arrays(pa.array(native.reshape(-1)), dim)
+    }
     if ids is not None:
         columns[ID] = pa.array(as_ids(ids, rows, _WHAT), type=pa.string())
     batch = pa.RecordBatch.from_pydict(columns)
@@ -63,7 +65,7 @@ def decode_raw(data: bytes, dtype: str, dim: int) -> Slice:
     row_bytes = dim * little.itemsize
     if not data or len(data) % row_bytes:
         raise CorpusError(
-            f"{_WHAT} has {len(data)} bytes, but a row of {dim} {dtype} values has {row_bytes}: not one or more whole rows"
+            f"{_WHAT} has {len(data)} bytes, which are no whole rows: one of {dim} {dtype} values has {row_bytes}"
         )
     return Slice(0, np.frombuffer(data, dtype=little).reshape(-1, dim))
 

@@ -14,14 +14,14 @@ from unembed.corpus.slices import FLOAT_DTYPES, Vectors, require_floats
 from unembed.errors import CorpusError
 
 
-def is_vector_type(kind: pa.DataType) -> bool:
+def is_vector_type(kind: Any) -> bool:
     """Whether a column of this type can hold vectors: lists and fixed-shape tensors of one axis."""
     if isinstance(kind, pa.FixedShapeTensorType):
         return len(kind.shape) == 1
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def value_dtype(kind: pa.DataType, what: str) -> np.dtype[Any]:
+def value_dtype(kind: Any, what: str) -> np.dtype[Any]:
     """The numpy dtype of the vectors' values; CorpusError unless they are floats."""
     if not is_vector_type(kind):
         raise CorpusError(f"{what} is {kind}, but embeddings are lists of {', '.join(FLOAT_DTYPES)}")
@@ -31,14 +31,14 @@ def value_dtype(kind: pa.DataType, what: str) -> np.dtype[Any]:
     return np.dtype(value.to_pandas_dtype())
 
 
-def fixed_dim(kind: pa.DataType) -> int | None:
+def fixed_dim(kind: Any) -> int | None:
     """The dimensions that the type itself promises, if it does."""
     if isinstance(kind, pa.FixedShapeTensorType):
         return int(kind.shape[0])
     return int(kind.list_size) if pa.types.is_fixed_size_list(kind) else None
 
 
-def vectors_of(column: pa.Array, what: str, *, dim: int | None = None, first_row: int = 0) -> Vectors:
+def vectors_of(column: pa.Array[Any], what: str, *, dim: int | None = None, first_row: int = 0) -> Vectors:
     """(N, D) of a column; a ragged row is a CorpusError that names it (counted from `first_row`) and both lengths.
 
     `dim` is what every row must have; None takes it from the type, or from the first vector that is not null.
@@ -55,7 +55,7 @@ def length_error(what: str, row: int, got: int, expected: int) -> CorpusError:
     return CorpusError(f"row {row} of {what} has {got} values, but {expected} were expected: the rows are ragged")
 
 
-def _of_fixed(column: pa.Array, dtype: np.dtype[Any], what: str, dim: int | None, first_row: int) -> Vectors:
+def _of_fixed(column: Any, dtype: np.dtype[Any], what: str, dim: int | None, first_row: int) -> Vectors:
     size = int(column.type.list_size)
     if dim is not None and size != dim:
         raise length_error(what, first_row, size, dim)
@@ -69,7 +69,7 @@ def _of_fixed(column: pa.Array, dtype: np.dtype[Any], what: str, dim: int | None
     return vectors
 
 
-def _of_lists(column: pa.Array, dtype: np.dtype[Any], what: str, dim: int | None, first_row: int) -> Vectors:
+def _of_lists(column: Any, dtype: np.dtype[Any], what: str, dim: int | None, first_row: int) -> Vectors:
     nulls = _nulls(column)
     offsets = column.offsets.to_numpy(zero_copy_only=False)
     lengths = np.diff(offsets)
@@ -87,11 +87,11 @@ def _of_lists(column: pa.Array, dtype: np.dtype[Any], what: str, dim: int | None
     return vectors
 
 
-def _floats(values: pa.Array, dtype: np.dtype[Any], what: str) -> Vectors:
+def _floats(values: Any, dtype: np.dtype[Any], what: str) -> Vectors:
     flat = np.asarray(values.to_numpy(zero_copy_only=False))
     require_floats(flat.dtype, what)
     return flat.astype(dtype, copy=False)
 
 
-def _nulls(column: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _nulls(column: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_)

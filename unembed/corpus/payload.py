@@ -50,9 +50,7 @@ def decode_payload(data: bytes) -> Slice:
         raise CorpusError(f"{_WHAT} has no column {EMBEDDING!r}, only {batch.schema.names}")
     column = batch.column(EMBEDDING)
     if not pa.types.is_fixed_size_list(column.type):
-        raise CorpusError(
-            f"the column {EMBEDDING!r} of {_WHAT} is {column.type}, but must be fixed_size_list of floats"
-        )
+        raise CorpusError(f"the column {EMBEDDING!r} of {_WHAT} is {column.type}, not a fixed_size_list of floats")
     embeddings = require_vectors(vectors_of(column, f"the column {EMBEDDING!r} of {_WHAT}"), _WHAT)
     return Slice(0, embeddings, _ids(batch))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     max_batch_rows: Annotated[int, Field(ge=1)] = 65_536
     max_batch_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
     payload_ttl: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split(cls, keys: object) -> object:
+        return tuple(key.strip() for key in keys.split(",") if key.strip()) if isinstance(keys, str) else keys
 
     @property
     def payload_redis_url(self) -> str:

@@ -30,6 +30,8 @@ PROBLEM_JSON: Final = "application/problem+json"
 DEFAULT_DECODER: Final = "ret-v21-minilm"
 DEFAULT_BATCH_SIZE: Final = 1024
 
+_NO_NUL: Final = r"^[^\x00]*$"  # PostgreSQL has no place for the character NUL in a text
+
 
 class JobState(StrEnum):
     RECEIVING = "receiving"  # batches may still be added
@@ -88,12 +90,12 @@ class DecodeOptions(Wire):
 class JobCreate(Wire):
     """The body of POST /v1/jobs."""
 
-    decoder: Annotated[str, Field(min_length=1, max_length=200)] = DEFAULT_DECODER
+    decoder: Annotated[str, Field(min_length=1, max_length=200, pattern=_NO_NUL)] = DEFAULT_DECODER
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)]
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     options: DecodeOptions = DecodeOptions()
-    name: Annotated[str, Field(max_length=200)] | None = None  # for people; need not be unique
-    fingerprint: Annotated[str, Field(max_length=128)] | None = None  # of the corpus; guards the idempotency key
+    name: Annotated[str, Field(max_length=200, pattern=_NO_NUL)] | None = None  # for people; need not be unique
+    fingerprint: Annotated[str, Field(max_length=128, pattern=_NO_NUL)] | None = None  # of the corpus; guards the idempotency key
 
 
 class JobSeal(Wire):
@@ -101,6 +103,15 @@ class JobSeal(Wire):
 
     batches: Annotated[int, Field(ge=1)]
     rows: Annotated[int, Field(ge=1)]
+
+
+class DecoderInfo(Wire):
+    """What a job may ask for; an item of GET /v1/decoders."""
+
+    name: str
+    embedding_dim: int
+    architecture: str
+    encoder: str | None = None  # the model whose embeddings it reads
 
 
 class RowCounts(Wire):

@@ -1,0 +1,51 @@
+"""What every verb shares: the two consoles, the exit codes, and how an error looks."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from unembed.errors import AuthError, InputError, UnavailableError, UnembedError
+from unembed.schemas import Job, JobState
+
+err: Final = Console(stderr=True, highlight=False, soft_wrap=True)
+out: Final = Console(highlight=False, soft_wrap=True)
+
+
+class Exit(IntEnum):
+    OK = 0
+    FAILED = 1
+    USAGE = 2  # bad input too
+    PARTIAL = 3  # the job ended, and some rows have no text
+    AUTH = 4
+    UNREACHABLE = 5
+    INTERRUPTED = 130
+
+
+def exit_code(error: UnembedError) -> Exit:
+    if isinstance(error, AuthError):
+        return Exit.AUTH
+    if isinstance(error, UnavailableError):
+        return Exit.UNREACHABLE
+    return Exit.USAGE if isinstance(error, InputError) else Exit.FAILED
+
+
+def job_exit_code(job: Job) -> Exit:
+    """What a verb that waits for a job ends with."""
+    if job.state is JobState.SUCCEEDED:
+        return Exit.OK
+    return Exit.PARTIAL if job.state is JobState.PARTIAL else Exit.FAILED
+
+
+def say(message: str, style: str | None = None) -> None:
+    """One line for a person, on stderr; `message` is text, never markup."""
+    err.print(Text(message, style=style or ""))
+
+
+def fail(error: UnembedError) -> Exit:
+    """Shows the error and returns the code to exit with."""
+    err.print(Text.assemble(("error: ", "bold red"), error.message))
+    return exit_code(error)

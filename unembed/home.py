@@ -1,0 +1,71 @@
+"""The folder of the embedded server, and the note in it that says where a running one is.
+
+`unembed up` writes `server.json` when it is ready and removes it when it ends; the other verbs and the client read it,
+so that none of them needs a URL on the machine where it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from unembed.schemas import Wire
+
+SERVER_FILE: Final = "server.json"
+
+
+class Server(Wire):
+    """Where a running `unembed up` answers."""
+
+    url: str
+    flower_url: str | None = None
+    pid: int
+
+
+def home_folder(given: Path | None = None) -> Path:
+    """`given`, or UNEMBED_HOME, or the platform's place for an application's data; it need not exist yet."""
+    named = given or os.environ.get("UNEMBED_HOME")
+    return Path(named).expanduser().absolute() if named else _data_folder() / "unembed"
+
+
+def write_server(home: Path, server: Server) -> None:
+    """Readers see the old note or the new one, never half of one."""
+    half = home / f".{SERVER_FILE}.{os.getpid()}"
+    half.write_text(server.model_dump_json(), encoding="utf-8")
+    half.replace(home / SERVER_FILE)
+
+
+def remove_server(home: Path) -> None:
+    (home / SERVER_FILE).unlink(missing_ok=True)
+
+
+def running_server(home: Path) -> Server | None:
+    """The server that runs from this folder; None when there is no note, or its process is gone."""
+    try:
+        server = Server.model_validate(json.loads((home / SERVER_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+    return server if _is_alive(server.pid) else None
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":
+        return True  # signal 0 would end the process there; a dead server shows when it is called
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _data_folder() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")

@@ -95,7 +95,8 @@ class JobCreate(Wire):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     options: DecodeOptions = DecodeOptions()
     name: Annotated[str, Field(max_length=200, pattern=_NO_NUL)] | None = None  # for people; need not be unique
-    fingerprint: Annotated[str, Field(max_length=128, pattern=_NO_NUL)] | None = None  # of the corpus; guards the idempotency key
+    # Of the corpus; guards the idempotency key.
+    fingerprint: Annotated[str, Field(max_length=128, pattern=_NO_NUL)] | None = None
 
 
 class JobSeal(Wire):

@@ -137,6 +137,7 @@ class BatchRow(Base):
     __table_args__ = (
         UniqueConstraint("job_id", "ordinal", name="ordinal"),
         UniqueConstraint("job_id", "first_index", name="first_index"),
+        UniqueConstraint("job_id", "done_ordinal", name="done_ordinal"),
         CheckConstraint(_one_of("state", BatchState), name="state"),
         CheckConstraint("rows > 0", name="has_rows"),
         CheckConstraint("attempt BETWEEN 0 AND max_attempts", name="attempts"),

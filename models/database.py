@@ -1,0 +1,164 @@
+"""The engine, and the schema's migrations, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import URL, Connection, Engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
+
+from unembed.errors import InputError, StoreUnavailableError
+
+READ_ONLY = "unembed_read_only"  # execution options: this transaction will not write;
+MIGRATES = "unembed_migrates"  # this one changes tables
+
+BUSY_TIMEOUT_SECONDS = 15
+CONNECT_TIMEOUT_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 30
+_MIGRATION_LOCK = 7_305_166_281_903  # a PostgreSQL advisory lock of our own; any number that nobody else uses
+
+
+def create_engine(url: str) -> Engine:
+    """An engine that keeps the promises the store relies on; it connects when it is first used.
+
+    Raises InputError for a database that is neither SQLite nor PostgreSQL.
+    """
+    parsed = _with_driver(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = sqlalchemy.create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_on_sqlite)
+        return engine
+    arguments = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "unembed"}
+    arguments = {name: value for name, value in arguments.items() if name not in parsed.query}
+    engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True, connect_args=arguments)
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+def _with_driver(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InputError("the database's URL cannot be read; expected sqlite:///FILE or postgresql://…") from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise InputError(f"the database is {parsed.drivername!r}; expected sqlite:///FILE or postgresql://…")
+    return parsed
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver begins no transactions; `_begin_on_sqlite` does
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_on_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and then writes cannot wait for its turn: SQLite refuses it at once, whatever the
+    # busy timeout. So writers take the turn when they begin; readers need none, they see the last commit.
+    options = connection.get_execution_options()
+    # A migration replaces a table by a copy of it: with foreign keys on, dropping the old one would delete, by
+    # cascade, what refers to it. The pragma has no effect within a transaction, hence here.
+    connection.exec_driver_sql(f"PRAGMA foreign_keys = {'OFF' if options.get(MIGRATES) else 'ON'}")
+    connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    # A process that is stopped in the middle of a transaction must not hold its locks for ever.
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{2 * LOCK_TIMEOUT_SECONDS}s'")
+    connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+    connection.commit()
+
+
+@contextmanager
+def transaction(engine: Engine, *, read_only: bool = False, migrates: bool = False) -> Iterator[Connection]:
+    """A connection in a transaction that commits at the end, or rolls back when the block raises.
+
+    Raises StoreUnavailableError when the database cannot be reached, is locked for too long, or has not our tables.
+    """
+    try:
+        with engine.connect() as connection:
+            connection.execution_options(**{READ_ONLY: read_only, MIGRATES: migrates})
+            with connection.begin():
+                yield connection
+    except (OperationalError, InterfaceError, ProgrammingError) as error:
+        raise unavailable(engine, error) from error
+
+
+def unavailable(engine: Engine, error: DBAPIError) -> StoreUnavailableError:
+    url = engine.url.render_as_string(hide_password=True)
+    cause = " ".join(str(error.orig).split())
+    if "no such table" in cause or "no such column" in cause or getattr(error.orig, "sqlstate", "") in _NO_SUCH:
+        return StoreUnavailableError(f"the database {url} has not the tables of this version: run `unembed db upgrade`")
+    return StoreUnavailableError(f"the database {url} cannot be used: {cause}")
+
+
+_NO_SUCH = ("42P01", "42703")  # PostgreSQL: undefined table, undefined column
+
+
+def upgrade(engine: Engine, target: str = "head") -> None:
+    """Bring the tables to a revision; safe when several processes do it at once: one does, the others wait."""
+    with _migrating(engine) as config:
+        command.upgrade(config, target)
+
+
+def downgrade(engine: Engine, target: str = "base") -> None:
+    with _migrating(engine) as config:
+        command.downgrade(config, target)
+
+
+def revision(engine: Engine) -> str | None:
+    """The revision that the tables are at; None: no migration was ever applied."""
+    with transaction(engine, read_only=True) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def head() -> str:
+    """The revision that this version of Unembed expects."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    assert found is not None, "the migrations are not installed"
+    return found
+
+
+def check(engine: Engine) -> None:
+    """Raise StoreUnavailableError unless the tables are what `models.tables` says."""
+    try:
+        with _migrating(engine) as config:
+            command.check(config)
+    except CommandError as error:
+        url = engine.url.render_as_string(hide_password=True)
+        raise StoreUnavailableError(
+            f"the database {url} is at revision {revision(engine)}, this version expects {head()}: "
+            f"run `unembed db upgrade` ({error})"
+        ) from error
+
+
+def _config() -> Config:
+    import migrations
+
+    # The files lie beside the package's own, in a checkout as in an installed wheel.
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    return config
+
+
+@contextmanager
+def _migrating(engine: Engine) -> Iterator[Config]:
+    with transaction(engine, migrates=True) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+        config = _config()
+        config.attributes["connection"] = connection
+        yield config

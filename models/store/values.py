@@ -1,0 +1,58 @@
+"""What the store tells beside the values of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from unembed.schemas import Batch, Job, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A batch, held by one attempt for as long as its lease is renewed."""
+
+    batch: Batch
+    job: Job
+    attempt: int  # the fence: whoever comes with another number than the row's is stale
+
+
+class Beat(StrEnum):
+    """What a heartbeat learns."""
+
+    ALIVE = "alive"  # the lease is renewed; go on
+    CANCELLED = "cancelled"  # the job was cancelled: stop, and call cancel_running
+    FENCED = "fenced"  # another attempt has the batch, or it has ended: stop, and write nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    publish: list[str]  # the batches whose messages are to be sent (again); call mark_published afterwards
+    expired: int  # attempts whose lease ran out
+    dead: int  # of those, the ones that were the last
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    name: str
+    host: str
+    pid: int
+    device: str | None
+    dtype: str | None
+    batches_done: int
+    rows_done: int
+    started_at: datetime
+    last_seen: datetime
+    last_done: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    queued_batches: int
+    running_batches: int
+    dead_batches: int
+    queued_rows: int
+    oldest_queued_seconds: float  # 0 when nothing waits
+    jobs: Mapping[JobState, int]  # every state, those without a job too

@@ -1,0 +1,151 @@
+"""The migrations and `models.tables` say the same, on both databases, and every migration can be undone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.config import main as alembic
+from sqlalchemy import Engine, inspect, text
+
+from models.database import check, create_engine, downgrade, head, revision, upgrade
+from models.tables import Base
+from unembed.errors import StoreUnavailableError
+
+
+@pytest.fixture
+def empty_engine(empty_database_url: str) -> Iterator[Engine]:
+    engine = create_engine(empty_database_url)
+    yield engine
+    engine.dispose()
+
+
+def _tables(engine: Engine) -> set[str]:
+    return set(inspect(engine).get_table_names()) - {"alembic_version"}
+
+
+def _described(engine: Engine) -> dict[str, Any]:
+    """Every column, constraint and index by name: more than Alembic compares, which skips CHECK constraints."""
+    inspector = inspect(engine)
+
+    def named(found: list[Any]) -> list[dict[str, Any]]:
+        return sorted(({**one, "type": str(one.get("type"))} for one in found), key=lambda one: str(one["name"]))
+
+    return {
+        table: [
+            named(inspector.get_columns(table)),
+            named(inspector.get_check_constraints(table)),
+            named(inspector.get_unique_constraints(table)),
+            named(inspector.get_foreign_keys(table)),
+            named(inspector.get_indexes(table)),
+            inspector.get_pk_constraint(table),
+        ]
+        for table in Base.metadata.tables
+    }
+
+
+def test_upgrade_makes_what_the_models_say_and_downgrade_removes_it(empty_engine: Engine) -> None:
+    # Given a database without a table
+    assert revision(empty_engine) is None
+    # When it is upgraded
+    upgrade(empty_engine)
+    # Then Alembic finds nothing to add, and the tables are there
+    check(empty_engine)
+    assert revision(empty_engine) == head()
+    assert _tables(empty_engine) == set(Base.metadata.tables)
+    # And when it is downgraded, nothing is left
+    downgrade(empty_engine)
+    assert _tables(empty_engine) == set()
+    assert revision(empty_engine) is None
+
+
+def test_upgrade_twice_is_the_same_as_once(empty_engine: Engine) -> None:
+    upgrade(empty_engine)
+    upgrade(empty_engine)
+    check(empty_engine)
+
+
+def test_the_named_constraints_are_those_of_the_models(empty_engine: Engine) -> None:
+    # Given what the models say
+    Base.metadata.create_all(empty_engine)
+    meant = _described(empty_engine)
+    Base.metadata.drop_all(empty_engine)
+    # When the migrations run instead
+    upgrade(empty_engine)
+    # Then every column, constraint and index is the same
+    assert _described(empty_engine) == meant
+
+
+def test_two_processes_may_upgrade_at_once(empty_database_url: str) -> None:
+    # Given two engines on one empty database
+    engines = [create_engine(empty_database_url) for _ in range(2)]
+    failures: list[Exception] = []
+
+    def run(engine: Engine) -> None:
+        try:
+            upgrade(engine)
+        except Exception as error:
+            failures.append(error)
+
+    # When both upgrade
+    threads = [threading.Thread(target=run, args=(engine,)) for engine in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Then neither fails, and the tables are as they should be
+    assert failures == []
+    check(engines[0])
+    for engine in engines:
+        engine.dispose()
+
+
+def test_check_says_what_to_do_when_the_database_was_never_migrated(empty_engine: Engine) -> None:
+    with pytest.raises(StoreUnavailableError, match=r"revision None.*expects 0001.*unembed db upgrade"):
+        check(empty_engine)
+
+
+def test_check_finds_a_column_that_the_models_do_not_know(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE jobs ADD COLUMN stray INTEGER"))
+    with pytest.raises(StoreUnavailableError, match="stray"):
+        check(engine)
+
+
+def test_a_failed_migration_leaves_the_database_as_it_was(
+    empty_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a migration that fails after it has made a table
+    from alembic.operations import Operations
+
+    create: Callable[..., Any] = Operations.create_table
+
+    def fail_at_batches(self: Operations, name: str, *columns: Any, **kw: Any) -> Any:
+        if name == "batches":
+            raise RuntimeError("power failure")
+        return create(self, name, *columns, **kw)
+
+    monkeypatch.setattr(Operations, "create_table", fail_at_batches)
+    # When it runs
+    with pytest.raises(RuntimeError, match="power failure"):
+        upgrade(empty_engine)
+    # Then no table stays
+    assert _tables(empty_engine) == set()
+    assert revision(empty_engine) is None
+
+
+def test_the_alembic_command_works_from_the_checkout(
+    empty_database_url: str, empty_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given the configuration in pyproject.toml and the database in the environment
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setenv("UNEMBED_DATABASE_URL", empty_database_url)
+    # When the commands are run as a developer would, then they find the migrations, the models and the database
+    alembic(["upgrade", "head"])
+    alembic(["check"])
+    assert revision(empty_engine) == head()
+    alembic(["downgrade", "base"])
+    assert _tables(empty_engine) == set()

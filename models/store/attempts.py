@@ -1,0 +1,213 @@
+"""Attempts: a batch is claimed, kept alive, and finished, failed or given back. The attempt's number is the fence."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select, update
+
+from models.clock import now, seconds_between
+from models.store.results import write_rows
+from models.store.settling import settle
+from models.store.sql import BATCHES, JOBS, Part, lock_job_of, one, read_job, storable_error, to_batch
+from models.store.values import Beat, Claim
+from unembed.schemas import BatchState, Generation, JobState, RowStatus, Timings
+
+_STARTABLE = (JobState.RECEIVING, JobState.QUEUED, JobState.RUNNING)
+
+
+class AttemptsPart(Part):
+    def mark_published(self, batch_ids: Sequence[str]) -> None:
+        """Their messages were sent. One that somebody is just changing is left out: at worst it is sent again."""
+        if not batch_ids:
+            return
+        queued = select(BATCHES.c.id).where(BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.QUEUED)
+        with self._write() as connection:
+            free = queued.with_for_update(skip_locked=True)
+            connection.execute(update(BATCHES).where(BATCHES.c.id.in_(free)).values(published_at=now()))
+
+    def claim(self, batch_id: str, worker: str, lease: float) -> Claim | None:
+        """The batch, for `lease` seconds; None when it is not to be had: a message too many, or too early."""
+        waits = and_(
+            BATCHES.c.state == BatchState.QUEUED, or_(BATCHES.c.not_before.is_(None), BATCHES.c.not_before <= now())
+        )
+        abandoned = and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.lease_until < now())
+        take = (
+            update(BATCHES)
+            .where(BATCHES.c.id == batch_id, BATCHES.c.attempt < BATCHES.c.max_attempts, or_(waits, abandoned))
+            .values(
+                state=BatchState.RUNNING,
+                attempt=BATCHES.c.attempt + 1,
+                worker=worker,
+                lease_until=now(lease),
+                not_before=None,
+                claimed_at=now(),
+                waited_ms=seconds_between(BATCHES.c.queued_at, now()) * 1000,
+            )
+            .returning(BATCHES)
+        )
+        with self._write() as connection:
+            job = lock_job_of(connection, batch_id)
+            if job is None or job["state"] not in _STARTABLE:
+                return None
+            taken = one(connection, take)
+            if taken is None:
+                return None
+            state = JobState.RUNNING if job["state"] == JobState.QUEUED else job["state"]
+            started = func.coalesce(JOBS.c.started_at, now())
+            connection.execute(update(JOBS).where(JOBS.c.id == job["id"]).values(state=state, started_at=started))
+            return Claim(to_batch(taken), read_job(connection, job["id"]), taken["attempt"])
+
+    def heartbeat(self, batch_id: str, attempt: int, lease: float) -> Beat:
+        """The lease begins anew, unless the batch is no longer this attempt's."""
+        with self._write() as connection:
+            job_id = connection.scalar(
+                update(BATCHES)
+                .where(_held_by(batch_id, attempt))
+                .values(lease_until=now(lease))
+                .returning(BATCHES.c.job_id)
+            )
+            if job_id is None:
+                return Beat.FENCED
+            state = connection.scalar(select(JOBS.c.state).where(JOBS.c.id == job_id))
+            return Beat.CANCELLED if state == JobState.CANCELLING else Beat.ALIVE
+
+    def finish(
+        self,
+        batch_id: str,
+        attempt: int,
+        rows: Sequence[Generation],
+        timings: Timings,
+        *,
+        device: str | None = None,
+        peak_memory_bytes: int | None = None,
+    ) -> bool:
+        """Write the rows and end the batch. False: fenced, nothing was written. Again, by the same attempt: True.
+
+        `timings.waited_ms` and `timings.write_ms` are the store's own to measure and are not looked at.
+        Raises ValueError unless the rows are the batch's, each once.
+        """
+        with self._write() as connection:
+            job = lock_job_of(connection, batch_id)
+            batch = _held(connection, batch_id, attempt)
+            if job is None or batch is None:
+                return _was_finished_by(connection, batch_id, attempt)
+            _expect_all(batch, rows)
+            counts = Counter(row.status for row in rows)
+            done = {
+                "state": BatchState.DONE,
+                "lease_until": None,
+                "finished_at": now(),
+                "done_ordinal": job["batches_done"] + 1,
+                "rows_ok": counts[RowStatus.OK],
+                "rows_fallback": counts[RowStatus.FALLBACK],
+                "rows_error": counts[RowStatus.ERROR],
+                "device": device,
+                "peak_memory_bytes": peak_memory_bytes,
+                "error_code": None,
+                "error": None,
+                **timings.model_dump(include={"load_ms", "decode_ms", "score_ms"}),
+            }
+            connection.execute(update(BATCHES).where(_held_by(batch_id, attempt)).values(done))
+            began = time.perf_counter()
+            write_rows(connection, batch, rows)
+            write_ms = (time.perf_counter() - began) * 1000
+            connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(write_ms=write_ms))
+            connection.execute(update(JOBS).where(JOBS.c.id == job["id"]).values(batches_done=JOBS.c.batches_done + 1))
+            settle(connection, job)
+            return True
+
+    def fail(
+        self, batch_id: str, attempt: int, error_code: str, error: str, *, final: bool = False
+    ) -> BatchState | None:
+        """The attempt did not succeed: the batch waits for the next one, or is dead. None: fenced.
+
+        The wait doubles with each attempt. `final`: no other attempt could do better.
+        """
+        with self._write() as connection:
+            job = lock_job_of(connection, batch_id)
+            batch = _held(connection, batch_id, attempt)
+            if job is None or batch is None:
+                return None
+            if job["state"] == JobState.CANCELLING:
+                changes = ended(BatchState.CANCELLED)
+            elif final or attempt >= batch["max_attempts"]:
+                changes = ended(BatchState.DEAD)
+            else:
+                changes = queued_again(delay=self.settings.backoff * 2 ** (attempt - 1))
+            changes |= {"error_code": error_code[:64], "error": storable_error(error)}
+            connection.execute(update(BATCHES).where(_held_by(batch_id, attempt)).values(changes))
+            settle(connection, job)
+            return BatchState(str(changes["state"]))
+
+    def release(self, batch_id: str, attempt: int) -> bool:
+        """Give the batch back at once, without holding the attempt against it: the worker shuts down. False: fenced.
+
+        One more attempt is allowed instead of counting this one back, so that no number is ever given out twice: a
+        worker that released its batch and yet went on must not pass for the next one.
+        """
+        with self._write() as connection:
+            job = lock_job_of(connection, batch_id)
+            batch = _held(connection, batch_id, attempt)
+            if job is None or batch is None:
+                return False
+            if job["state"] == JobState.CANCELLING:
+                changes = ended(BatchState.CANCELLED)
+            else:
+                changes = queued_again() | {"max_attempts": BATCHES.c.max_attempts + 1}
+            connection.execute(update(BATCHES).where(_held_by(batch_id, attempt)).values(changes))
+            settle(connection, job)
+            return True
+
+    def cancel_running(self, batch_id: str, attempt: int) -> bool:
+        """The worker has stopped because the job was cancelled. False: fenced, or the job was not cancelled."""
+        with self._write() as connection:
+            job = lock_job_of(connection, batch_id)
+            if job is None or job["state"] != JobState.CANCELLING or _held(connection, batch_id, attempt) is None:
+                return False
+            changes = ended(BatchState.CANCELLED)
+            connection.execute(update(BATCHES).where(_held_by(batch_id, attempt)).values(changes))
+            settle(connection, job)
+            return True
+
+
+def ended(state: BatchState) -> dict[str, object]:
+    """The changes that end a running batch without rows."""
+    return {"state": state, "lease_until": None, "finished_at": now()}
+
+
+def queued_again(delay: float = 0.0) -> dict[str, object]:
+    """The changes that put a running batch back; it waits from now on, and its message is to be sent."""
+    return {
+        "state": BatchState.QUEUED,
+        "lease_until": None,
+        "queued_at": now(),
+        "not_before": now(delay) if delay > 0 else None,
+        "published_at": None,
+    }
+
+
+def _held_by(batch_id: str, attempt: int) -> ColumnElement[bool]:
+    return and_(BATCHES.c.id == batch_id, BATCHES.c.attempt == attempt, BATCHES.c.state == BatchState.RUNNING)
+
+
+def _held(connection: Connection, batch_id: str, attempt: int) -> RowMapping | None:
+    """The batch, if this attempt still has it. Whoever holds the job's lock may rely on the answer."""
+    return one(connection, select(BATCHES).where(_held_by(batch_id, attempt)))
+
+
+def _was_finished_by(connection: Connection, batch_id: str, attempt: int) -> bool:
+    state = connection.scalar(select(BATCHES.c.state).where(BATCHES.c.id == batch_id, BATCHES.c.attempt == attempt))
+    return bool(state == BatchState.DONE)
+
+
+def _expect_all(batch: RowMapping, rows: Sequence[Generation]) -> None:
+    expected = range(batch["first_index"], batch["first_index"] + batch["rows"])
+    if len(rows) != len(expected) or {row.index for row in rows} != set(expected):
+        given = sorted({row.index for row in rows})
+        within = f", {given[0]} to {given[-1]}" if given else ""
+        raise ValueError(
+            f"batch {batch['id']} has rows {expected[0]} to {expected[-1]}, each once; given were {len(rows)}{within}"
+        )

@@ -1,0 +1,211 @@
+"""Jobs: created, filled with batches, sealed, cancelled, looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, RowMapping, and_, or_, select, update
+
+from models.clock import now
+from models.store import ids
+from models.store.settling import settle
+from models.store.sql import BATCHES, JOBS, Part, insert, lock_job, one, read_job, read_jobs, storable, to_batch
+from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
+from unembed.schemas import Batch, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState
+
+
+class JobsPart(Part):
+    def create_job(self, spec: JobCreate, *, client: str = "", idempotency_key: str | None = None) -> tuple[Job, bool]:
+        """A new job, receiving, and whether it was created now.
+
+        The same client with the same key and an equal spec gets the job it already has; with another spec,
+        IdempotencyError.
+        """
+        with self._write() as connection:
+            statement = (
+                insert(connection, JOBS)
+                .values(
+                    id=ids.new_job_id(),
+                    state=JobState.RECEIVING,
+                    client=client,
+                    idempotency_key=idempotency_key,
+                    created_at=now(),
+                    **_columns(spec),
+                )
+                .on_conflict_do_nothing(index_elements=["client", "idempotency_key"])
+            )
+            created = connection.scalar(statement.returning(JOBS.c.id))
+            if created is not None:
+                return read_job(connection, created), True
+            old = one(
+                connection, select(JOBS).where(JOBS.c.client == client, JOBS.c.idempotency_key == idempotency_key)
+            )
+            assert old is not None, "jobs are never deleted while they are created"
+            _expect_same(idempotency_key, old, spec)
+            return read_job(connection, old["id"]), False
+
+    def add_batch(
+        self, job_id: str, ordinal: int, first_index: int, rows: int, nbytes: int, sha256: str
+    ) -> tuple[Batch, bool]:
+        """A new batch, queued, and whether it was added now; the same batch sent again is found, not added.
+
+        Raises ConflictError when the job no longer receives, or the ordinal or the rows were sent with other content.
+        """
+        if ordinal < 0 or first_index < 0 or rows < 1:
+            raise InputError(
+                f"batch {ordinal}, {rows} rows from {first_index}: expected 0 or more, and one row at least"
+            )
+        with self._write() as connection:
+            job = lock_job(connection, job_id)
+            batch_id = ids.batch_id(job_id, ordinal)
+            if seen := one(connection, select(BATCHES).where(BATCHES.c.id == batch_id)):
+                _expect_equal(seen, first_index, rows, sha256)
+                return to_batch(seen), False
+            if job["state"] != JobState.RECEIVING:
+                raise ConflictError(f"job {job_id} is {job['state']} and takes no more batches")
+            _expect_free(connection, job_id, first_index, rows)
+            statement = insert(connection, BATCHES).values(
+                id=batch_id,
+                job_id=job_id,
+                ordinal=ordinal,
+                first_index=first_index,
+                rows=rows,
+                bytes=nbytes,
+                sha256=sha256,
+                state=BatchState.QUEUED,
+                max_attempts=self.settings.max_attempts,
+                queued_at=now(),
+            )
+            return to_batch(connection.execute(statement.returning(BATCHES)).mappings().one()), True
+
+    def seal(self, job_id: str, batches: int, rows: int) -> Job:
+        """No batch comes any more; sealing again with the same numbers changes nothing.
+
+        Raises ConflictError when these are not the numbers that arrived, or the rows have a gap.
+        """
+        with self._write() as connection:
+            job = lock_job(connection, job_id)
+            if job["sealed_at"] is None and job["state"] != JobState.RECEIVING:
+                raise ConflictError(f"job {job_id} is {job['state']} and cannot be sealed")
+            _expect_whole(connection, job_id, batches, rows)
+            if job["sealed_at"] is None:
+                state = JobState.QUEUED if job["started_at"] is None else JobState.RUNNING
+                statement = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.state == JobState.RECEIVING)
+                sealed = one(connection, statement.values(state=state, sealed_at=now()).returning(JOBS))
+                assert sealed is not None, "the job is locked"
+                settle(connection, sealed)
+            return read_job(connection, job_id)
+
+    def cancel(self, job_id: str) -> Job:
+        """No batch of the job starts any more; it is cancelled once none runs. Again: nothing more happens.
+
+        Raises ConflictError when the job has ended otherwise.
+        """
+        with self._write() as connection:
+            job = lock_job(connection, job_id)
+            if job["state"] not in (JobState.CANCELLING, JobState.CANCELLED):
+                if JobState(job["state"]).is_ended:
+                    raise ConflictError(f"job {job_id} has {job['state']} already and cannot be cancelled")
+                waiting = update(BATCHES).where(BATCHES.c.job_id == job_id, BATCHES.c.state == BatchState.QUEUED)
+                connection.execute(waiting.values(state=BatchState.CANCELLED, finished_at=now()))
+                statement = update(JOBS).where(JOBS.c.id == job_id).values(state=JobState.CANCELLING)
+                cancelling = one(connection, statement.returning(JOBS))
+                assert cancelling is not None, "the job is locked"
+                settle(connection, cancelling)
+            return read_job(connection, job_id)
+
+    def job(self, job_id: str) -> Job:
+        with self._read() as connection:
+            return read_job(connection, job_id)
+
+    def jobs(self, limit: int = 50, cursor: str | None = None, state: JobState | None = None) -> JobPage:
+        """A page of jobs, newest first."""
+        statement = select(JOBS).order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit + 1)
+        if state is not None:
+            statement = statement.where(JOBS.c.state == state)
+        if cursor is not None:
+            created_at, job_id = ids.read_jobs_cursor(cursor)
+            older = and_(JOBS.c.created_at == created_at, JOBS.c.id < job_id)
+            statement = statement.where(or_(JOBS.c.created_at < created_at, older))
+        with self._read() as connection:
+            found = read_jobs(connection, statement)
+        page, more = found[:limit], len(found) > limit
+        return JobPage(jobs=page, next_cursor=ids.jobs_cursor(page[-1].created_at, page[-1].id) if more else None)
+
+    def batches(self, job_id: str) -> list[Batch]:
+        """The batches of a job by ordinal. Raises NotFoundError."""
+        return self._batches(job_id, None)
+
+    def dead_batches(self, job_id: str) -> list[Batch]:
+        return self._batches(job_id, BatchState.DEAD)
+
+    def _batches(self, job_id: str, state: BatchState | None) -> list[Batch]:
+        statement = select(BATCHES).where(BATCHES.c.job_id == job_id).order_by(BATCHES.c.ordinal)
+        if state is not None:
+            statement = statement.where(BATCHES.c.state == state)
+        with self._read() as connection:
+            if connection.scalar(select(JOBS.c.id).where(JOBS.c.id == job_id)) is None:
+                raise NotFoundError(f"no job has the id {job_id!r}")
+            return [to_batch(row) for row in connection.execute(statement).mappings()]
+
+
+def _columns(spec: JobCreate) -> dict[str, object]:
+    return {**spec.model_dump(mode="json"), "name": storable(spec.name), "batches_done": 0}
+
+
+def _expect_same(key: str | None, old: RowMapping, spec: JobCreate) -> None:
+    kept = {**{name: old[name] for name in JobCreate.model_fields}, "options": DecodeOptions(**old["options"])}
+    given = {**dict(spec), "name": storable(spec.name)}
+    differing = [name for name in JobCreate.model_fields if kept[name] != given[name]]
+    if differing:
+        raise IdempotencyError(
+            f"the idempotency key {key!r} belongs to job {old['id']}, which has another {', '.join(differing)}: "
+            f"its corpus has the fingerprint {old['fingerprint']!r}, this one {spec.fingerprint!r}"
+        )
+
+
+def _expect_equal(seen: RowMapping, first_index: int, rows: int, sha256: str) -> None:
+    for name, given in (("sha256", sha256), ("first_index", first_index), ("rows", rows)):
+        if seen[name] != given:
+            raise ConflictError(
+                f"batch {seen['ordinal']} of job {seen['job_id']} was received with {name} {seen[name]}, "
+                f"now it has {given}"
+            )
+
+
+def _expect_free(connection: Connection, job_id: str, first_index: int, rows: int) -> None:
+    """Among batches that do not overlap, the last that starts before our end is the only one that can reach us."""
+    before = select(BATCHES).where(BATCHES.c.job_id == job_id, BATCHES.c.first_index < first_index + rows)
+    nearest = one(connection, before.order_by(BATCHES.c.first_index.desc()).limit(1))
+    if nearest and nearest["first_index"] + nearest["rows"] > first_index:
+        raise ConflictError(
+            f"rows {first_index} to {first_index + rows - 1} overlap batch {nearest['ordinal']} of job {job_id}, "
+            f"which has rows {nearest['first_index']} to {nearest['first_index'] + nearest['rows'] - 1}"
+        )
+
+
+def _expect_whole(connection: Connection, job_id: str, batches: int, rows: int) -> None:
+    columns = (BATCHES.c.ordinal, BATCHES.c.first_index, BATCHES.c.rows)
+    statement = select(*columns).where(BATCHES.c.job_id == job_id).order_by(BATCHES.c.ordinal)
+    arrived = [tuple(row) for row in connection.execute(statement)]
+    missing = sorted(set(range(batches)) - {ordinal for ordinal, _, _ in arrived})
+    if missing:
+        raise ConflictError(f"of {batches} batches {len(missing)} did not arrive: {_listed(missing)}")
+    got = sum(count for _, _, count in arrived)
+    if (len(arrived), got) != (batches, rows):
+        raise ConflictError(f"{len(arrived)} batches with {got} rows arrived, the seal says {batches} with {rows}")
+    for ordinal, first, expected in _gaps(arrived):
+        raise ConflictError(f"batch {ordinal} begins at row {first}, but those before it end before row {expected}")
+
+
+def _gaps(arrived: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    expected = 0
+    for ordinal, first, count in arrived:
+        if first != expected:
+            yield ordinal, first, expected
+        expected += count
+
+
+def _listed(ordinals: list[int], most: int = 10) -> str:
+    shown = ", ".join(str(ordinal) for ordinal in ordinals[:most])
+    return shown if len(ordinals) <= most else f"{shown} and {len(ordinals) - most} more"

@@ -1,0 +1,57 @@
+"""When a job has ended, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, RowMapping, select, update
+
+from models.clock import now
+from models.store.sql import BATCHES, JOBS, batch_counts, one, row_counts, sums_of
+from unembed.schemas import BatchCounts, BatchState, JobState, RowCounts
+
+
+def settle(connection: Connection, job: RowMapping) -> None:
+    """End the job if nothing of it waits or runs any more. The caller holds the job's lock and has just moved a batch.
+
+    `job` is the row as it was when it was locked; of it only the state before that move and the seal are looked at.
+    """
+    sums = sums_of(connection, job["id"])
+    batches = batch_counts(sums)
+    if batches.queued or batches.running or JobState(job["state"]).is_ended:
+        return
+    if job["state"] == JobState.CANCELLING:
+        _end(connection, job["id"], JobState.CANCELLED, None)
+    elif job["sealed_at"] is not None:
+        rows = row_counts(sums)
+        _end(connection, job["id"], _outcome(rows, batches), _reason(connection, job["id"], rows, batches))
+
+
+def _outcome(rows: RowCounts, batches: BatchCounts) -> JobState:
+    if rows.ok + rows.fallback == 0:
+        return JobState.FAILED
+    return JobState.PARTIAL if rows.error or batches.dead else JobState.SUCCEEDED
+
+
+def _reason(connection: Connection, job_id: str, rows: RowCounts, batches: BatchCounts) -> str | None:
+    if batches.dead:
+        last = _last_error(connection, job_id)
+        return (
+            f"{batches.dead} of {batches.total} batches are dead; the last error: {last['error_code']}: {last['error']}"
+        )
+    if rows.error == rows.total:
+        return f"all {rows.total} rows are errors; each says why"
+    return None
+
+
+def _last_error(connection: Connection, job_id: str) -> Mapping[str, str]:
+    dead = select(BATCHES.c.error_code, BATCHES.c.error).where(
+        BATCHES.c.job_id == job_id, BATCHES.c.state == BatchState.DEAD
+    )
+    found = one(connection, dead.order_by(BATCHES.c.finished_at.desc(), BATCHES.c.ordinal.desc()).limit(1))
+    assert found is not None, "a dead batch was counted"
+    return {name: str(value) for name, value in found.items()}
+
+
+def _end(connection: Connection, job_id: str, state: JobState, error: str | None) -> None:
+    connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(state=state, error=error, finished_at=now()))

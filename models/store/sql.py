@@ -1,0 +1,151 @@
+"""What the store's parts share: the tables, how a row becomes a value, and the one lock there is.
+
+The lock: whatever changes the state of a job or of its batches first locks the job's row, and only then looks. So two
+such transactions of one job follow each other, none acts on what is no longer so, and none can deadlock. (On SQLite
+the lock is the whole file's, taken when the transaction begins.) A heartbeat moves nothing but its own batch's lease
+and needs no lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, RowMapping, Select, Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Engine
+
+from models.database import transaction
+from models.settings import Settings
+from models.tables import BatchRow, GenerationRow, JobRow, WorkerRow
+from unembed.errors import NotFoundError
+from unembed.schemas import Batch, BatchCounts, BatchState, DecodeOptions, Job, JobState, RowCounts, Timings
+
+JOBS: Final = cast(Table, JobRow.__table__)
+BATCHES: Final = cast(Table, BatchRow.__table__)
+GENERATIONS: Final = cast(Table, GenerationRow.__table__)
+WORKERS: Final = cast(Table, WorkerRow.__table__)
+
+TIMINGS: Final = tuple(Timings.model_fields)
+MAX_ERROR_CHARACTERS: Final = 4000
+
+
+class Part:
+    """A part of the store: an engine, the settings, and how to begin a transaction."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self.settings = settings
+
+    def _write(self) -> AbstractContextManager[Connection]:
+        return transaction(self.engine)
+
+    def _read(self) -> AbstractContextManager[Connection]:
+        return transaction(self.engine, read_only=True)
+
+
+def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows ON CONFLICT; both databases spell it alike."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def one(connection: Connection, statement: Any) -> RowMapping | None:
+    return connection.execute(statement).mappings().one_or_none()
+
+
+def lock_job(connection: Connection, job_id: str) -> RowMapping:
+    job = one(connection, select(JOBS).where(JOBS.c.id == job_id).with_for_update())
+    if job is None:
+        raise NotFoundError(f"no job has the id {job_id!r}")
+    return job
+
+
+def lock_job_of(connection: Connection, batch_id: str) -> RowMapping | None:
+    """The job of this batch, locked; None when there is no such batch."""
+    job_id = connection.scalar(select(BATCHES.c.job_id).where(BATCHES.c.id == batch_id))
+    return None if job_id is None else lock_job(connection, job_id)
+
+
+def storable(text: str | None) -> str | None:
+    """The text as any database can keep it: PostgreSQL refuses NUL, and no encoding has half a surrogate pair."""
+    if text is None:
+        return None
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+
+
+def storable_error(text: str) -> str:
+    return cast(str, storable(text[:MAX_ERROR_CHARACTERS]))
+
+
+def to_batch(row: RowMapping) -> Batch:
+    return Batch(
+        **{name: row[name] for name in Batch.model_fields if name not in ("counts", "timings")},
+        counts=RowCounts(total=row["rows"], ok=row["rows_ok"], fallback=row["rows_fallback"], error=row["rows_error"]),
+        timings=Timings(**{name: row[name] for name in TIMINGS}),
+    )
+
+
+def read_job(connection: Connection, job_id: str) -> Job:
+    """A job with its counts. Raises NotFoundError."""
+    found = read_jobs(connection, select(JOBS).where(JOBS.c.id == job_id))
+    if not found:
+        raise NotFoundError(f"no job has the id {job_id!r}")
+    return found[0]
+
+
+def read_jobs(connection: Connection, statement: Select[Any]) -> list[Job]:
+    """The jobs that the statement selects, in its order, with their counts: two statements, however many jobs."""
+    jobs = connection.execute(statement).mappings().all()
+    sums = _sums(connection, [job["id"] for job in jobs])
+    return [_to_job(job, sums.get(job["id"], {})) for job in jobs]
+
+
+def sums_of(connection: Connection, job_id: str) -> Mapping[str, RowMapping]:
+    """The sums over a job's batches, by the batches' state."""
+    return _sums(connection, [job_id]).get(job_id, {})
+
+
+def _sums(connection: Connection, job_ids: Sequence[str]) -> dict[str, dict[str, RowMapping]]:
+    columns = ("rows", "rows_ok", "rows_fallback", "rows_error", *TIMINGS)
+    statement = (
+        select(
+            BATCHES.c.job_id,
+            BATCHES.c.state,
+            func.count().label("batches"),
+            *(func.sum(BATCHES.c[name]).label(name) for name in columns),
+        )
+        .where(BATCHES.c.job_id.in_(job_ids))
+        .group_by(BATCHES.c.job_id, BATCHES.c.state)
+    )
+    sums: dict[str, dict[str, RowMapping]] = {}
+    for row in connection.execute(statement).mappings():
+        sums.setdefault(row["job_id"], {})[row["state"]] = row
+    return sums
+
+
+def row_counts(sums: Mapping[str, RowMapping]) -> RowCounts:
+    def total(name: str) -> int:
+        return sum(int(row[name]) for row in sums.values())
+
+    return RowCounts(
+        total=total("rows"), ok=total("rows_ok"), fallback=total("rows_fallback"), error=total("rows_error")
+    )
+
+
+def batch_counts(sums: Mapping[str, RowMapping]) -> BatchCounts:
+    return BatchCounts(**{state: row["batches"] for state, row in sums.items()})
+
+
+def _to_job(job: RowMapping, sums: Mapping[str, RowMapping]) -> Job:
+    done = sums.get(BatchState.DONE)
+    plain = ("id", "name", "decoder", "embedding_dim", "seed", "error")
+    times = ("created_at", "sealed_at", "started_at", "finished_at")
+    return Job(
+        **{name: job[name] for name in (*plain, *times)},
+        state=JobState(job["state"]),
+        options=DecodeOptions.model_validate(job["options"]),
+        rows=row_counts(sums),
+        batches=batch_counts(sums),
+        timings=Timings() if done is None else Timings(**{name: done[name] for name in TIMINGS}),
+    )

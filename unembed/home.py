@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from unembed.errors import UnavailableError
 from unembed.schemas import Wire
 
 SERVER_FILE: Final = "server.json"
@@ -49,6 +50,26 @@ def running_server(home: Path) -> Server | None:
     except (OSError, ValueError):
         return None
     return server if _is_alive(server.pid) else None
+
+
+def known_url(url: str | None = None, home: Path | None = None) -> str | None:
+    """`url`, or UNEMBED_URL, or where `unembed up` runs from this home folder; None when there is none of these."""
+    given = url or os.environ.get("UNEMBED_URL")
+    if given:
+        return given
+    server = running_server(home_folder(home))
+    return server.url if server else None
+
+
+def require_url(url: str | None = None, home: Path | None = None) -> str:
+    """What `known_url` finds; UnavailableError, with what to do about it, when it finds none."""
+    found = known_url(url, home)
+    if found is None:
+        raise UnavailableError(
+            f"no server is known: none runs from {home_folder(home)}. Start one with `unembed up`, "
+            "or name one with --url or UNEMBED_URL"
+        )
+    return found
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,0 +1,205 @@
+"""Submit corpora to a server of Unembed, wait for them, read their texts.
+
+job = Client().submit("corpus.parquet").wait()
+for row in job.results():
+    print(row.index, row.text, row.overall_quality)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from pydantic import ValidationError
+
+from unembed.corpus import Corpus, Slice, as_corpus, encode_payload
+from unembed.errors import InputError, UnembedError
+from unembed.home import require_url
+from unembed.job import JobHandle, Order
+from unembed.schemas import (
+    ARROW_STREAM,
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_DECODER,
+    Batch,
+    DecodeOptions,
+    DecoderInfo,
+    Generation,
+    Job,
+    JobCreate,
+    JobPage,
+    JobSeal,
+    JobState,
+)
+from unembed.transport import Transport
+
+if TYPE_CHECKING:
+    import httpx2
+
+UPLOADS: Final = 4  # batches on their way at once; twice as many are held in memory
+PAGE_ROWS: Final = 2000
+NEXT_CURSOR: Final = "Unembed-Next-Cursor"
+
+__all__ = ["Client", "JobHandle", "Order", "Sent"]
+
+Sent = Callable[[int, int], None]  # rows sent, rows in all
+
+
+class Client:
+    """A server of Unembed. `url` and `api_key` default to UNEMBED_URL and UNEMBED_API_KEY, and then to the `unembed up`
+    that runs on this machine. `timeout` is in seconds and of one request; `retries` are of one request too."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retries: int = 5,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        key = api_key or os.environ.get("UNEMBED_API_KEY")
+        self._api = Transport(require_url(url), key, timeout=timeout, retries=retries, transport=transport)
+
+    @property
+    def url(self) -> str:
+        return self._api.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._api.close()
+
+    def submit(
+        self,
+        source: object,
+        *,
+        decoder: str = DEFAULT_DECODER,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        seed: int = 0,
+        options: DecodeOptions | None = None,
+        name: str | None = None,
+        column: str | None = None,
+        id_column: str | None = None,
+        ids: Sequence[str | int] | None = None,
+        idempotency_key: str | None = None,
+        progress: Sent | None = None,
+    ) -> JobHandle:
+        """Sends a corpus, a path to one, or (N, D) floats, in batches of `batch_size` rows, and returns its job.
+
+        Workers may begin before the last batch is sent. With an `idempotency_key` an interrupted submit is continued
+        by the same call, and a finished one is found again; without one, what cannot be sent whole is cancelled.
+        """
+        corpus = as_corpus(source, column=column, id_column=id_column, ids=ids)
+        spec = _spec(
+            decoder=decoder,
+            embedding_dim=corpus.dim,
+            seed=seed,
+            options=options or DecodeOptions(),
+            name=name,
+            fingerprint=corpus.fingerprint if idempotency_key else None,
+        )
+        # A key of our own makes it safe to try again when the answer to this request is lost.
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        job: Job = self._api.fetch(Job, "POST", "/v1/jobs", json=spec.model_dump(mode="json"), headers=headers)
+        if job.state is JobState.RECEIVING:
+            try:
+                job = self._send(job, corpus, batch_size, progress)
+            except BaseException:
+                if idempotency_key is None:
+                    self._try_to_cancel(job.id)
+                raise
+        return JobHandle(self, job)
+
+    def job(self, job_id: str) -> JobHandle:
+        return JobHandle(self, self._api.fetch(Job, "GET", f"/v1/jobs/{job_id}"))
+
+    def jobs(self, limit: int = 50, cursor: str | None = None, state: JobState | None = None) -> JobPage:
+        """The newest jobs first; `next_cursor` leads to the next page."""
+        given = {"limit": limit, "cursor": cursor, "state": state}
+        params = {name: value for name, value in given.items() if value is not None}
+        page: JobPage = self._api.fetch(JobPage, "GET", "/v1/jobs", params=params)
+        return page
+
+    def batches(self, job_id: str) -> list[Batch]:
+        found: list[Batch] = self._api.fetch(list[Batch], "GET", f"/v1/jobs/{job_id}/batches")
+        return found
+
+    def decoders(self) -> list[DecoderInfo]:
+        """The decoders that a job may name."""
+        found: list[DecoderInfo] = self._api.fetch(list[DecoderInfo], "GET", "/v1/decoders")
+        return found
+
+    def cancel(self, job_id: str) -> Job:
+        """No batch of it starts any more; what is done stays. ConflictError when it has ended already."""
+        job: Job = self._api.fetch(Job, "POST", f"/v1/jobs/{job_id}/cancel")
+        return job
+
+    def results(self, job_id: str, order: Order = "finished") -> Iterator[Generation]:
+        """The rows that are there by now, fetched a page at a time."""
+        cursor: str | None = None
+        while True:
+            params = {"limit": PAGE_ROWS, "order": order} | ({"cursor": cursor} if cursor else {})
+            response = self._api.send("GET", f"/v1/jobs/{job_id}/results", params=params)
+            lines = response.content.splitlines()
+            yield from map(Generation.model_validate_json, lines)
+            cursor = response.headers.get(NEXT_CURSOR)
+            if cursor is None or not lines:
+                return
+
+    def _send(self, job: Job, corpus: Corpus, batch_size: int, progress: Sent | None) -> Job:
+        known = {batch.ordinal: batch.sha256 for batch in self.batches(job.id)} if job.batches.total else {}
+        batches = rows = sent = 0
+        waiting: deque[Future[int]] = deque()
+
+        def settle() -> None:
+            nonlocal sent
+            sent += waiting.popleft().result()
+            if progress:
+                progress(sent, corpus.rows)
+
+        with ThreadPoolExecutor(UPLOADS, "upload") as pool:
+            try:
+                for ordinal, batch in enumerate(corpus.batches(batch_size)):
+                    waiting.append(pool.submit(self._put, job.id, ordinal, batch, known.get(ordinal)))
+                    batches, rows = ordinal + 1, rows + len(batch)
+                    if len(waiting) == 2 * UPLOADS:
+                        settle()
+                while waiting:
+                    settle()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        seal = JobSeal(batches=batches, rows=rows)
+        sealed: Job = self._api.fetch(Job, "POST", f"/v1/jobs/{job.id}/seal", json=seal.model_dump())
+        return sealed
+
+    def _put(self, job_id: str, ordinal: int, batch: Slice, known: str | None) -> int:
+        payload = encode_payload(batch.embeddings, batch.ids)
+        if known is None or known != hashlib.sha256(payload).hexdigest():
+            path, params = f"/v1/jobs/{job_id}/batches/{ordinal}", {"first_index": batch.first_index}
+            self._api.send("PUT", path, params=params, content=payload, headers={"Content-Type": ARROW_STREAM})
+        return len(batch)
+
+    def _try_to_cancel(self, job_id: str) -> None:
+        try:
+            self.cancel(job_id)
+        except UnembedError:
+            return  # the error that led here says more; a job that is never sealed decodes what it has and harms nobody
+
+
+def _spec(**fields: Any) -> JobCreate:
+    try:
+        return JobCreate(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{where} is {first['input']!r}: {first['msg']}") from error

@@ -1,0 +1,86 @@
+"""A job as its client sees it: look at it, wait for it, read its rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+from unembed.errors import JobFailedError
+from unembed.schemas import Generation, Job, JobState
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from unembed.client import Client
+
+FIRST_POLL: Final = 0.1  # seconds; short jobs are not kept waiting
+LAST_POLL: Final = 1.0
+POLL_GROWTH: Final = 1.3
+
+Order = Literal["finished", "index"]
+
+
+class JobHandle:
+    """A job on a server, as it was when last looked at."""
+
+    def __init__(self, client: Client, job: Job) -> None:
+        self._client = client
+        self.job = job
+
+    @property
+    def id(self) -> str:
+        return self.job.id
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.id} {self.job.state} {self.job.rows.written}/{self.job.rows.total}>"
+
+    def refresh(self) -> Job:
+        self.job = self._client.job(self.id).job
+        return self.job
+
+    def cancel(self) -> Job:
+        self.job = self._client.cancel(self.id)
+        return self.job
+
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        poll: float = LAST_POLL,
+        progress: Callable[[Job], None] | None = None,
+        check: bool = True,
+    ) -> Self:
+        """Returns when the job has ended. `poll` is the longest pause between two looks, in seconds.
+
+        Raises TimeoutError after `timeout` seconds; with `check`, JobFailedError when the job failed or was cancelled.
+        """
+        give_up = None if timeout is None else time.monotonic() + timeout
+        pause = min(FIRST_POLL, poll)
+        while not self.refresh().state.is_ended:
+            if progress:
+                progress(self.job)
+            if give_up is not None and time.monotonic() + pause > give_up:
+                raise TimeoutError(f"the job {self.id} is still {self.job.state} after {timeout:g} seconds")
+            time.sleep(pause)
+            pause = min(pause * POLL_GROWTH, poll)
+        if progress:
+            progress(self.job)
+        if check and self.job.state in (JobState.FAILED, JobState.CANCELLED):
+            raise JobFailedError(f"the job {self.id} has {_ended(self.job)}")
+        return self
+
+    def results(self, order: Order = "finished") -> Iterator[Generation]:
+        """The rows written so far: in the order in which they were finished, or with "index" in the corpus's."""
+        return self._client.results(self.id, order)
+
+    def to_arrow(self) -> pa.Table:
+        """The rows written so far as a table, in the corpus's order."""
+        from unembed.results import to_table
+
+        return to_table(self.results(order="index"))
+
+
+def _ended(job: Job) -> str:
+    reason = f": {job.error}" if job.error else ""
+    return ("failed" if job.state is JobState.FAILED else "been cancelled") + reason

@@ -1,0 +1,142 @@
+"""The house itself: where imports may point, what is never loaded, and what a fresh clone finds."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("unembed", "models", "worker", "api", "migrations", "examples")
+HEAVY = {"torch", "celery", "kombu", "sqlalchemy", "redis", "fastapi", "transformers"}
+PICKLING_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+
+
+def _sources() -> Iterator[tuple[Path, ast.Module]]:
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield path, ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def _pickle_loading(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and cause of everything in the tree that could load a pickle."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                modules = {name.name.partition(".")[0] for name in names}
+            case ast.ImportFrom(module=str(module)):
+                modules = {module.partition(".")[0]}
+            case _:
+                modules = set()
+        for module in modules & PICKLING_MODULES:
+            yield node.lineno, f"imports {module}"
+        match node:
+            case ast.Attribute(value=ast.Name(id="torch"), attr="load"):
+                yield node.lineno, "torch.load"
+            case ast.Attribute(attr="read_pickle"):
+                yield node.lineno, "read_pickle"
+            case ast.keyword(arg="allow_pickle", value=value) if not (
+                isinstance(value, ast.Constant) and value.value is False
+            ):
+                yield value.lineno, "allow_pickle"
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="load"), keywords=keywords) if (
+                not any(keyword.arg == "allow_pickle" for keyword in keywords)
+            ):
+                yield node.lineno, "np.load without allow_pickle=False"
+
+
+def test_imports_point_one_way() -> None:
+    # Given the contracts in pyproject.toml, when the linter reads every import, then none is broken
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("module", ["unembed", "unembed.client", "unembed.cli"])
+def test_the_face_imports_nothing_heavy(module: str) -> None:
+    # Given a fresh interpreter
+    code = f"import sys, {module}; print(*({HEAVY!r} & sys.modules.keys()))"
+
+    # When a pipeline imports the face, then none of what only a server needs comes with it
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_no_pickle_is_ever_loaded() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {why}" for path, tree in _sources() for line, why in _pickle_loading(tree)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from joblib import load",
+        "import torch\ntorch.load(p)",
+        "np.load(p)",
+        "np.load(p, allow_pickle=True)",
+        "np.load(p, allow_pickle=flag)",
+        "pd.read_pickle(p)",
+    ],
+)
+def test_the_search_for_pickles_finds_one(source: str) -> None:
+    assert list(_pickle_loading(ast.parse(source)))
+
+
+def test_make_without_a_target_lists_them_all() -> None:
+    # Given a machine that has make
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not installed")
+
+    # When no target is named
+    done = subprocess.run([make, "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    # Then each of them is shown with what it does
+    listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ") and len(line.split()) > 1}
+    assert {"demo", "test", "check", "bench", "train", "up", "clean", "help"} <= listed
+
+
+def test_every_version_is_pinned() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert pins
+    for pin in pins:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][^+ ]*", pin), f"{pin!r} is no plain pin"
+    assert not any(pin.startswith("unembed") for pin in pins)
+
+
+@pytest.fixture(scope="module")
+def examples() -> pa.Table:
+    return pq.read_table(ROOT / "examples" / "sentences.parquet")
+
+
+def test_the_examples_are_five_hundred_different_sentences_or_more(examples: pa.Table) -> None:
+    texts = examples["text"].to_pylist()
+    assert len(texts) >= 500
+    assert len({text.casefold() for text in texts}) == len(texts)
+    assert len(set(examples["id"].to_pylist())) == len(texts)
+
+
+def test_the_examples_have_finite_embeddings_of_length_one(examples: pa.Table) -> None:
+    assert examples.schema.field("embedding").type == pa.list_(pa.float32(), 384)
+    vectors = examples["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 384)
+    assert vectors.shape[0] == examples.num_rows
+    assert np.isfinite(vectors).all()
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+
+
+def test_the_examples_are_those_of_the_text_file(examples: pa.Table) -> None:
+    lines = (ROOT / "examples" / "sentences.txt").read_text(encoding="utf-8").splitlines()
+    assert examples["text"].to_pylist() == lines

@@ -50,11 +50,14 @@ class Payloads:
         )
         return cls(connection, ttl)
 
-    def put(self, batch_id: str, data: bytes) -> None:
-        """Keep a payload; the same batch again replaces it. Raises BusyError when Redis is full."""
+    def put(self, batch_id: str, data: bytes, *, replace: bool = True) -> bool:
+        """Keep a payload, and say whether it was; False: the batch has one, and it was not to be replaced.
+
+        Raises BusyError when Redis is full.
+        """
         with self._reaching():
             try:
-                self.redis.set(_key(batch_id), data, ex=self.ttl)
+                return bool(self.redis.set(_key(batch_id), data, ex=self.ttl, nx=not replace))
             except redis.exceptions.OutOfMemoryError as error:
                 raise BusyError(
                     f"Redis at {self.address} has no room for batch {batch_id}, {len(data)} bytes; try again later"

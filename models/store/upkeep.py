@@ -11,7 +11,7 @@ from models.store.attempts import ended, queued_again
 from models.store.settling import settle
 from models.store.sql import BATCHES, JOBS, WORKERS, Part, insert, lock_job
 from models.store.values import QueueStats, Swept, Worker
-from unembed.schemas import BatchState, JobState
+from unembed.schemas import BatchState, JobState, RowStatus
 
 _PUBLISH_AT_ONCE = 1000
 _PROBES = 8
@@ -76,9 +76,12 @@ class UpkeepPart(Part):
             .group_by(BATCHES.c.state)
         )
         jobs = select(JOBS.c.state, func.count()).group_by(JOBS.c.state)
+        # From the counts of the batches: counting the rows themselves would read every one of them.
+        written = select(*(func.coalesce(func.sum(BATCHES.c[f"rows_{status}"]), 0) for status in RowStatus))
         with self._read() as connection:
             by_state = {row["state"]: row for row in connection.execute(batches).mappings()}
             counted = {state: int(number) for state, number in connection.execute(jobs)}
+            rows = connection.execute(written).one()
         count = {state: int(by_state[state]["batches"]) if state in by_state else 0 for state in open_states}
         queued = by_state.get(BatchState.QUEUED)
         return QueueStats(
@@ -88,6 +91,7 @@ class UpkeepPart(Part):
             queued_rows=int(queued["rows"]) if queued else 0,
             oldest_queued_seconds=max(0.0, float(queued["oldest"])) if queued else 0.0,
             jobs={state: counted.get(state, 0) for state in JobState},
+            rows={status: int(number) for status, number in zip(RowStatus, rows, strict=True)},
         )
 
     def ping(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from unembed.schemas import Batch, Job, JobState
+from unembed.schemas import Batch, Job, JobState, RowStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +56,4 @@ class QueueStats:
     queued_rows: int
     oldest_queued_seconds: float  # 0 when nothing waits
     jobs: Mapping[JobState, int]  # every state, those without a job too
+    rows: Mapping[RowStatus, int]  # written, and still in the store

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperGroup
@@ -67,14 +67,22 @@ app = typer.Typer(
     name="unembed",
     cls=VerbGroup,
     no_args_is_help=True,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,  # they could show a key
 )
 
 
 @app.callback()
-def unembed() -> None:
+def unembed(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
     """Turn corpora of sentence embeddings back into text."""
+    if version:
+        from unembed import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 def main(args: Sequence[str] | None = None) -> None:

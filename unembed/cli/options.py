@@ -3,19 +3,100 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from unembed.client import Client
+from unembed.errors import InputError
 from unembed.home import require_url
+from unembed.schemas import DecodeOptions
+
+_CORPUS, _HOW, _WHERE = "The corpus", "How it is decoded", "Where it is decoded"
+
+Source = Annotated[
+    Path, typer.Argument(metavar="IN", help="Embeddings: .npy, .npz, .parquet, .arrow or .jsonl.", show_default=False)
+]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` printed it.", show_default=False)]
 
 Url = Annotated[
-    str | None, typer.Option("--url", envvar="UNEMBED_URL", help="The server. Default: the running `unembed up`.")
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="UNEMBED_URL",
+        help="The server; without it, the running `unembed up`.",
+        show_default=False,
+        rich_help_panel=_WHERE,
+    ),
 ]
-Home = Annotated[Path | None, typer.Option("--home", envvar="UNEMBED_HOME", help="The folder of the embedded server.")]
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        envvar="UNEMBED_HOME",
+        help="The folder of the embedded server.",
+        show_default=False,
+        rich_help_panel=_WHERE,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` printed it.", show_default=False)]
+
+Column = Annotated[
+    str | None,
+    typer.Option(
+        "--column",
+        help="The column of vectors; without it, embedding, embeddings, emb, vector or values.",
+        show_default=False,
+        rich_help_panel=_CORPUS,
+    ),
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--id-column",
+        help="The column of ids; without it, `id` if there is one; '' for none.",
+        show_default=False,
+        rich_help_panel=_CORPUS,
+    ),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.", rich_help_panel=_CORPUS)]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", help="A name for the job, for people.", show_default=False, rich_help_panel=_WHERE),
+]
+
+Decoder = Annotated[str, typer.Option("--decoder", help="The decoder's name.", rich_help_panel=_HOW)]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same texts.", rich_help_panel=_HOW)]
+Temperature = Annotated[
+    float, typer.Option("--temperature", help="0 takes the likeliest piece; more samples.", rich_help_panel=_HOW)
+]
+TopK = Annotated[int, typer.Option("--top-k", help="Sample among the k likeliest; 0 is off.", rich_help_panel=_HOW)]
+TopP = Annotated[float, typer.Option("--top-p", help="Sample among the likeliest p; 1 is off.", rich_help_panel=_HOW)]
+RepetitionPenalty = Annotated[
+    float, typer.Option("--repetition-penalty", help="Above 1, pieces used are less likely.", rich_help_panel=_HOW)
+]
+NoRepeatNgram = Annotated[
+    int, typer.Option("--no-repeat-ngram", help="No run of n pieces twice; 0 is off.", rich_help_panel=_HOW)
+]
+MaxPieces = Annotated[
+    int | None,
+    typer.Option("--max-pieces", help="The longest text, in pieces.", show_default=False, rich_help_panel=_HOW),
+]
+RoundTrip = Annotated[
+    bool,
+    typer.Option("--round-trip", help="Embed the texts again and report the cosine; slower.", rich_help_panel=_HOW),
+]
+
+
+def decode_options(**values: Any) -> DecodeOptions:
+    """The options; InputError that names the one out of range, its value and the range."""
+    try:
+        return DecodeOptions(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        flag = "--" + str(first["loc"][0]).replace("_", "-")
+        raise InputError(f"{flag} is {first['input']!r}: {first['msg'].lower()}") from error
 
 
 def connect(url: str | None, home: Path | None) -> Client:

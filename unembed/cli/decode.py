@@ -1,0 +1,141 @@
+"""`unembed decode`: from a file of vectors to a file of texts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, NamedTuple
+
+import typer
+
+from unembed.cli import options as given
+from unembed.cli.console import Exit, err, job_exit_code, say
+from unembed.cli.look import Tally, summary
+from unembed.cli.progress import display
+from unembed.client import Client
+from unembed.corpus import open_corpus
+from unembed.errors import MissingExtraError
+from unembed.home import home_folder, known_url
+from unembed.job import JobHandle
+from unembed.results import check_output, write_results
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER
+
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="OUT", help="A .parquet, .jsonl or .csv file.", show_default=False),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Worker processes, when no server runs; without it, one a GPU, or one.",
+        show_default=False,
+        rich_help_panel="Where it is decoded",
+    ),
+]
+
+
+def decode(
+    source: given.Source,
+    output: Output,
+    column: given.Column = None,
+    id_column: given.IdColumn = None,
+    batch_size: given.BatchSize = DEFAULT_BATCH_SIZE,
+    decoder: given.Decoder = DEFAULT_DECODER,
+    seed: given.Seed = 0,
+    temperature: given.Temperature = 0.0,
+    top_k: given.TopK = 0,
+    top_p: given.TopP = 1.0,
+    repetition_penalty: given.RepetitionPenalty = 1.0,
+    no_repeat_ngram: given.NoRepeatNgram = 0,
+    max_pieces: given.MaxPieces = None,
+    round_trip: given.RoundTrip = False,
+    name: given.Name = None,
+    workers: Workers = None,
+    url: given.Url = None,
+    home: given.Home = None,
+) -> None:
+    """Decode a file of embeddings into a file of texts.
+
+    Uses the server that --url or UNEMBED_URL names, or the running `unembed up`. Without one, it starts its own for
+    the length of this job.
+    """
+    options = given.decode_options(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        repetition_penalty=repetition_penalty,
+        no_repeat_ngram=no_repeat_ngram,
+        max_pieces=max_pieces,
+        round_trip=round_trip,
+    )
+    check_output(output)
+    corpus = open_corpus(source, column, id_column)
+    say(f"{source}: {corpus.rows:,} embeddings of {corpus.dim} dimensions, {corpus.dtype.name}")
+    with _server(url, home, workers) as server, Client(server.url) as client:
+        started = time.monotonic()
+        handle: JobHandle | None = None
+        try:
+            with display() as progress:
+                handle = client.submit(
+                    corpus,
+                    decoder=decoder,
+                    batch_size=batch_size,
+                    seed=seed,
+                    options=options,
+                    name=name or source.name,
+                    progress=progress.sent,
+                )
+                handle.wait(progress=progress.seen, check=False)
+        except KeyboardInterrupt as error:
+            say(f"interrupted; {_how_to_resume(handle, server, output)}", "yellow")
+            raise typer.Exit(Exit.INTERRUPTED) from error
+        tally = Tally()
+        written = write_results(output, tally.of(handle.results(order="index")))
+        wall = time.monotonic() - started
+        err.print(summary(handle.job, client.batches(handle.id), tally, wall))
+    if handle.job.error:
+        say(handle.job.error, "red")
+    say(f"{written:,} rows written to {output}")
+    raise typer.Exit(job_exit_code(handle.job))
+
+
+class _Server(NamedTuple):
+    url: str
+    home: Path | None  # of a server of our own that outlives the command as files
+    is_own: bool
+
+
+@contextmanager
+def _server(url: str | None, home: Path | None, workers: int | None) -> Iterator[_Server]:
+    """The server that is known, or one of our own until the block ends."""
+    known = known_url(url, home)
+    if known is not None:
+        say(f"using the server at {known}", "dim")
+        yield _Server(known, None, is_own=False)
+        return
+    try:
+        from worker.launch import Stack
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "worker", "local") from error
+    with ExitStack() as stack:
+        temporary = TemporaryDirectory(prefix="unembed-", ignore_cleanup_errors=True)
+        folder = home_folder(home) if home else Path(stack.enter_context(temporary))
+        say("no server runs: starting one for this job", "dim")
+        running = stack.enter_context(Stack(folder, port=0, flower_port=None, workers=workers))
+        yield _Server(running.url, home, is_own=True)
+
+
+def _how_to_resume(handle: JobHandle | None, server: _Server, output: Path) -> str:
+    if handle is None:
+        return "the corpus was not sent whole, so its job is cancelled"
+    read_on = f"unembed wait {handle.id} && unembed results {handle.id} -o {output}"
+    if not server.is_own:
+        return f"the job goes on: {read_on}"
+    if server.home:
+        return f"the job is kept and goes on with: unembed up --home {server.home}"
+    return "its server was for this job alone, so nothing is kept"

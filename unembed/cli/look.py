@@ -1,0 +1,174 @@
+"""How jobs, their rows and their summaries look to a person."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from unembed.schemas import Batch, Generation, Job, JobState, RowCounts, RowStatus
+
+_STYLES: Final = {
+    JobState.SUCCEEDED: "green",
+    JobState.PARTIAL: "yellow",
+    JobState.FAILED: "bold red",
+    JobState.CANCELLED: "magenta",
+    JobState.CANCELLING: "magenta",
+    JobState.RUNNING: "cyan",
+}
+_PARTS: Final = ("load", "decode", "score", "write")
+_BAR: Final = 24  # characters
+
+
+@dataclass
+class Tally:
+    """What is learnt of rows while they pass."""
+
+    errors: Counter[str] = field(default_factory=Counter)
+    texts: int = 0
+    quality: float = 0.0  # summed over the rows that have one
+    scored: int = 0
+    round_trip: float = 0.0
+    embedded: int = 0
+
+    def of(self, rows: Iterable[Generation]) -> Iterator[Generation]:
+        """The same rows, counted as they pass."""
+        for row in rows:
+            if row.status is RowStatus.ERROR:
+                self.errors[row.error_code or "unknown"] += 1
+            else:
+                self.texts += 1
+            if row.overall_quality is not None:
+                self.quality, self.scored = self.quality + row.overall_quality, self.scored + 1
+            if row.round_trip is not None:
+                self.round_trip, self.embedded = self.round_trip + row.round_trip, self.embedded + 1
+            yield row
+
+
+def duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def state_text(state: JobState) -> Text:
+    return Text(state.value, style=_STYLES.get(state, ""))
+
+
+def outcome(rows: RowCounts) -> str:
+    parts = [f"{rows.ok:,} ok", f"{rows.fallback:,} fallback", f"{rows.error:,} error"]
+    if rows.written < rows.total:
+        parts.append(f"{rows.total - rows.written:,} not decoded")
+    return ", ".join(parts)
+
+
+def seconds_of(job: Job) -> float:
+    """From the first claim to the end, or to now."""
+    if job.started_at is None:
+        return 0.0
+    return max(0.0, ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds())
+
+
+def rate_of(job: Job) -> str:
+    seconds = seconds_of(job)
+    return f"{job.rows.written / seconds:,.0f} rows/s" if seconds > 0 else "-"
+
+
+def job_list(jobs: Iterable[Job]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading, justify in (("JOB", "left"), ("STATE", "left"), ("ROWS", "right"), ("ERRORS", "right")):
+        table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("DECODER", no_wrap=True)
+    table.add_column("CREATED", no_wrap=True)
+    table.add_column("NAME", overflow="fold")
+    for job in jobs:
+        rows = f"{job.rows.written:,}/{job.rows.total:,}"
+        created = f"{duration((datetime.now(UTC) - job.created_at).total_seconds())} ago"
+        errors = f"{job.rows.error:,}"
+        table.add_row(job.id, state_text(job.state), rows, errors, job.decoder, created, Text(job.name or ""))
+    return table
+
+
+def job_details(job: Job) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    batches = job.batches
+    states = [f"{getattr(batches, name)} {name}" for name in type(batches).model_fields if getattr(batches, name)]
+    table.add_row("job", job.id)
+    if job.name:
+        table.add_row("name", Text(job.name))
+    table.add_row("state", state_text(job.state))
+    table.add_row("decoder", f"{job.decoder}, {job.embedding_dim} dimensions, seed {job.seed}")
+    table.add_row("rows", f"{job.rows.written:,} of {job.rows.total:,}: {outcome(job.rows)}")
+    table.add_row("batches", ", ".join(states) or "none yet")
+    table.add_row("time", f"{duration(seconds_of(job))}, {rate_of(job)}")
+    if job.error:
+        table.add_row("error", Text(job.error, style="red"))
+    return table
+
+
+def row_table(rows: Iterable[Generation]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("INDEX", justify="right")
+    table.add_column("ID", overflow="fold", max_width=24)
+    table.add_column("STATUS")
+    table.add_column("QUALITY", justify="right")
+    table.add_column("TEXT", overflow="fold")
+    for row in rows:
+        quality = "" if row.overall_quality is None else f"{row.overall_quality:.2f}"
+        error = row.status is RowStatus.ERROR
+        text = Text(f"{row.error_code}: {row.error}", style="red") if error else Text(printable(row.text or ""))
+        table.add_row(str(row.index), Text(printable(row.id or "")), row.status.value, quality, text)
+    return table
+
+
+def printable(text: str) -> str:
+    """Without what could steer a terminal: decoded texts are a stranger's."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def summary(job: Job, batches: list[Batch], tally: Tally, wall: float) -> Table:
+    """Rows and how they ended, seconds and rows a second, and where the workers' time went."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("rows", f"{job.rows.total:,}", outcome(job.rows))
+    for code, count in tally.errors.most_common(5):
+        table.add_row("", f"{count:,}", Text(code, style="red"))
+    if tally.scored:
+        mean = f"mean of {tally.scored:,} rows, from 0 to 1"
+        table.add_row("quality", f"{tally.quality / tally.scored:.2f}", mean)
+    if tally.embedded:
+        table.add_row("round trip", f"{tally.round_trip / tally.embedded:.2f}", "mean cosine with the given embedding")
+    table.add_row(
+        "seconds", f"{wall:,.1f}", f"in all, of which {duration(seconds_of(job))} decoding on {_devices(batches)}"
+    )
+    table.add_row("rows/s", f"{job.rows.written / max(seconds_of(job), 1e-9):,.0f}", "while decoding")
+    _add_parts(table, job, max(1, job.batches.done))
+    return table
+
+
+def _add_parts(table: Table, job: Job, done: int) -> None:
+    spent = {part: getattr(job.timings, f"{part}_ms") / 1000 for part in _PARTS}
+    total = sum(spent.values()) or 1.0
+    waited = job.timings.waited_ms / 1000 / done
+    table.add_row("waited", f"{waited:,.1f} s", "a batch, on average, before a worker took it")
+    for part, seconds in spent.items():
+        share = seconds / total
+        bar = Text("━" * round(share * _BAR), style="cyan").append(f" {share:.0%}", style="dim")
+        table.add_row(part, f"{seconds:,.1f} s", bar)
+
+
+def _devices(batches: list[Batch]) -> str:
+    names = Counter(batch.device for batch in batches if batch.device)
+    return ", ".join(sorted(names)) or "no device"

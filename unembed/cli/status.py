@@ -1,0 +1,34 @@
+"""`unembed status`: a job, once or until it ends."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unembed.cli import options as given
+from unembed.cli.console import job_exit_code, out
+from unembed.cli.look import job_details
+from unembed.cli.waiting import wait_for
+
+Watch = Annotated[bool, typer.Option("--watch", help="Until it ends; then exit as `wait` does.")]
+
+
+def status(
+    job_id: given.JobId,
+    watch: Watch = False,
+    as_json: given.AsJson = False,
+    url: given.Url = None,
+    home: given.Home = None,
+) -> None:
+    """Show how far a job is."""
+    with given.connect(url, home) as client:
+        handle = client.job(job_id)
+        if watch:
+            wait_for(handle)
+    if as_json:
+        typer.echo(handle.job.model_dump_json(indent=2))
+    else:
+        out.print(job_details(handle.job))
+    if watch:
+        raise typer.Exit(job_exit_code(handle.job))

@@ -1,0 +1,63 @@
+"""`unembed submit`: send a corpus and go."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unembed.cli import options as given
+from unembed.cli.console import out, say
+from unembed.cli.progress import display
+from unembed.corpus import open_corpus
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER
+
+IdempotencyKey = Annotated[
+    str | None,
+    typer.Option("--idempotency-key", help="The same key continues an interrupted submit.", show_default=False),
+]
+
+
+def submit(
+    source: given.Source,
+    column: given.Column = None,
+    id_column: given.IdColumn = None,
+    batch_size: given.BatchSize = DEFAULT_BATCH_SIZE,
+    decoder: given.Decoder = DEFAULT_DECODER,
+    seed: given.Seed = 0,
+    temperature: given.Temperature = 0.0,
+    top_k: given.TopK = 0,
+    top_p: given.TopP = 1.0,
+    repetition_penalty: given.RepetitionPenalty = 1.0,
+    no_repeat_ngram: given.NoRepeatNgram = 0,
+    max_pieces: given.MaxPieces = None,
+    round_trip: given.RoundTrip = False,
+    name: given.Name = None,
+    idempotency_key: IdempotencyKey = None,
+    url: given.Url = None,
+    home: given.Home = None,
+) -> None:
+    """Send a corpus to a server and print the id of its job."""
+    options = given.decode_options(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        repetition_penalty=repetition_penalty,
+        no_repeat_ngram=no_repeat_ngram,
+        max_pieces=max_pieces,
+        round_trip=round_trip,
+    )
+    corpus = open_corpus(source, column, id_column)
+    with given.connect(url, home) as client, display() as progress:
+        job = client.submit(
+            corpus,
+            decoder=decoder,
+            batch_size=batch_size,
+            seed=seed,
+            options=options,
+            name=name or source.name,
+            idempotency_key=idempotency_key,
+            progress=progress.sent,
+        )
+    out.print(job.id)
+    say(f"{corpus.rows:,} rows sent; next: unembed wait {job.id}", "dim")

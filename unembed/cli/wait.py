@@ -1,0 +1,25 @@
+"""`unembed wait`: until a job has ended, well or not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unembed.cli import options as given
+from unembed.cli.console import err, job_exit_code
+from unembed.cli.look import job_details
+from unembed.cli.waiting import wait_for
+
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=0, help="Seconds, then exit with 5.", show_default=False)
+]
+
+
+def wait(job_id: given.JobId, timeout: Timeout = None, url: given.Url = None, home: given.Home = None) -> None:
+    """Wait until a job ends: exit 0 when every row has a text, 3 when some have, 1 when it failed or was cancelled."""
+    with given.connect(url, home) as client:
+        handle = client.job(job_id)
+        wait_for(handle, timeout)
+    err.print(job_details(handle.job))
+    raise typer.Exit(job_exit_code(handle.job))

@@ -1,0 +1,22 @@
+"""Waiting for a job in sight of a person, who may leave: the job goes on."""
+
+from __future__ import annotations
+
+import typer
+
+from unembed.cli.console import Exit, say
+from unembed.cli.progress import display
+from unembed.job import JobHandle
+
+
+def wait_for(handle: JobHandle, timeout: float | None = None) -> None:
+    """Returns when the job has ended; leaves the program, and says how to come back, at a Ctrl-C or the timeout."""
+    try:
+        with display() as progress:
+            handle.wait(timeout, progress=progress.seen, check=False)
+    except TimeoutError as error:
+        say(f"{error}; it goes on: unembed wait {handle.id}", "yellow")
+        raise typer.Exit(Exit.UNREACHABLE) from error
+    except KeyboardInterrupt as error:
+        say(f"interrupted; the job goes on: unembed wait {handle.id}", "yellow")
+        raise typer.Exit(Exit.INTERRUPTED) from error

@@ -1,0 +1,67 @@
+"""The application: middleware, routes, errors.
+
+    uvicorn --factory api.app:create_app
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api import auth, health, problems, routes
+from api.deps import Deps
+from api.limits import BodyLimit
+from models.settings import Settings
+from unembed.schemas import Generation, Problem
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API for these settings, or for those of the environment.
+
+    Raises InputError when it would be open to others than this machine without a key.
+    """
+    settings = settings or Settings()
+    auth.refuse_to_be_exposed(settings)
+    # No pages: those of FastAPI load their scripts from elsewhere. Problems are ours, so no debug pages either.
+    app = FastAPI(
+        title="Unembed",
+        version=version("unembed"),
+        description="Turns corpora of sentence embeddings back into text, in bulk.",
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.deps = Deps.of(settings)
+    app.add_middleware(BodyLimit, batch_bytes=settings.max_batch_bytes)
+    if not settings.api_keys:
+        app.add_middleware(auth.LoopbackOnly)
+    app.include_router(routes.router)
+    app.include_router(health.router)
+    problems.install(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.deps.close()
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's description, with the schemas that it cannot see: those of problems and of the lines of a stream."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document["components"]["schemas"]
+        for model in (Problem, Generation):
+            schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(schema.pop("$defs", {}))
+            schemas[model.__name__] = schema
+        app.openapi_schema = document
+    return app.openapi_schema

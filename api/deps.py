@@ -1,0 +1,57 @@
+"""What the routes need, built once an application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import anyio
+from celery import Celery
+from fastapi import Depends, Request
+from sqlalchemy import Engine
+
+from models.database import create_engine
+from models.payloads import Payloads
+from models.settings import Settings
+from models.store import Store
+from worker.celery import make_app
+
+UPLOADS_AT_ONCE = 4  # each holds its body about twice; more would not be faster, only larger
+
+
+@dataclass(frozen=True)
+class Deps:
+    settings: Settings
+    engine: Engine
+    store: Store
+    queue: Payloads
+    payloads: Payloads
+    celery: Celery
+    uploads: anyio.CapacityLimiter
+
+    @classmethod
+    def of(cls, settings: Settings) -> Deps:
+        """Nothing connects yet: an API whose database or Redis is down starts, and says so in /readyz."""
+        engine = create_engine(settings.database_url)
+        return cls(
+            settings=settings,
+            engine=engine,
+            store=Store(engine, settings),
+            queue=Payloads.at(settings.redis_url, settings.payload_ttl),
+            payloads=Payloads.at(settings.payload_redis_url, settings.payload_ttl),
+            celery=make_app(settings),
+            uploads=anyio.CapacityLimiter(UPLOADS_AT_ONCE),
+        )
+
+    def close(self) -> None:
+        self.celery.close()
+        self.payloads.close()
+        self.engine.dispose()
+
+
+async def _of_request(request: Request) -> Deps:
+    deps: Deps = request.app.state.deps
+    return deps
+
+
+Needs = Annotated[Deps, Depends(_of_request)]

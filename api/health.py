@@ -1,0 +1,99 @@
+"""For whoever watches: /healthz (the process answers), /readyz (so do its parts), /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from api import metrics, problems
+from api.auth import Client
+from api.deps import Deps, Needs
+from models import database
+from unembed.errors import StoreUnavailableError, UnavailableError
+
+router = APIRouter(tags=["operation"])
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    status: Literal["ready"] = "ready"
+    checks: dict[str, str]  # each part that was asked, and "ok"
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """The process lives. Asks nothing of others, so that a database that is down does not get the API restarted."""
+    return Health()
+
+
+@router.get("/readyz", response_model=Readiness, responses=problems.documented(503))
+def readyz(request: Request, deps: Needs) -> Response | Readiness:
+    """The database, its migrations and Redis answer; otherwise 503, and `checks` names each part that failed."""
+    checks = {name: _outcome(check, deps) for name, check in _CHECKS.items()}
+    failed = {name: outcome for name, outcome in checks.items() if outcome != "ok"}
+    if not failed:
+        return Readiness(checks=checks)
+    detail = "; ".join(f"{name}: {outcome}" for name, outcome in failed.items())
+    headers = {"Retry-After": str(problems.RETRY_SECONDS)}
+    return problems.problem(request.url.path, 503, detail, UnavailableError.code, headers=headers, checks=checks)
+
+
+def _outcome(check: Callable[[Deps], None], deps: Deps) -> str:
+    try:
+        check(deps)
+    except UnavailableError as error:
+        return error.message
+    return "ok"
+
+
+def _database(deps: Deps) -> None:
+    deps.store.ping()
+
+
+def _migrations(deps: Deps) -> None:
+    found, expected = database.revision(deps.engine), _head()
+    if found != expected:
+        raise StoreUnavailableError(
+            f"the tables are at revision {found or 'none'}, this version expects {expected}: run `unembed db upgrade`"
+        )
+
+
+@cache
+def _head() -> str:
+    return database.head()
+
+
+def _queue(deps: Deps) -> None:
+    deps.queue.ping()
+
+
+def _payloads(deps: Deps) -> None:
+    deps.payloads.ping()
+
+
+_CHECKS: dict[str, Callable[[Deps], None]] = {
+    "database": _database,
+    "migrations": _migrations,
+    "queue": _queue,
+    "payloads": _payloads,
+}
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **problems.documented(401, 503),
+    },
+)
+def read_metrics(deps: Needs, _client: Client) -> Response:
+    """The queue's depth, age and outcomes, read from SQL."""
+    return Response(metrics.render(deps.store), media_type=metrics.CONTENT_TYPE)

@@ -1,0 +1,130 @@
+"""Every error leaves as an RFC 9457 problem document whose `code` names the class in `unembed.errors`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from unembed.errors import (
+    AuthError,
+    BusyError,
+    InputError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+    UnembedError,
+)
+from unembed.schemas import PROBLEM_JSON, Problem
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 5
+_SHOWN_CHARACTERS: Final = 100  # of a value that is refused
+_CODES: Final = {401: AuthError.code, 404: NotFoundError.code, 413: TooLargeError.code}
+
+
+def problem(
+    path: str,
+    status: int,
+    detail: str,
+    code: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **extensions: Any,
+) -> Response:
+    """The document as a response; further keywords are RFC 9457 extension members."""
+    document = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, instance=path, code=code)
+    body = _Extended(**document.model_dump(), **extensions).model_dump_json()
+    return Response(body, status, headers, media_type=PROBLEM_JSON)
+
+
+class _Extended(Problem, extra="allow"):
+    pass
+
+
+def of_error(path: str, error: UnembedError) -> Response:
+    headers: dict[str, str] = {}
+    if isinstance(error, UnavailableError | BusyError):
+        headers["Retry-After"] = str(RETRY_SECONDS)
+    if isinstance(error, AuthError):
+        headers["WWW-Authenticate"] = "Bearer"
+    return problem(path, error.status, error.message, error.code, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Give `app` a handler for each kind of error, the unforeseen included."""
+    app.add_exception_handler(UnembedError, _unembed)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _unembed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, UnembedError)
+    if error.status >= 500:
+        log.warning("%s %s: %s", request.method, request.url.path, error.message)
+    return of_error(request.url.path, error)
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    broken = any(each["type"] == "json_invalid" for each in found)
+    detail = "; ".join(_say(each) for each in found)
+    return problem(request.url.path, 400 if broken else 422, detail, InputError.code)
+
+
+def _say(error: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "json_invalid":
+        return f"the body is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}"
+    if error["type"] == "missing":
+        return f"{where}: {error['msg']}"
+    return f"{where}: {error['msg']}, not {_shown(error.get('input'))}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """What Starlette and FastAPI raise themselves: no such path, no such method, a body that cannot be read."""
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, InputError.code if error.status_code < 500 else UnembedError.code)
+    return problem(request.url.path, error.status_code, str(error.detail), code, headers=error.headers)
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    """The server logs the traceback; the caller learns nothing of our insides."""
+    return problem(
+        request.url.path, 500, "the server met an error that it did not foresee; its log says more", UnembedError.code
+    )
+
+
+# --- OpenAPI ---------------------------------------------------------------------------------------------------------
+
+_MEANINGS: Final = {
+    400: "The request cannot be read, or its embeddings cannot",
+    401: "The API key is missing or wrong",
+    404: "There is nothing with this id",
+    409: "The job's state forbids it",
+    413: "The body, or its number of rows, is over the limit",
+    415: "The body's media type is not one of those listed",
+    422: "The request is well-formed, but its values are not acceptable",
+    500: "An error that was not foreseen",
+    503: "The database or Redis is down; `Retry-After` says when to try again",
+}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can answer with these problems."""
+    content = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _MEANINGS[status], "content": content} for status in statuses}

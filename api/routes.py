@@ -1,0 +1,195 @@
+"""The resource routes, /v1: jobs, their batches, their results; and the decoders that there are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from api import uploads
+from api.auth import Client
+from api.deps import Needs
+from api.problems import documented
+from models.decoder import catalog
+from unembed.errors import DimensionError
+from unembed.schemas import (
+    ARROW_STREAM,
+    JSON_LINES,
+    RAW_BYTES,
+    Batch,
+    DecoderInfo,
+    Generation,
+    Job,
+    JobCreate,
+    JobPage,
+    JobSeal,
+    JobState,
+)
+
+NEXT_CURSOR: Final = "Unembed-Next-Cursor"
+
+JobId = Annotated[str, Path(description="As POST /v1/jobs gave it", max_length=64, pattern="^[0-9A-Za-z_-]+$")]
+Cursor = Annotated[str | None, Query(description="Where the last page ended", max_length=200)]
+
+router = APIRouter(prefix="/v1", responses=documented(401, 422, 500, 503))
+
+_CREATED: Final[dict[str, Any]] = {
+    "headers": {"Location": {"description": "The job's path", "schema": {"type": "string"}}}
+}
+
+
+@router.post(
+    "/jobs",
+    status_code=201,
+    tags=["jobs"],
+    responses={
+        201: _CREATED,
+        200: {"model": Job, "description": "This idempotency key was used before, for this very job"} | _CREATED,
+        **documented(400, 413),
+    },
+)
+def create_job(
+    spec: JobCreate,
+    deps: Needs,
+    client: Client,
+    response: Response,
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=200, description="The same key and body give the same job again")
+    ] = None,
+) -> Job:
+    """A new job, receiving: add its batches, then seal it."""
+    entry = catalog.find(spec.decoder)
+    if entry.embedding_dim != spec.embedding_dim:
+        raise DimensionError.between(spec.embedding_dim, entry.embedding_dim, f"the decoder {spec.decoder!r}")
+    job, created = deps.store.create_job(spec, client=client, idempotency_key=idempotency_key)
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job
+
+
+@router.get("/jobs", tags=["jobs"], responses=documented(400))
+def list_jobs(
+    deps: Needs,
+    _client: Client,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Cursor = None,
+    state: JobState | None = None,
+) -> JobPage:
+    """Jobs, the newest first; `next_cursor` is null on the last page."""
+    return deps.store.jobs(limit=limit, cursor=cursor, state=state)
+
+
+@router.get("/jobs/{job_id}", tags=["jobs"], responses=documented(404))
+def read_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
+    """A job, its counts and its timings, as they are now."""
+    return deps.store.job(job_id)
+
+
+@router.post("/jobs/{job_id}/seal", tags=["jobs"], responses=documented(400, 404, 409, 413))
+def seal_job(job_id: JobId, seal: JobSeal, deps: Needs, _client: Client) -> Job:
+    """Say that all batches were sent. 409 unless just these arrived and their rows have no gap; may be repeated."""
+    return deps.store.seal(job_id, seal.batches, seal.rows)
+
+
+@router.post("/jobs/{job_id}/cancel", tags=["jobs"], responses=documented(404, 409))
+def cancel_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
+    """Start no further batch, and stop those that run; what is done stays. 409 when the job has ended otherwise."""
+    return deps.store.cancel(job_id)
+
+
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+
+
+@router.put(
+    "/jobs/{job_id}/batches/{ordinal}",
+    status_code=201,
+    tags=["batches"],
+    responses={
+        200: {"model": Batch, "description": "The same rows were accepted at this ordinal before"},
+        **documented(400, 404, 409, 413, 415),
+    },
+    openapi_extra={"requestBody": {"required": True, "content": {ARROW_STREAM: _BINARY, RAW_BYTES: _BINARY}}},
+)
+async def put_batch(
+    job_id: JobId,
+    ordinal: Annotated[int, Path(ge=0, lt=2**31, description="The batch's place in the job, from 0")],
+    first_index: Annotated[int, Query(ge=0, lt=2**62, description="The index in the corpus of its first row")],
+    request: Request,
+    response: Response,
+    deps: Needs,
+    _client: Client,
+    dtype: Annotated[uploads.RawDtype | None, Query(description="Of raw bytes; needed for them only")] = None,
+) -> Batch:
+    """Add a batch: an Arrow IPC stream of one record batch (`embedding`: fixed_size_list of floats, `id`: string,
+    optional), or raw little-endian bytes, row after row.
+
+    Workers may begin with it at once. Sending the same batch again is harmless; other rows at the same ordinal: 409.
+    """
+    kind = uploads.media_type(request.headers.get("content-type"))
+    job = await to_thread.run_sync(deps.store.job, job_id)
+    body = await request.body()
+    upload = uploads.Upload(job, ordinal, first_index, kind, dtype, body)
+    batch, created = await to_thread.run_sync(uploads.accept, deps, upload, limiter=deps.uploads)
+    response.status_code = 201 if created else 200
+    return batch
+
+
+@router.get("/jobs/{job_id}/batches", tags=["batches"], responses=documented(404))
+def list_batches(job_id: JobId, deps: Needs, _client: Client) -> list[Batch]:
+    """The job's batches in the order of their ordinals."""
+    return deps.store.batches(job_id)
+
+
+@router.get(
+    "/jobs/{job_id}/results",
+    tags=["results"],
+    response_class=Response,
+    responses={
+        200: {
+            "description": "One JSON document a line",
+            "content": {JSON_LINES: {"itemSchema": {"$ref": "#/components/schemas/Generation"}}},
+            "headers": {
+                NEXT_CURSOR: {
+                    "description": "The `cursor` of the next page; absent when the job has ended and all was read",
+                    "schema": {"type": "string"},
+                }
+            },
+        },
+        **documented(400, 404),
+    },
+)
+def read_results(
+    job_id: JobId,
+    deps: Needs,
+    _client: Client,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    order: Annotated[
+        Literal["finished", "index"],
+        Query(description="`finished` misses nothing when read while the job runs; `index` is the corpus's order"),
+    ] = "finished",
+) -> Response:
+    """A page of the job's rows as JSON lines, while it runs and after."""
+    page = deps.store.generations(job_id, cursor=cursor, limit=limit, order=order)
+    headers = {NEXT_CURSOR: page.next_cursor} if page.next_cursor is not None else {}
+    return Response(json_lines(page.generations), headers=headers, media_type=JSON_LINES)
+
+
+def json_lines(rows: list[Generation]) -> bytes:
+    return b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
+
+
+@router.get("/decoders", tags=["decoders"])
+def list_decoders(_client: Client) -> list[DecoderInfo]:
+    """The decoders that a job may name."""
+    found = (catalog.find(name) for name in catalog.names())
+    return [
+        DecoderInfo(
+            name=entry.name,
+            embedding_dim=entry.embedding_dim,
+            architecture=entry.architecture,
+            encoder=entry.encoder,
+        )
+        for entry in found
+    ]

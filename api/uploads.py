@@ -1,0 +1,105 @@
+"""One batch on its way in: read, checked, kept in Redis, recorded in SQL, announced to the workers. In that order."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from starlette.exceptions import HTTPException
+
+from api.deps import Deps
+from models.settings import Settings
+from unembed.corpus import Slice, decode_payload, decode_raw, encode_payload
+from unembed.errors import DimensionError, InputError, QueueUnavailableError, TooLargeError
+from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, BatchState, Job, JobState
+from worker.celery import publish
+
+log = logging.getLogger(__name__)
+
+RawDtype = Literal["float16", "float32", "float64"]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A batch as it came; `dtype` is needed for raw bytes only, for an Arrow stream says it itself."""
+
+    job: Job
+    ordinal: int
+    first_index: int
+    media_type: str
+    dtype: RawDtype | None
+    body: bytes
+
+
+def media_type(content_type: str | None) -> str:
+    """The batch's media type without its parameters; 415 unless it is one of the two."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind not in (ARROW_STREAM, RAW_BYTES):
+        raise HTTPException(415, f"a batch has the Content-Type {ARROW_STREAM} or {RAW_BYTES}, not {kind or 'none'}")
+    return kind
+
+
+def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
+    """The recorded batch, and whether it is new; False when this ordinal was accepted before with the same rows.
+
+    Raises what `payload_of` raises, ConflictError when the job is not receiving or has other rows at this ordinal, and
+    UnavailableError when Redis or the database is down: then nothing was accepted, and the client sends it again.
+    """
+    payload, rows = payload_of(upload, deps.settings)
+    digest = hashlib.sha256(payload).hexdigest()
+    batch_id = f"{upload.job.id}-{upload.ordinal}"
+    # Never over a payload that is there: it may be that of an accepted batch, and this upload about to be refused.
+    receiving = upload.job.state is JobState.RECEIVING
+    kept = receiving and deps.payloads.put(batch_id, payload, replace=False)
+    batch, created = deps.store.add_batch(
+        upload.job.id, upload.ordinal, upload.first_index, rows, len(payload), digest
+    )
+    if batch.state is not BatchState.QUEUED:
+        deps.payloads.delete([batch.id])
+    elif not kept:
+        deps.payloads.put(batch.id, payload)  # what was there may be of an upload that was never recorded
+    if created:
+        _announce(deps, batch)
+    return batch, created
+
+
+def payload_of(upload: Upload, settings: Settings) -> tuple[bytes, int]:
+    """The Arrow stream that the worker will read, and its number of rows.
+
+    Raises CorpusError for what cannot be read, DimensionError and TooLargeError for what does not fit the job.
+    """
+    if upload.media_type == ARROW_STREAM:
+        found = decode_payload(upload.body)
+        payload = upload.body
+    else:
+        if upload.dtype is None:
+            raise InputError("raw bytes need the query parameter `dtype`: float16, float32 or float64")
+        found = decode_raw(upload.body, upload.dtype, upload.job.embedding_dim)
+        payload = encode_payload(found.embeddings)
+    _check(found, upload.job, settings)
+    return payload, len(found)
+
+
+def _check(found: Slice, job: Job, settings: Settings) -> None:
+    if found.dim != job.embedding_dim:
+        raise DimensionError.between(found.dim, job.embedding_dim, f"the job {job.id}")
+    if len(found) > settings.max_batch_rows:
+        raise TooLargeError(f"the batch has {len(found)} rows, but at most {settings.max_batch_rows} are accepted")
+    # An Arrow stream may be compressed: what counts is what the worker will hold.
+    if found.embeddings.nbytes > settings.max_batch_bytes:
+        raise TooLargeError(
+            f"the batch's embeddings have {found.embeddings.nbytes} bytes, but at most {settings.max_batch_bytes} "
+            "are accepted"
+        )
+
+
+def _announce(deps: Deps, batch: Batch) -> None:
+    """Send the message. The batch is safe in SQL already, so a failure here only makes it wait for the sweeper."""
+    try:
+        publish(deps.celery, batch.id)
+    except QueueUnavailableError as error:
+        log.warning("batch %s was not published, the sweeper will do it: %s", batch.id, error)
+        return
+    deps.store.mark_published([batch.id])

@@ -38,6 +38,7 @@ VERBS: Final = {
     "results": Verb("results", "results", _DECODE),
     "cancel": Verb("cancel", "cancel", _DECODE),
     "ls": Verb("ls", "ls", _DECODE),
+    "demo": Verb("demo", "demo", _DECODE),
     "up": Verb("up", "up", _SERVE),
     "serve": Verb("serve", "serve", _SERVE),
     "worker": Verb("worker", "worker", _SERVE),

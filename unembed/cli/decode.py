@@ -10,18 +10,19 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, NamedTuple
 
 import typer
+from rich.table import Table
 
 from unembed.cli import options as given
 from unembed.cli.console import Exit, err, job_exit_code, say
 from unembed.cli.look import Tally, summary
 from unembed.cli.progress import display
 from unembed.client import Client
-from unembed.corpus import open_corpus
+from unembed.corpus import Corpus, open_corpus
 from unembed.errors import MissingExtraError
 from unembed.home import home_folder, known_url
 from unembed.job import JobHandle
 from unembed.results import check_output, write_results
-from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job
 
 Output = Annotated[
     Path,
@@ -76,6 +77,47 @@ def decode(
     check_output(output)
     corpus = open_corpus(source, column, id_column)
     say(f"{source}: {corpus.rows:,} embeddings of {corpus.dim} dimensions, {corpus.dtype.name}")
+    done = decode_to_file(
+        corpus,
+        output,
+        name=name or source.name,
+        decoder=decoder,
+        batch_size=batch_size,
+        seed=seed,
+        options=options,
+        workers=workers,
+        url=url,
+        home=home,
+    )
+    err.print(done.summary)
+    if done.job.error:
+        say(done.job.error, "red")
+    say(f"{done.written:,} rows written to {output}")
+    raise typer.Exit(job_exit_code(done.job))
+
+
+class Done(NamedTuple):
+    """A job that has ended, and whose rows are written to a file."""
+
+    job: Job
+    written: int  # rows
+    summary: Table
+
+
+def decode_to_file(
+    corpus: Corpus,
+    output: Path,
+    *,
+    name: str,
+    decoder: str = DEFAULT_DECODER,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    seed: int = 0,
+    options: DecodeOptions | None = None,
+    workers: int | None = None,
+    url: str | None = None,
+    home: Path | None = None,
+) -> Done:
+    """Decodes a corpus in sight of a person, who may interrupt; leaves the program, saying how to go on, if they do."""
     with _server(url, home, workers) as server, Client(server.url) as client:
         started = time.monotonic()
         handle: JobHandle | None = None
@@ -87,7 +129,7 @@ def decode(
                     batch_size=batch_size,
                     seed=seed,
                     options=options,
-                    name=name or source.name,
+                    name=name,
                     progress=progress.sent,
                 )
                 handle.wait(progress=progress.seen, check=False)
@@ -97,11 +139,7 @@ def decode(
         tally = Tally()
         written = write_results(output, tally.of(handle.results(order="index")))
         wall = time.monotonic() - started
-        err.print(summary(handle.job, client.batches(handle.id), tally, wall))
-    if handle.job.error:
-        say(handle.job.error, "red")
-    say(f"{written:,} rows written to {output}")
-    raise typer.Exit(job_exit_code(handle.job))
+        return Done(handle.job, written, summary(handle.job, client.batches(handle.id), tally, wall))
 
 
 class _Server(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the demo shows: references beside decodings, what the job cost, and how well the two agree."""
+"""What the demo shows of the texts: references beside decodings, and how well the two agree."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from unembed.schemas import Generation, Job, RowStatus, Timings
+from unembed.cli.look import printable
+from unembed.schemas import Generation, RowStatus
 
 SHOWN: Final = 12  # rows of the table
 _WORD: Final = re.compile(r"\w+(?:['’]\w+)*")
 _SCORES: Final = {"all": "overall_quality", "flu": "fluency", "coh": "coherence", "div": "diversity"}
-_STAGES: Final = {
-    "loading": "load_ms",
-    "decoding": "decode_ms",
-    "scoring": "score_ms",
-    "writing": "write_ms",
-}
 
 LEGEND: Final = (
     "all, flu, coh, div: the decoder's own estimates of overall quality, fluency, coherence and diversity, 0 to 1, "
@@ -75,46 +70,21 @@ def pairs_table(pairs: Iterable[Pair]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True, min_width=4)
     for shown in pairs:
         scores = [_score(getattr(shown.row, field)) for field in _SCORES.values()]
-        table.add_row(plain(shown.reference), _decoding(shown.row), *scores, _score(shown.word_f1))
+        table.add_row(_plain(shown.reference), _decoding(shown.row), *scores, _score(shown.word_f1))
     return table
 
 
-def summary(job: Job, starting: float | None) -> list[tuple[str, str]]:
-    """What the job cost, as names and values; `starting` is the seconds that a stack of its own took to be ready."""
-    rows, written = job.rows, job.rows.written
-    seconds = ((job.finished_at or job.created_at) - job.created_at).total_seconds()
-    lines = [
-        ("rows", f"{written:,}: {rows.ok:,} ok, {rows.fallback:,} fallback, {rows.error:,} error"),
-        ("time", f"{seconds:.1f} s from submitting to the last row, {written / max(seconds, 1e-3):,.0f} rows/s"),
-        ("of which", _stages(job.timings, max(1, job.batches.done))),
-    ]
-    if starting is not None:
-        lines.append(("before that", f"{starting:.1f} s to start Redis, a worker and the API, for this job alone"))
-    return lines
-
-
-def agreement(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+def agreement(pairs: Sequence[Pair]) -> Table:
     """How well the texts agree with their references, over all rows; a row without a text counts as empty."""
     count = max(1, len(pairs))
     exact = sum(pair.is_exact for pair in pairs)
-    return [
-        ("word F1", f"{sum(pair.word_f1 for pair in pairs) / count:.3f} on average"),
-        ("exact", f"{exact:,} of {len(pairs):,} to the letter ({exact / count:.1%})"),
-    ]
-
-
-def lines_table(lines: Iterable[tuple[str, str]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in lines:
-        table.add_row(name, plain(value))
+    table.add_row("word F1", f"{sum(pair.word_f1 for pair in pairs) / count:.3f}", f"mean of {len(pairs):,} rows")
+    table.add_row("exact", f"{exact:,}", f"{exact / count:.1%} of the rows, to the letter")
     return table
-
-
-def plain(text: str) -> Text:
-    """Text as it is: never markup, and no control characters, which could speak to the terminal."""
-    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))
 
 
 def _worst_last(row: Generation) -> float:
@@ -123,8 +93,8 @@ def _worst_last(row: Generation) -> float:
 
 def _decoding(row: Generation) -> Text:
     if row.status is RowStatus.ERROR:
-        return plain(f"({row.error_code}: {row.error})")
-    text = plain(row.text or "")
+        return _plain(f"({row.error_code}: {row.error})")
+    text = _plain(row.text or "")
     return text if row.status is RowStatus.OK else Text.assemble(text, (f" ({row.status}: {row.source})", "dim"))
 
 
@@ -132,7 +102,6 @@ def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _stages(timings: Timings, batches: int) -> str:
-    """Batches wait at the same time, so their waits are averaged, not summed as the work is."""
-    work = ", ".join(f"{name} {getattr(timings, field) / 1000:.1f} s" for name, field in _STAGES.items())
-    return f"{work}; a batch waited {timings.waited_ms / 1000 / batches:.1f} s on average"
+def _plain(text: str) -> Text:
+    """Text as it is: never markup, and nothing that could steer a terminal."""
+    return Text(printable(text))

@@ -1,0 +1,123 @@
+"""`unembed demo`: decodes the example corpus, and shows what it should have been beside what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from unembed.cli import options as given
+from unembed.cli.console import job_exit_code, out, say
+from unembed.cli.decode import decode_to_file
+from unembed.cli.demo_report import LEGEND, SHOWN, agreement, pair, pairs_table, spread
+from unembed.corpus import Corpus, corpus_from_array, open_corpus
+from unembed.errors import CorpusError
+from unembed.results import check_output
+from unembed.schemas import Generation
+
+EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples" / "sentences.parquet"
+REFERENCE: Final = "text"
+SMALL_BATCH: Final = 100  # rows; small, so that there is progress to see
+WIDTH: Final = 100  # columns, where there is no terminal to ask
+
+Source = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[IN]",
+        help="A .parquet with a column `text` beside the embeddings; without it, the example corpus of a checkout.",
+        show_default=False,
+    ),
+]
+Output = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .parquet file for the decoded rows.")]
+Rows = Annotated[
+    int | None,
+    typer.Option(
+        "--rows", min=1, help="As many rows; more than there are repeats them. Without it, all.", show_default=False
+    ),
+]
+
+
+def demo(
+    source: Source = None,
+    output: Output = Path("out/demo.parquet"),
+    rows: Rows = None,
+    batch_size: given.BatchSize = SMALL_BATCH,
+    url: given.Url = None,
+    home: given.Home = None,
+) -> None:
+    """Decode example sentences from their embeddings, by the same path as `unembed decode`, and show them."""
+    examples = _read(source or _examples(), rows)
+    if output.suffix != ".parquet":
+        raise typer.BadParameter(f"{output} is no .parquet file", param_hint="--out")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    check_output(output)
+    corpus = examples.corpus
+    say(
+        f"{examples.what}: {corpus.rows:,} embeddings of {corpus.dim} dimensions; only they are sent, not the sentences"
+    )
+    done = decode_to_file(corpus, output, name="demo", batch_size=batch_size, url=url, home=home)
+
+    pairs = pair(examples.references, map(Generation.model_validate, pq.read_table(output).to_pylist()))
+    shown = spread(pairs, SHOWN)
+    console = Console(highlight=False, width=None if out.is_terminal else WIDTH)
+    console.print(_heading(len(shown), len(pairs)))
+    console.print(pairs_table(shown))
+    console.print(Text(LEGEND, style="dim"))
+    console.print()
+    console.print(done.summary)
+    console.print(agreement(pairs))
+    console.print()
+    if done.job.error:
+        say(done.job.error, "red")
+    out.print(Text(f"{done.written:,} rows written to {output}"))
+    raise typer.Exit(job_exit_code(done.job))
+
+
+class _Examples(NamedTuple):
+    what: str
+    references: list[str]
+    corpus: Corpus
+
+
+def _examples() -> Path:
+    if not EXAMPLES.is_file():
+        raise CorpusError(
+            f"there is no {EXAMPLES}: the example corpus comes with a checkout, not with the installed package. "
+            "Name a .parquet file with a column `text` and a column of embeddings"
+        )
+    return EXAMPLES
+
+
+def _read(path: Path, rows: int | None) -> _Examples:
+    """The sentences of the file and their embeddings; CorpusError when either is missing."""
+    corpus = open_corpus(path)
+    if path.suffix != ".parquet" or REFERENCE not in pq.read_schema(path).names:
+        raise CorpusError(f"{path} has no column {REFERENCE!r} to compare with; a demo needs a .parquet file with one")
+    references = [
+        text or "" for text in pq.read_table(path, columns=[REFERENCE])[REFERENCE].cast(pa.string()).to_pylist()
+    ]
+    if rows is None:
+        return _Examples(path.name, references, corpus)
+    whole = next(corpus.batches(corpus.rows))
+    indices = np.arange(rows) % corpus.rows
+    ids = None if whole.ids is None else [whole.ids[index] for index in indices]
+    return _Examples(
+        path.name, [references[index] for index in indices], corpus_from_array(whole.embeddings[indices], ids)
+    )
+
+
+def _heading(shown: int, rows: int) -> Text:
+    if shown == rows:
+        return Text(
+            f"\nAll {rows:,} rows, from the best to the worst by the decoder's own overall quality:", style="bold"
+        )
+    return Text(
+        f"\n{shown} of {rows:,} rows, at even steps from the best to the worst by the decoder's own overall quality:",
+        style="bold",
+    )

@@ -52,7 +52,7 @@ def demo(
     home: given.Home = None,
 ) -> None:
     """Decode example sentences from their embeddings, by the same path as `unembed decode`, and show them."""
-    examples = _read(source or _examples(), rows)
+    examples = read_examples(source or _examples(), rows)
     if output.suffix != ".parquet":
         raise typer.BadParameter(f"{output} is no .parquet file", param_hint="--out")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def _examples() -> Path:
     return EXAMPLES
 
 
-def _read(path: Path, rows: int | None) -> _Examples:
+def read_examples(path: Path, rows: int | None) -> _Examples:
     """The sentences of the file and their embeddings; CorpusError when either is missing."""
     corpus = open_corpus(path)
     if path.suffix != ".parquet" or REFERENCE not in pq.read_schema(path).names:

@@ -1,0 +1,131 @@
+"""A server for the client: the real API over real HTTP, on SQLite and Redis, and a worker that needs no decoder."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvicorn
+
+from api.app import create_app
+from models.database import create_engine
+from models.decoder.config import CheckpointConfig, NetworkConfig
+from models.payloads import Payloads
+from models.settings import Settings
+from models.store import Store
+from tests.builders import DIM
+from unembed.client import Client
+from unembed.corpus import decode_payload
+from unembed.schemas import BatchState, Generation, RowStatus, Timings
+
+DECODER = "toy"
+
+
+@pytest.fixture
+def database_url(_sqlite_template: Path, tmp_path: Path) -> str:
+    """The face knows no database: one kind is enough here."""
+    path = tmp_path / "unembed.db"
+    path.write_bytes(_sqlite_template.read_bytes())
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def server_settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    folder = tmp_path / "decoders" / DECODER
+    folder.mkdir(parents=True)
+    config = CheckpointConfig(name=DECODER, network=NetworkConfig(embedding_dim=DIM), encoder="toy-encoder")
+    (folder / "config.json").write_text(config.model_dump_json())
+    for name in ("model.safetensors", "tokenizer.json"):
+        (folder / name).write_bytes(b"")
+    monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
+    return settings.model_copy(update={"decoders": folder.parent, "max_batch_rows": 100})
+
+
+@pytest.fixture
+def url(server_settings: Settings) -> Iterator[str]:
+    """Where the API answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(create_app(server_settings), log_level="error", lifespan="on")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[Client]:
+    with Client(url, retries=1) as client:
+        yield client
+
+
+class Hand:
+    """Does a worker's work by hand: each row becomes "text N", and one that is not finite an error row."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = create_engine(settings.database_url)
+        self._store = Store(self._engine, settings)
+        self._payloads = Payloads.at(settings.payload_redis_url, settings.payload_ttl)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work_on, daemon=True)
+
+    def work(self, limit: int | None = None) -> int:
+        """Decodes what is queued now, `limit` batches at most; how many they were."""
+        queued = [
+            batch.id
+            for job in self._store.jobs().jobs
+            for batch in self._store.batches(job.id)
+            if batch.state is BatchState.QUEUED
+        ]
+        return sum(self._decode(batch_id) for batch_id in queued[:limit])
+
+    def start(self) -> None:
+        """Decodes whatever comes, until the test ends."""
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+        self._payloads.close()
+        self._engine.dispose()
+
+    def _work_on(self) -> None:
+        while not self._stop.wait(0.02):
+            self.work()
+
+    def _decode(self, batch_id: str) -> bool:
+        claim = self._store.claim(batch_id, "hand", 30)
+        if claim is None:
+            return False
+        rows = decode_payload(self._payloads.get(batch_id, claim.batch.sha256))
+        found = [
+            _row(claim.batch.first_index + i, vector, rows.ids[i] if rows.ids else None)
+            for i, vector in enumerate(rows.embeddings)
+        ]
+        return self._store.finish(batch_id, claim.attempt, found, Timings(load_ms=1, decode_ms=20), device="cpu")
+
+
+def _row(index: int, vector: np.ndarray, id_: str | None) -> Generation:
+    if not np.isfinite(vector).all():
+        return Generation(index=index, id=id_, status=RowStatus.ERROR, error_code="not_finite", error="has NaN")
+    return Generation(
+        index=index, id=id_, text=f"text {index}", status=RowStatus.OK, source=DECODER, tokens=2, overall_quality=0.5
+    )
+
+
+@pytest.fixture
+def hand(server_settings: Settings) -> Iterator[Hand]:
+    hand = Hand(server_settings)
+    yield hand
+    hand.close()

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.builders import DIM
+from tests.unembed.conftest import DECODER, Hand
+from unembed.client import Client
+from unembed.corpus import corpus_from_array
+from unembed.errors import (
+    ConflictError,
+    CorpusError,
+    DimensionError,
+    IdempotencyError,
+    InputError,
+    JobFailedError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+    UnknownDecoderError,
+)
+from unembed.schemas import Job, JobState, RowStatus
+
+
+def vectors(rows: int = 25, dim: int = DIM) -> np.ndarray:
+    return np.linspace(-1, 1, rows * dim, dtype=np.float32).reshape(rows, dim)
+
+
+def test_a_corpus_goes_in_and_its_texts_come_out_in_order(client: Client, hand: Hand) -> None:
+    # Given a worker
+    hand.start()
+    ids = [f"id-{i}" for i in range(25)]
+    # When an array with ids is submitted in batches of 4 and waited for
+    job = client.submit(vectors(), decoder=DECODER, batch_size=4, ids=ids).wait(timeout=30)
+    # Then every row is there, once, with its id
+    rows = list(job.results(order="index"))
+    assert job.job.state is JobState.SUCCEEDED
+    assert [(row.index, row.id, row.text) for row in rows] == [(i, ids[i], f"text {i}") for i in range(25)]
+    assert job.to_arrow()["text"].to_pylist() == [f"text {i}" for i in range(25)]
+
+
+def test_a_file_is_sent_in_batches_and_progress_counts_to_its_end(client: Client, tmp_path: Path) -> None:
+    # Given a file of 25 rows
+    np.save(tmp_path / "a.npy", vectors())
+    seen: list[tuple[int, int]] = []
+    # When it is submitted in batches of 10
+    job = client.submit(tmp_path / "a.npy", decoder=DECODER, batch_size=10, progress=lambda *at: seen.append(at))
+    # Then it is queued as three batches, and progress went up to all rows
+    assert job.job.state is JobState.QUEUED
+    assert [(b.ordinal, b.first_index, b.rows) for b in client.batches(job.id)] == [(0, 0, 10), (1, 10, 10), (2, 20, 5)]
+    assert seen == [(10, 25), (20, 25), (25, 25)]
+
+
+def test_rows_that_are_not_finite_end_as_error_rows_and_the_job_as_partial(client: Client, hand: Hand) -> None:
+    # Given NaN in one row
+    sent = vectors()
+    sent[3, 0] = np.nan
+    # When it is decoded
+    job = client.submit(sent, decoder=DECODER, batch_size=10)
+    hand.work()
+    # Then the job is partial, which is no exception, and that row alone is an error
+    assert job.wait(timeout=30).job.state is JobState.PARTIAL
+    assert [row.index for row in job.results() if row.status is RowStatus.ERROR] == [3]
+
+
+def test_a_job_without_a_text_is_an_exception_unless_it_is_not_wanted(client: Client, hand: Hand) -> None:
+    # Given rows of NaN alone
+    job = client.submit(np.full((3, DIM), np.nan, np.float32), decoder=DECODER)
+    hand.work()
+    # When it is waited for, Then the failure is not silent, but its rows can be had
+    with pytest.raises(JobFailedError, match=job.id):
+        job.wait(timeout=30)
+    assert len(list(job.wait(check=False).results())) == 3
+
+
+def test_results_can_be_read_while_the_job_runs(client: Client, hand: Hand) -> None:
+    # Given a job of three batches, of which one is done
+    job = client.submit(vectors(), decoder=DECODER, batch_size=10)
+    hand.work(limit=1)
+    # When its results are read, Then they are those of that batch; and later they are all
+    assert len(list(job.results())) == 10
+    hand.work()
+    assert sorted(row.index for row in job.results()) == list(range(25))
+
+
+def test_waiting_gives_up_at_its_timeout_and_the_job_goes_on(client: Client) -> None:
+    # Given a job that no worker takes
+    job = client.submit(vectors(), decoder=DECODER)
+    seen: list[Job] = []
+    # When it is waited for a moment, Then it is a TimeoutError, and nothing has happened to the job
+    with pytest.raises(TimeoutError, match=r"still queued after 0\.3 seconds"):
+        job.wait(timeout=0.3, progress=seen.append)
+    assert len(seen) >= 2, "the first looks are a tenth of a second apart"
+    assert job.refresh().state is JobState.QUEUED
+
+
+def test_a_cancelled_job_keeps_what_is_done(client: Client, hand: Hand) -> None:
+    # Given a job with one batch done
+    job = client.submit(vectors(), decoder=DECODER, batch_size=10)
+    hand.work(limit=1)
+    # When it is cancelled
+    assert job.cancel().state is JobState.CANCELLED
+    # Then the rows stay, and waiting for it says so
+    assert len(list(job.results())) == 10
+    with pytest.raises(JobFailedError, match="cancelled"):
+        job.wait()
+
+
+def test_an_ended_job_cannot_be_cancelled(client: Client, hand: Hand) -> None:
+    # Given a job that has succeeded
+    job = client.submit(vectors(), decoder=DECODER)
+    hand.work()
+    # When it is cancelled, Then the server's own error arrives
+    with pytest.raises(ConflictError, match="succeeded"):
+        job.cancel()
+
+
+def test_the_same_key_finds_the_same_job(client: Client) -> None:
+    # Given a corpus submitted under a key
+    first = client.submit(vectors(), decoder=DECODER, idempotency_key="nightly")
+    # When it is submitted again, Then it is the same job; and another corpus under the key is refused
+    assert client.submit(vectors(), decoder=DECODER, idempotency_key="nightly").id == first.id
+    with pytest.raises(IdempotencyError):
+        client.submit(vectors() + 1, decoder=DECODER, idempotency_key="nightly")
+    assert len(client.jobs().jobs) == 1
+
+
+def test_an_interrupted_submit_is_continued_under_its_key(client: Client, hand: Hand) -> None:
+    # Given a submit that breaks off after 8 batches
+    def break_off(sent: int, total: int) -> None:
+        if sent >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.submit(vectors(), decoder=DECODER, batch_size=1, idempotency_key="k", progress=break_off)
+    (before,) = client.jobs().jobs
+    assert before.state is JobState.RECEIVING
+    # When the same is submitted again and decoded
+    job = client.submit(vectors(), decoder=DECODER, batch_size=1, idempotency_key="k")
+    hand.work()
+    # Then it is the same job, whole
+    assert job.id == before.id
+    assert [row.index for row in job.wait(timeout=30).results("index")] == list(range(25))
+
+
+def test_what_cannot_be_sent_whole_is_cancelled(client: Client, tmp_path: Path) -> None:
+    # Given a file whose last row is ragged
+    lines = ['{"embedding": [1.0, 2.0, 3.0, 4.0]}'] * 20 + ['{"embedding": [1.0]}']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    # When it is submitted, Then the row is named
+    with pytest.raises(CorpusError, match="row 20"):
+        client.submit(tmp_path / "a.jsonl", decoder=DECODER, batch_size=2)
+    # And no job is left waiting for it
+    assert [job.state for job in client.jobs().jobs] == [JobState.CANCELLED]
+
+
+def test_the_errors_of_the_server_arrive_as_the_classes_that_it_raised(client: Client) -> None:
+    # Given requests that the server refuses, When they are made, Then each is the server's own error
+    with pytest.raises(UnknownDecoderError, match="nobody"):
+        client.submit(vectors(), decoder="nobody")
+    with pytest.raises(DimensionError, match=rf"7 dimensions.*expects {DIM}"):
+        client.submit(vectors(dim=7), decoder=DECODER)
+    with pytest.raises(NotFoundError):
+        client.job("0" * 26)
+    with pytest.raises(TooLargeError, match="101 rows, but at most 100"):
+        client.submit(vectors(101), decoder=DECODER)
+    with pytest.raises(InputError, match="cursor"):
+        client.jobs(cursor="nonsense")
+
+
+def test_a_submit_that_is_wrong_in_itself_never_reaches_the_server(client: Client) -> None:
+    # Given values out of range, When they are submitted, Then the field and the value are named
+    with pytest.raises(InputError, match="seed is -1"):
+        client.submit(vectors(), decoder=DECODER, seed=-1)
+    with pytest.raises(CorpusError, match="batch size is 0"):
+        client.submit(vectors(), decoder=DECODER, batch_size=0)
+    with pytest.raises(CorpusError, match="int64"):
+        client.submit(np.zeros((2, DIM), np.int64))
+    with pytest.raises(CorpusError, match="ids go with vectors in memory"):
+        client.submit(corpus_from_array(vectors()), ids=["a"])
+
+
+def test_jobs_are_listed_page_by_page(client: Client) -> None:
+    # Given three jobs
+    ids = [client.submit(vectors(), decoder=DECODER, name=f"n{i}").id for i in range(3)]
+    # When they are listed two at a time, Then the newest come first and the cursor leads to the rest
+    page = client.jobs(limit=2)
+    rest = client.jobs(limit=2, cursor=page.next_cursor)
+    assert [job.id for job in page.jobs + rest.jobs] == ids[::-1]
+    assert client.jobs(state=JobState.RUNNING).jobs == []
+
+
+def test_the_decoders_are_listed(client: Client) -> None:
+    # Given a server with a decoder, When they are listed, Then it is among them
+    assert (DECODER, DIM) in [(decoder.name, decoder.embedding_dim) for decoder in client.decoders()]
+
+
+def test_without_a_server_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Given no URL and nothing that runs from the home folder
+    monkeypatch.setenv("UNEMBED_HOME", str(tmp_path))
+    # When a client is made, Then the error says what to do
+    with pytest.raises(UnavailableError, match=r"unembed up.*UNEMBED_URL"):
+        Client()

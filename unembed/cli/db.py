@@ -1,0 +1,66 @@
+"""`unembed db`: the database's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unembed.cli.console import out, say
+from unembed.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+app = typer.Typer(no_args_is_help=True, help="The database's tables.")
+
+Database = Annotated[str | None, typer.Option("--database-url", help="Default: UNEMBED_DATABASE_URL.")]
+
+
+@app.command()
+def upgrade(database_url: Database = None) -> None:
+    """Bring the tables to this version. Safe to repeat, and to run from several places at once."""
+    with _engine(database_url) as engine:
+        from models import database
+
+        before = database.revision(engine)
+        database.upgrade(engine)
+        after = database.revision(engine)
+    say(f"the tables are at revision {after}" + ("" if before == after else f", before: {before or 'none'}"))
+
+
+@app.command()
+def revision(database_url: Database = None) -> None:
+    """Print the revision that the tables are at; nothing when there are none."""
+    with _engine(database_url) as engine:
+        from models import database
+
+        found = database.revision(engine)
+    if found:
+        out.print(found)
+
+
+@app.command()
+def check(database_url: Database = None) -> None:
+    """Compare the tables with what this version expects; fail when they differ."""
+    with _engine(database_url) as engine:
+        from models import database
+
+        database.check(engine)
+    say("the tables are what this version expects")
+
+
+@contextmanager
+def _engine(url: str | None) -> Iterator[Engine]:
+    try:
+        from models.database import create_engine
+        from models.settings import Settings
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "sqlalchemy", "store") from error
+    engine = create_engine(url or Settings().database_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()

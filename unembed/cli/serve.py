@@ -1,0 +1,29 @@
+"""`unembed serve`: the API, in the foreground."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unembed.errors import MissingExtraError
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Default: UNEMBED_HOST, or 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Default: UNEMBED_PORT, or 8765.")] = None,
+) -> None:
+    """Serve the API. The environment (UNEMBED_DATABASE_URL, UNEMBED_REDIS_URL, ...) says what it serves.
+
+    On another host than loopback it refuses to start without UNEMBED_API_KEYS.
+    """
+    try:
+        import uvicorn
+
+        from api.app import create_app
+        from models.settings import Settings
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "uvicorn", "api") from error
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = Settings(**given)  # type: ignore[arg-type]
+    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, timeout_graceful_shutdown=10)

@@ -1,0 +1,89 @@
+"""`unembed up`: everything on this machine, in the foreground."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from unembed.cli.console import err, say
+from unembed.cli.options import Home
+from unembed.errors import MissingExtraError
+from unembed.home import home_folder
+
+if TYPE_CHECKING:
+    from worker.launch import Stack
+
+
+def up(
+    home: Home = None,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the API; 0: any free one.")] = 8765,
+    flower_port: Annotated[int, typer.Option(min=0, max=65_535, help="Of Flower; 0: any free one.")] = 5555,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Worker processes; without it, one a GPU, or one.", show_default=False),
+    ] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="Another database than SQLite in the home folder.", show_default=False)
+    ] = None,
+) -> None:
+    """Run the API, the workers, Redis, the database and Flower, all on loopback, until Ctrl-C.
+
+    What is unfinished when it ends goes on at the next start from the same folder.
+    """
+    try:
+        from worker.launch import Stack
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "celery", "local") from error
+    folder = home_folder(home)
+    say(f"starting in {folder}")
+    stack = Stack(
+        folder, port=port, flower_port=flower_port, workers=workers, database_url=database_url, say=_say_of_a_part
+    )
+    ended = _until_told_to_end(stack)
+    try:
+        with stack:
+            _show(stack)
+            ended.wait()
+            say("ending: workers hand their batches back; again to end at once")
+    except KeyboardInterrupt:
+        say("ended before everything had started", "yellow")
+        raise typer.Exit(130) from None
+    say("ended")
+
+
+def _until_told_to_end(stack: Stack) -> threading.Event:
+    """The first INT, TERM or HUP ends the stack in order, and interrupts it while it starts; a second one kills it."""
+    ended = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if ended.is_set():
+            stack.kill()
+            return
+        ended.set()
+        if not stack.is_up:
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    return ended
+
+
+def _show(stack: Stack) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("API", stack.url)
+    if stack.flower_url:
+        table.add_row("Flower", stack.flower_url)
+    table.add_row("workers", ", ".join(stack.workers))
+    table.add_row("home", str(stack.home))
+    table.add_row("logs", str(stack.home / "logs"))
+    err.print(table)
+    say("ready; Ctrl-C ends it", "green")
+
+
+def _say_of_a_part(line: str) -> None:
+    say(line, "yellow")

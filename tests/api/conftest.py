@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from models.decoder.config import CheckpointConfig, NetworkConfig
 from models.settings import Settings
+from tests.api.honesty import hold_to_its_description
 from tests.builders import DIM
 from unembed.corpus import encode_payload
 from unembed.schemas import ARROW_STREAM, PROBLEM_JSON
@@ -42,6 +43,7 @@ def api_settings(settings: Settings, decoders: Path) -> Settings:
 @pytest.fixture
 def api(api_settings: Settings) -> Iterator[TestClient]:
     with TestClient(create_app(api_settings), base_url=LOOPBACK) as client:
+        hold_to_its_description(client)
         yield client
 
 
@@ -53,6 +55,7 @@ def serve(api_settings: Settings) -> Iterator[Callable[..., TestClient]]:
     def start(**changes: Any) -> TestClient:
         app = create_app(api_settings.model_copy(update=changes))
         clients.append(TestClient(app, base_url=LOOPBACK, raise_server_exceptions=False))
+        hold_to_its_description(clients[-1])
         return clients[-1].__enter__()
 
     yield start

@@ -11,6 +11,9 @@ from tests.api.conftest import ARROW, assert_problem, new_job, put
 
 LIMIT = 16 * 1024
 
+# Nothing here depends on which database it is.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 
 def test_a_declared_length_over_the_limit_is_refused_unread(api: TestClient) -> None:
     # Given a body whose length is known, and too large

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,12 @@ def test_a_database_that_is_down_is_a_problem_to_try_again(
     document = assert_problem(answer, 503, "store_unavailable", str(closed_port))
     assert int(answer.headers["retry-after"]) > 0
     assert "secret" not in document["detail"]
+
+
+def test_a_database_file_that_cannot_be_opened_is_a_database_that_is_down(serve: Serve, tmp_path: Path) -> None:
+    # Given a database in a folder that there is not, When it is needed, Then the problem names the file
+    answer = serve(database_url=f"sqlite:///{tmp_path}/gone/unembed.db").get("/v1/jobs")
+    assert_problem(answer, 503, "store_unavailable", "gone/unembed.db")
 
 
 def test_readiness_names_the_database_that_is_down(serve: Serve, closed_port: int) -> None:

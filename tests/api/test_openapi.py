@@ -1,0 +1,54 @@
+"""The description itself; that the answers keep to it is held by tests/api/honesty.py in every test of the API."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from unembed.schemas import ARROW_STREAM, PROBLEM_JSON, RAW_BYTES
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def described(api: TestClient) -> dict[str, Any]:
+    document: dict[str, Any] = api.get("/openapi.json").json()
+    return document
+
+
+def test_every_schema_that_is_referred_to_is_there(described: dict[str, Any]) -> None:
+    # Given the description, When its references are followed, Then none leads nowhere
+    referred = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(described)))
+    assert referred <= set(described["components"]["schemas"])
+
+
+def test_every_error_is_described_as_a_problem(described: dict[str, Any]) -> None:
+    # Given every operation, When its errors are read
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            for status, response in operation["responses"].items():
+                # Then each is a problem document, and none is the framework's own
+                if int(status) >= 400:
+                    assert [*response["content"]] == [PROBLEM_JSON], (method, path, status)
+    assert "HTTPValidationError" not in described["components"]["schemas"]
+
+
+def test_a_batch_may_be_sent_in_two_media_types(described: dict[str, Any]) -> None:
+    # Given the description of a batch, When its body is read, Then both kinds are there
+    body = described["paths"]["/v1/jobs/{job_id}/batches/{ordinal}"]["put"]["requestBody"]
+    assert {*body["content"]} == {ARROW_STREAM, RAW_BYTES}
+
+
+def test_what_needs_a_key_says_so(described: dict[str, Any]) -> None:
+    # Given every operation, When its security is read, Then all but the two that say whether it lives want a bearer
+    needing = {path: "security" in next(iter(operations.values())) for path, operations in described["paths"].items()}
+    assert [path for path, needs in needing.items() if not needs] == ["/healthz", "/readyz"]
+
+
+def test_nothing_is_loaded_from_elsewhere(api: TestClient) -> None:
+    # Given pages of documentation that would fetch scripts from other hosts, When they are called, Then there are none
+    assert [api.get(path).status_code for path in ("/docs", "/redoc")] == [404, 404]

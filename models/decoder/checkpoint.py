@@ -1,0 +1,63 @@
+"""A checkpoint: safetensors + config.json + tokenizer.json, saved and loaded together. No pickle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from models.decoder.catalog import CONFIG_FILE, find, read_config
+from models.decoder.config import CheckpointConfig
+from models.decoder.ret import RET
+from models.decoder.tokenizer import Tokenizer
+from unembed.errors import CheckpointError
+
+WEIGHTS_FILE: Final = "model.safetensors"
+TOKENIZER_FILE: Final = "tokenizer.json"
+CARD_FILE: Final = "README.md"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    config: CheckpointConfig
+    network: RET  # float32, on the CPU, in eval mode
+    tokenizer: Tokenizer
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Weights are kept in half precision: they were trained with more noise than it adds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().half().contiguous().cpu() for name, value in checkpoint.network.state_dict().items()}
+    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    checkpoint.tokenizer.save(folder / TOKENIZER_FILE)
+    (folder / CONFIG_FILE).write_text(checkpoint.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
+    """A decoder by name, or a folder with one (a Path, or a string with a path separator in it).
+
+    Raises UnknownDecoderError for a name that is not known, CheckpointError for files that are missing, damaged or do
+    not fit together.
+    """
+    is_folder = isinstance(name_or_folder, Path) or "/" in name_or_folder
+    folder = Path(name_or_folder) if is_folder else find(str(name_or_folder)).path
+    config = read_config(folder)
+    try:
+        tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise CheckpointError(f"{folder / TOKENIZER_FILE} cannot be read: {error}") from None
+    if tokenizer.vocab_size != config.network.vocab_size:
+        raise CheckpointError(
+            f"{folder}: tokenizer.json has {tokenizer.vocab_size} pieces, the network {config.network.vocab_size}"
+        )
+    network = RET(config.network)
+    try:
+        state = load_file(folder / WEIGHTS_FILE)
+        network.load_state_dict({name: value.to(torch.float32) for name, value in state.items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS_FILE} cannot be loaded: {error}") from None
+    return Checkpoint(config, network.eval(), tokenizer)

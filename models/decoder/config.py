@@ -1,0 +1,85 @@
+"""What a checkpoint says of itself: the numbers of a network and what it was trained on. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from unembed.errors import BudgetError, UnknownArchitectureError
+from unembed.schemas import Wire
+
+Architecture = Literal["resource_efficient_v21"]
+ARCHITECTURES: Final[tuple[str, ...]] = ("resource_efficient_v21",)
+DEFAULT_BUDGET: Final = 800_000  # parameters
+
+
+class NetworkConfig(Wire):
+    """The shape of a RET v2.1 network; the defaults are its definition, only the bridge follows the embedder."""
+
+    architecture: Architecture = "resource_efficient_v21"
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)] = 768
+    hidden_dim: Annotated[int, Field(ge=2)] = 256
+    heads: Annotated[int, Field(ge=1)] = 2
+    mlp_dim: Annotated[int, Field(ge=1)] = 384
+    vocab_size: Annotated[int, Field(ge=4)] = 256
+    passes: Annotated[int, Field(ge=1, le=16)] = 1  # how often the one shared layer is applied
+    max_pieces: Annotated[int, Field(ge=1, le=4096)] = 96  # the longest text it was trained on, end mark included
+
+    def parts(self) -> dict[str, int]:
+        """Parameters by part, as in the table of the architecture; independent of any tensor."""
+        hidden = self.hidden_dim
+        return {
+            "bridge": self.embedding_dim * hidden,
+            "bridge_norm": 2 * hidden,
+            "pieces": self.vocab_size * hidden,
+            "attention": hidden * 3 * hidden + hidden * hidden,
+            "mlp": 2 * hidden * self.mlp_dim,
+            "layer_norms": 4 * hidden,
+            "final_norm": 2 * hidden,
+        }
+
+    @property
+    def parameters(self) -> int:
+        return sum(self.parts().values())
+
+    def check_budget(self, budget: int) -> None:
+        """Raises BudgetError, naming both numbers, when the network is larger than `budget` parameters."""
+        if self.parameters > budget:
+            raise BudgetError(
+                f"{self.architecture} at {self.embedding_dim} dimensions has {self.parameters:,} parameters, "
+                f"but at most {budget:,} are allowed"
+            )
+
+
+class Calibration(Wire):
+    """A logistic model of P(the decoding is faithful), fitted on held-out rows that were not trained on.
+
+    `outcome` says what faithful means; `weights` belong to `features` of `quality.py`, in that order.
+    """
+
+    outcome: str
+    rows: int
+    features: tuple[str, ...]
+    weights: tuple[float, ...]
+    bias: float
+    lm_log_probs: tuple[
+        float, ...
+    ]  # quantiles over real held-out texts, ascending, evenly spaced: what fluency ranks in
+
+
+class CheckpointConfig(Wire):
+    """config.json of a checkpoint folder."""
+
+    format: Literal[1] = 1
+    name: str
+    network: NetworkConfig
+    encoder: str | None = None  # the embedder whose vectors it reads
+    normalised: bool = True  # vectors are scaled to unit length before the bridge
+    calibration: Calibration | None = None
+
+
+def check_architecture(name: str) -> None:
+    """Raises UnknownArchitectureError, listing those there are."""
+    if name not in ARCHITECTURES:
+        raise UnknownArchitectureError(f"unknown architecture {name!r}; there are: {', '.join(ARCHITECTURES)}")

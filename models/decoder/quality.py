@@ -1,0 +1,94 @@
+"""What the decoder itself knows of how good a text is: four scores in [0, 1], and the formula of each.
+
+fluency          the share of real held-out texts that the language model (the network without an embedding) finds less
+                 likely per piece than this text: 0.5 is as fluent as the median real sentence
+coherence        1 − exp(−PMI), where PMI = mean over pieces of log p(piece | embedding) − log p(piece): how much of the
+                 text is about this vector rather than about language in general
+diversity        distinct pairs of neighbouring words over all pairs; 1 when there are fewer than two words
+overall_quality  P(the text is faithful), from a logistic model fitted on held-out rows and saved with the checkpoint;
+                 what "faithful" means is in `calibration.outcome`
+
+fluency and overall_quality need a calibrated checkpoint; without one they are None, not a guess.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from models.decoder.config import Calibration
+
+FEATURES = ("log_prob", "pmi", "least_log_prob", "log_length", "diversity", "truncated")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is measured of one decoding."""
+
+    log_prob: float  # mean log p(piece | embedding, before), nats
+    lm_log_prob: float  # the same without the embedding
+    least_log_prob: float  # of the least likely piece
+    pieces: int
+    diversity: float
+    truncated: bool  # it ran into the limit
+
+    @property
+    def pmi(self) -> float:
+        return self.log_prob - self.lm_log_prob
+
+    def features(self) -> tuple[float, ...]:
+        """In the order of FEATURES."""
+        return (
+            self.log_prob,
+            self.pmi,
+            self.least_log_prob,
+            math.log(max(1, self.pieces)),
+            self.diversity,
+            float(self.truncated),
+        )
+
+
+@dataclass(frozen=True)
+class Quality:
+    overall_quality: float | None
+    fluency: float | None
+    coherence: float
+    diversity: float
+
+
+def assess(evidence: Evidence, calibration: Calibration | None) -> Quality:
+    return Quality(
+        overall_quality=probability(evidence, calibration) if calibration else None,
+        fluency=rank(evidence.lm_log_prob, calibration.lm_log_probs) if calibration else None,
+        coherence=1.0 - math.exp(-max(0.0, evidence.pmi)),
+        diversity=evidence.diversity,
+    )
+
+
+def probability(evidence: Evidence, calibration: Calibration) -> float:
+    """P(faithful) of the logistic model."""
+    features = evidence.features()
+    total = calibration.bias + math.fsum(w * x for w, x in zip(calibration.weights, features, strict=True))
+    return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total))))
+
+
+def rank(value: float, quantiles: Sequence[float]) -> float:
+    """Where value stands among evenly spaced, ascending quantiles: 0 below the first, 1 above the last."""
+    above = bisect_left(quantiles, value)
+    if above == 0:
+        return 0.0
+    if above == len(quantiles):
+        return 1.0
+    low, high = quantiles[above - 1], quantiles[above]
+    inside = (value - low) / (high - low) if high > low else 0.0
+    return (above - 1 + inside) / (len(quantiles) - 1)
+
+
+def word_diversity(text: str) -> float:
+    """Distinct pairs of neighbouring words over all pairs, case-folded."""
+    words = text.casefold().split()
+    pairs = list(pairwise(words))
+    return len(set(pairs)) / len(pairs) if pairs else 1.0

@@ -1,0 +1,170 @@
+"""RET v2.1: one embedding in, piece logits out, 722,944 parameters at 768 dimensions.
+
+Choices:
+- One transformer layer, pre-norm, shared by every pass; no biases in its projections.
+- Rotary positions: no parameters.
+- The projected embedding is the first position and is added again at every other one.
+- The output is tied to the piece embeddings, which are scaled up by `PIECE_SCALE` on the way in: the tied table can
+  then be small, as the output needs it, while the pieces still weigh as much as the embedding.
+- The embedding is normalised and scaled by √d, so that its entries are of the order of one.
+
+An all-zero embedding is read as "no embedding" (the bridge's answer is masked out): a network trained with embedding
+dropout then gives the plain language model, which `quality.py` compares with.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.decoder.config import NetworkConfig
+
+PIECE_SCALE = 8.0
+ROTARY_BASE = 10_000.0
+
+
+@dataclass
+class Cache:
+    """Keys and values of each pass, written in place: a static buffer of (passes, B, H, max positions, D)."""
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def empty(cls, config: NetworkConfig, batch: int, positions: int, like: Tensor) -> Cache:
+        head_dim = config.hidden_dim // config.heads
+        shape = (config.passes, batch, config.heads, positions, head_dim)
+        return cls(like.new_empty(shape), like.new_empty(shape))
+
+    def keep(self, rows: Tensor) -> Cache:
+        """The cache of these rows alone (B',)."""
+        return Cache(self.keys[:, rows], self.values[:, rows])
+
+
+class Layer(nn.Module):
+    """Attention and MLP, pre-norm."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        hidden = config.hidden_dim
+        self.heads = config.heads
+        self.attention_norm = nn.LayerNorm(hidden)
+        self.qkv = nn.Linear(hidden, 3 * hidden, bias=False)
+        self.out = nn.Linear(hidden, hidden, bias=False)
+        self.mlp_norm = nn.LayerNorm(hidden)
+        self.up = nn.Linear(hidden, config.mlp_dim, bias=False)
+        self.down = nn.Linear(config.mlp_dim, hidden, bias=False)
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        batch, length, hidden = x.shape
+        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, hidden // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 × (B, H, T, D)
+        return query, key, value
+
+    def _after(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.out(attended.transpose(1, 2).flatten(2))  # (B, T, C)
+        mixed: Tensor = self.down(F.gelu(self.up(self.mlp_norm(x))))  # (B, T, C)
+        return x + mixed
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        query, key, value = self._heads(x)
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        return self._after(x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
+
+    def step(self, x: Tensor, cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor, position: int) -> Tensor:
+        """One position, x (B, 1, C); writes its key and value into the cache (B, H, positions, D)."""
+        query, key, value = self._heads(x)
+        keys[:, :, position] = rotate(key, cos, sin)[:, :, 0]
+        values[:, :, position] = value[:, :, 0]
+        seen_keys, seen_values = keys[:, :, : position + 1], values[:, :, : position + 1]
+        return self._after(x, F.scaled_dot_product_attention(rotate(query, cos, sin), seen_keys, seen_values))
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions; x (B, H, T, D), cos and sin (T, D/2)."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+
+
+class RET(nn.Module):
+    """The network. Ids and embeddings in, logits out; it knows nothing of text."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.hidden_dim
+        self.bridge = nn.Linear(config.embedding_dim, hidden, bias=False)
+        self.bridge_norm = nn.LayerNorm(hidden)
+        self.pieces = nn.Embedding(config.vocab_size, hidden)
+        self.layer = Layer(config)
+        self.final_norm = nn.LayerNorm(hidden)
+        self._initialise()
+        self._rotary(config.max_pieces + 1)
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        nn.init.normal_(self.pieces.weight, std=1.0 / math.sqrt(self.config.hidden_dim))
+        for projection in (self.layer.out, self.layer.down):
+            nn.init.zeros_(projection.weight)  # each block begins as the identity
+
+    def _rotary(self, positions: int) -> None:
+        half = self.config.hidden_dim // self.config.heads // 2
+        frequencies = ROTARY_BASE ** (-torch.arange(half, dtype=torch.float32) / half)
+        angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)  # (T, D/2)
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def bridge_embedding(self, embeddings: Tensor) -> Tensor:
+        """(B, E) → (B, C); rows of zeros give zeros."""
+        norm = embeddings.norm(dim=-1, keepdim=True)  # (B, 1)
+        scaled = embeddings / norm.clamp_min(1e-12) * math.sqrt(self.config.embedding_dim)  # (B, E)
+        context: Tensor = self.bridge_norm(self.bridge(scaled))  # (B, C)
+        return context * (norm > 0)
+
+    def forward(self, embeddings: Tensor, ids: Tensor) -> Tensor:
+        """Logits (B, T + 1, V) after the embedding and after each of ids (B, T): position t predicts ids[t]."""
+        context = self.bridge_embedding(embeddings)[:, None]  # (B, 1, C)
+        x = torch.cat((context, self.pieces(ids) * PIECE_SCALE + context), dim=1)  # (B, T+1, C)
+        cos, sin = self.cos[: x.shape[1]], self.sin[: x.shape[1]]
+        for _ in range(self.config.passes):
+            x = self.layer(x, cos, sin)
+        return self.logits(x)
+
+    def step(self, context: Tensor, ids: Tensor | None, cache: Cache, position: int) -> Tensor:
+        """Logits (B, V) after one more position: the embedding itself (ids None) or the pieces ids (B,)."""
+        x = context if ids is None else self.pieces(ids) * PIECE_SCALE + context  # (B, C)
+        x = x[:, None]  # (B, 1, C)
+        cos, sin = self.cos[position : position + 1], self.sin[position : position + 1]
+        for number in range(self.config.passes):
+            x = self.layer.step(x, cos, sin, cache.keys[number], cache.values[number], position)
+        return self.logits(x)[:, 0]
+
+    def logits(self, x: Tensor) -> Tensor:
+        return F.linear(self.final_norm(x), self.pieces.weight)  # (B, T, V)
+
+
+def count_parts(network: RET) -> dict[str, int]:
+    """Parameters by part, counted in the tensors; the tied output counts once."""
+    layer = network.layer
+
+    def size(*modules: nn.Module) -> int:
+        return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+    return {
+        "bridge": size(network.bridge),
+        "bridge_norm": size(network.bridge_norm),
+        "pieces": size(network.pieces),
+        "attention": size(layer.qkv, layer.out),
+        "mlp": size(layer.up, layer.down),
+        "layer_norms": size(layer.attention_norm, layer.mlp_norm),
+        "final_norm": size(network.final_norm),
+    }

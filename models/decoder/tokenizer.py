@@ -1,0 +1,99 @@
+"""256 pieces: text to ids and back.
+
+Choices:
+- Byte-pair merges over characters, within words: a piece holds its leading space and no piece crosses into the next
+  word. Measured on held-out lines, merges across words and unigram pieces were no shorter (docs/lab.md).
+- Case is folded: an upper-case letter is written as a shift mark and its lower-case form. With 256 pieces the table
+  cannot afford "The" beside "the", and exact case still comes back.
+- A character outside the alphabet becomes the replacement character when read back; it is never dropped silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as HubTokenizer
+
+VOCAB_SIZE = 256
+PAD, END, UNKNOWN = 0, 1, 2
+SPECIAL_PIECES = ("<pad>", "<end>", "<unk>")
+SHIFT = "\u21e7"  # ⇧: the next letter is a capital
+REPLACEMENT = "\ufffd"
+WORD = r" ?[^ .,!?;:\"]+|[.,!?;:\"]+| "  # a word with the space before it, or a run of punctuation
+
+
+def fold_case(text: str) -> str:
+    """Write each capital that has a one-character lower-case form as SHIFT + that form."""
+    folded = []
+    for char in text:
+        lower = char.lower()
+        reversible = lower != char and len(lower) == 1 and lower.upper() == char
+        folded.append(SHIFT + lower if reversible else char)
+    return "".join(folded)
+
+
+def unfold_case(text: str) -> str:
+    """The inverse of `fold_case`; a shift mark with nothing to lift is dropped."""
+    plain: list[str] = []
+    shifted = False
+    for char in text:
+        if char == SHIFT:
+            shifted = True
+            continue
+        plain.append(char.upper() if shifted else char)
+        shifted = False
+    return "".join(plain)
+
+
+class Tokenizer:
+    """Text ↔ piece ids, saved as one tokenizer.json of the `tokenizers` library."""
+
+    def __init__(self, inner: HubTokenizer) -> None:
+        self._inner = inner
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int = VOCAB_SIZE) -> Tokenizer:
+        inner = HubTokenizer(models.BPE(unk_token=SPECIAL_PIECES[UNKNOWN]))
+        inner.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "isolated")
+        inner.decoder = decoders.Fuse()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=list(SPECIAL_PIECES),
+            limit_alphabet=vocab_size // 3,
+            show_progress=False,
+        )
+        inner.train_from_iterator((fold_case(text) for text in texts), trainer)
+        return cls(inner)
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        return cls(HubTokenizer.from_file(str(path)))
+
+    def save(self, path: Path) -> None:
+        self._inner.save(str(path))
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self._inner.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of one text, without an end mark."""
+        return list(self._inner.encode(fold_case(text), add_special_tokens=False).ids)
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        folded = [fold_case(text) for text in texts]
+        return [list(one.ids) for one in self._inner.encode_batch_fast(folded, add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; what comes after the first end mark is not read."""
+        pieces: list[str] = []
+        for piece_id in ids:
+            if piece_id == END:
+                break
+            if piece_id == UNKNOWN:
+                pieces.append(REPLACEMENT)
+            elif piece_id != PAD:
+                pieces.append(self._inner.id_to_token(int(piece_id)) or REPLACEMENT)
+        return unfold_case("".join(pieces))

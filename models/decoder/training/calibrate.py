@@ -1,0 +1,118 @@
+"""Fits what `quality.py` applies: P(faithful) from the decoder's own evidence, and how likely real texts are to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.decoder.config import Calibration
+from models.decoder.engine import Generated, log_likelihood
+from models.decoder.generative import GenerativeDecoder
+from models.decoder.quality import FEATURES, probability
+from models.decoder.tokenizer import END, PAD
+from models.decoder.training.evaluate import FAITHFUL_F1, MICRO_BATCH, word_f1
+from unembed.errors import MissingExtraError
+from unembed.schemas import DecodeOptions
+
+QUANTILES = 41
+OUTCOME = f"word F1 against the true text is at least {FAITHFUL_F1}"
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """On rows that the model was not fitted on."""
+
+    rows: int
+    base_rate: float  # share of faithful rows
+    auroc: float
+    ece: float  # expected calibration error, 10 bins of equal width
+
+
+def calibrate(
+    decoder: GenerativeDecoder, texts: Sequence[str], embeddings: npt.NDArray[np.float32]
+) -> tuple[Calibration, CalibrationReport]:
+    """Fits on the rows of even number, greedily decoded, and reports on those of odd number."""
+    decoded = [
+        one
+        for begin in range(0, len(embeddings), MICRO_BATCH)
+        for one in decoder.decode_batch(
+            np.ascontiguousarray(embeddings[begin : begin + MICRO_BATCH], dtype=np.float32),
+            np.arange(begin, min(begin + MICRO_BATCH, len(embeddings))),
+            DecodeOptions(),
+            0,
+        )
+    ]
+    features = np.array([one.evidence.features() for one in decoded])
+    answers = [one.text for one in decoded]
+    calibration = fit(features[::2], answers[::2], texts[::2], lm_log_probs(decoder, texts))
+    probabilities = np.array([probability(one.evidence, calibration) for one in decoded[1::2]])
+    return calibration, check(probabilities, is_faithful(answers[1::2], texts[1::2]))
+
+
+def fit(
+    features: npt.NDArray[np.float64], texts: Sequence[str], references: Sequence[str], lm_log_probs: Sequence[float]
+) -> Calibration:
+    """A logistic model on features (N, F); lm_log_probs are those of the references."""
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError:
+        raise MissingExtraError.of("scikit-learn", "train") from None
+    faithful = is_faithful(texts, references)
+    scaler, model = StandardScaler(), LogisticRegression(C=1.0)
+    if faithful.all() or not faithful.any():
+        weights, bias = np.zeros(features.shape[1]), 60.0 if faithful.all() else -60.0
+    else:
+        make_pipeline(scaler, model).fit(features, faithful)
+        weights = model.coef_[0] / scaler.scale_
+        bias = float(model.intercept_[0] - (weights * scaler.mean_).sum())
+    quantiles = np.quantile(np.asarray(lm_log_probs), np.linspace(0.0, 1.0, QUANTILES))
+    return Calibration(
+        outcome=OUTCOME,
+        rows=len(texts),
+        features=FEATURES,
+        weights=tuple(float(weight) for weight in weights),
+        bias=float(bias),
+        lm_log_probs=tuple(float(value) for value in quantiles),
+    )
+
+
+def is_faithful(texts: Sequence[str], references: Sequence[str]) -> npt.NDArray[np.bool_]:
+    return np.array([word_f1(a, b) >= FAITHFUL_F1 for a, b in zip(texts, references, strict=True)])
+
+
+def check(probabilities: npt.NDArray[np.float64], faithful: npt.NDArray[np.bool_]) -> CalibrationReport:
+    from sklearn.metrics import roc_auc_score
+
+    one_kind = faithful.all() or not faithful.any()
+    bins = np.minimum((probabilities * 10).astype(int), 9)
+    gaps = [
+        abs(probabilities[bins == b].mean() - faithful[bins == b].mean()) * (bins == b).mean()
+        for b in range(10)
+        if (bins == b).any()
+    ]
+    auroc = float("nan") if one_kind else float(roc_auc_score(faithful, probabilities))
+    return CalibrationReport(len(faithful), float(faithful.mean()), auroc, float(sum(gaps)))
+
+
+def lm_log_probs(decoder: GenerativeDecoder, texts: Sequence[str]) -> list[float]:
+    """Mean log p(piece) per text of the network without an embedding, nats; texts over the limit are cut."""
+    checkpoint = decoder.checkpoint
+    limit = checkpoint.config.network.max_pieces
+    found: list[float] = []
+    for begin in range(0, len(texts), 256):
+        encoded = [[*ids[: limit - 1], END] for ids in checkpoint.tokenizer.encode_many(texts[begin : begin + 256])]
+        lengths = torch.tensor([len(ids) for ids in encoded])
+        padded = torch.full((len(encoded), int(lengths.max())), PAD)
+        for place, ids in enumerate(encoded):
+            padded[place, : len(ids)] = torch.tensor(ids)
+        device = next(checkpoint.network.parameters()).device
+        given = Generated(padded.to(device), torch.zeros(padded.shape, device=device), lengths.to(device))
+        nothing = torch.zeros(len(encoded), decoder.embedding_dim, device=device)
+        found += log_likelihood(checkpoint.network, nothing, given).tolist()
+    return found

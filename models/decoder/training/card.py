@@ -1,0 +1,110 @@
+"""The model card: what a checkpoint was trained on, how, and how good it is. Every number on it was measured."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from models.decoder.config import CheckpointConfig
+from models.decoder.training.calibrate import CalibrationReport
+from models.decoder.training.evaluate import Scores
+from models.decoder.training.loop import Progress, Recipe
+
+SCORES_FILE = "scores.json"  # beside the card, for machines
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the card tells of the training."""
+
+    sources: tuple[str, ...]  # names of the corpora
+    licence: str
+    texts: int
+    pieces: int
+    recipe: Recipe
+    last: Progress
+    threads: int
+
+
+def write_card(
+    folder: Path, config: CheckpointConfig, trained: Trained, scores: dict[str, Scores], check: CalibrationReport | None
+) -> None:
+    """README.md and scores.json of a checkpoint."""
+    parts = "\n".join(f"| {name} | {size:,} |" for name, size in config.network.parts().items())
+    rows = "\n".join(_row(name, one) for name, one in scores.items())
+    signatures = "\n".join(
+        sorted({f"- `{s}`" for one in scores.values() for s in (one.bleu_signature, one.chrf_signature)})
+    )
+    card = f"""# {config.name}
+
+A decoder of sentence embeddings: `{config.network.architecture}`, {config.network.parameters:,} parameters,
+reads {config.network.embedding_dim}-dimensional vectors of {config.encoder or "its embedder"} and writes
+text. What it writes is an approximate reconstruction: it can leave out or invent names, numbers and facts.
+
+## Scores
+
+On texts that it was not trained on, decoded greedily, one pass, no search:
+
+| set | rows | corpus BLEU | chrF | word F1 | exact | round-trip cosine |
+|---|---|---|---|---|---|---|
+{rows}
+
+{signatures}
+- word F1: mean over rows of the F1 of the two bags of words, case-folded, punctuation aside
+- exact: equal character by character
+- round-trip cosine: of the decoding, embedded again, and the given vector; mean over rows
+
+`unembed evaluate {config.name} --set NAME=TEXTS` reproduces a row of this table.
+
+{_calibration(config, check)}
+## Training
+
+- texts: {", ".join(trained.sources)}: {trained.texts:,} lines, {trained.pieces:,} pieces
+- licence of the texts: {trained.licence}
+- recipe: `{json.dumps(asdict(trained.recipe))}`
+- seed: {trained.recipe.seed}
+- time: {trained.last.seconds / 60:.0f} minutes, {trained.last.step:,} steps, {trained.last.epoch:.1f} passes over
+  the texts, on {trained.threads} CPU threads ({platform.machine()}), torch {torch.__version__}
+- last loss, nats per piece: {trained.last.loss:.3f}; of the averaged weights on {_dev_losses(trained.last)}
+
+## Parameters
+
+| part | parameters |
+|---|---|
+{parts}
+| **total** | **{config.network.parameters:,}** |
+"""
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    record = {
+        "scores": {name: asdict(one) for name, one in scores.items()},
+        "calibration": asdict(check) if check else None,
+        "training": asdict(trained),
+    }
+    (folder / SCORES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _row(name: str, scores: Scores) -> str:
+    cosine = "–" if scores.round_trip is None else f"{scores.round_trip:.3f}"
+    return (
+        f"| {name} | {scores.rows:,} | {scores.bleu:.1f} | {scores.chrf:.1f} | {scores.word_f1:.3f} "
+        f"| {scores.exact:.1%} | {cosine} |"
+    )
+
+
+def _calibration(config: CheckpointConfig, check: CalibrationReport | None) -> str:
+    if config.calibration is None or check is None:
+        return ""
+    return f"""## Calibration
+
+`overall_quality` is the probability that {config.calibration.outcome}. Fitted on {config.calibration.rows:,}
+held-out rows and checked on {check.rows:,} others, of which {check.base_rate:.1%} are faithful:
+AUROC {check.auroc:.3f}, expected calibration error {check.ece:.3f} (10 bins). On texts of another kind it is less trustworthy.
+"""
+
+
+def _dev_losses(last: Progress) -> str:
+    return ", ".join(f"{name} {loss:.3f}" for name, loss in last.dev_loss.items()) or "no dev set"

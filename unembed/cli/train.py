@@ -1,0 +1,109 @@
+"""`unembed train`: a decoder for one's own texts, or for one's own embedder."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unembed.cli.console import Exit, say
+from unembed.cli.evaluate import text_set
+from unembed.cli.extras import needs
+from unembed.errors import InputError
+
+if TYPE_CHECKING:
+    from models.decoder.training.loop import Progress
+
+
+def train(
+    sets: Annotated[
+        list[str],
+        typer.Option("--set", help="NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy to train on; may be given more than once."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint's folder; its name is the decoder's name.")],
+    dev: Annotated[
+        list[str] | None, typer.Option("--dev", help="Like --set, held out: calibration and scores come from these.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Embeds the texts that come without embeddings: all-MiniLM-L6-v2.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of the texts; goes on the model card.")] = "not stated",
+    epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the texts.")] = 20.0,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Of training at most; the learning rate follows.")
+    ] = None,
+    batch_pieces: Annotated[int, typer.Option(min=64, help="Pieces a step, padding included.")] = 6144,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="At its peak.")] = 3e-3,
+    noise: Annotated[float, typer.Option(min=0.0, max=2.0, help="Longest noise added to a unit embedding.")] = 0.1,
+    embedding_dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of rows without embedding.")] = 0.05,
+    max_pieces: Annotated[int, typer.Option(min=4, max=4096, help="Longer texts are left out.")] = 96,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as torch likes.")] = 0,
+    report_every: Annotated[int, typer.Option(min=1, help="Steps between two lines of progress, each a save.")] = 200,
+) -> None:
+    """Train a decoder; Ctrl-C saves, and the same command goes on from there."""
+    with needs("train"):
+        import torch
+
+        from models.decoder.device import choose
+        from models.decoder.training.loop import Recipe
+        from models.decoder.training.run import Plan, train_decoder
+    if threads:
+        torch.set_num_threads(threads)
+    stopping = _stop_on_interrupt()
+    plan = Plan(
+        name=out.resolve().name,
+        folder=out,
+        train=tuple(map(text_set, sets)),
+        dev=tuple(map(text_set, dev or [])),
+        encoder=encoder,
+        licence=licence,
+        recipe=Recipe(
+            epochs=epochs,
+            minutes=minutes,
+            batch_pieces=batch_pieces,
+            peak_learning_rate=learning_rate,
+            noise=noise,
+            embedding_dropout=embedding_dropout,
+            seed=seed,
+        ),
+        max_pieces=max_pieces,
+        device=str(choose(device).torch_device),
+        report_every=report_every,
+        stop=lambda: bool(stopping),
+    )
+    if len({one.name for one in plan.dev}) < len(plan.dev):
+        raise InputError("two --dev sets have the same name; expected a name each, as the card's table needs")
+    if not train_decoder(plan, say, lambda progress: say(progress_line(progress))):
+        say(f"stopped; the same command goes on from what is saved in {out / 'run'}")
+        raise typer.Exit(Exit.INTERRUPTED)
+    say(f"wrote the decoder {plan.name!r} to {out}; its card is {out / 'README.md'}")
+
+
+def progress_line(progress: Progress) -> str:
+    """One line: how far, how good, how fast, how long still."""
+    done = progress.step / progress.steps
+    left = progress.seconds / max(done, 1e-9) * (1.0 - done)
+    dev = " ".join(f"{name} {loss:.3f}" for name, loss in progress.dev_loss.items())
+    return (
+        f"step {progress.step:,}/{progress.steps:,}  pass {progress.epoch:.2f}  loss {progress.loss:.3f}"
+        f"{'  dev ' + dev if dev else ''}  {progress.pieces_per_second:,.0f} pieces/s"
+        f"  {progress.seconds / 60:.0f} min, at most {left / 60:.0f} to go"
+    )
+
+
+def _stop_on_interrupt() -> list[int]:
+    """A list that is no longer empty after the first Ctrl-C; the second one interrupts at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        say("stopping after this step; once more to stop without saving")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, ask)
+    return asked

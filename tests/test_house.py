@@ -71,6 +71,19 @@ def test_the_face_imports_nothing_heavy(module: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_no_verb_imports_torch_before_it_runs() -> None:
+    # Given a fresh interpreter, when every verb's module is imported, as `unembed --help` does
+    code = (
+        "import sys; from importlib import import_module; from unembed.cli import VERBS\n"
+        "for verb in VERBS.values(): import_module(f'unembed.cli.{verb.module}')\n"
+        "print(*({'torch', 'transformers', 'celery', 'fastapi'} & sys.modules.keys()))"
+    )
+
+    # Then none of what takes seconds comes with it
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_no_pickle_is_ever_loaded() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {why}" for path, tree in _sources() for line, why in _pickle_loading(tree)

@@ -44,6 +44,14 @@ def test_word_f1_counts_the_words_that_are_shared(reference: str, text: str, exp
     assert word_f1(reference, text) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("text", ["It's a dog's life.", "Tom, Tom!", "café au lait", "no words in common", ""])
+def test_word_f1_is_that_of_the_model_card(text: str) -> None:
+    from models.decoder.training.evaluate import word_f1 as on_the_card
+
+    for reference in ("It’s a dog's life.", "A café, Tom.", "?!"):
+        assert word_f1(reference, text) == on_the_card(text, reference)
+
+
 def test_rows_meet_their_references_by_index_in_whatever_order_they_come() -> None:
     pairs = pair(["one", "two"], [_row(1), _row(0)])
     assert [shown.reference for shown in pairs] == ["two", "one"]

@@ -67,7 +67,7 @@ def postgres_server() -> Iterator[str]:
         for setting in ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60"):
             command += ["-c", setting]
         url = f"postgresql://postgres@/postgres?host={folder}"
-        with _running(command, log, user=user, stop=2) as process:  # 2 is SIGINT: end the sessions, then stop
+        with _running(command, log, user=user, stop=3) as process:  # SIGQUIT: at once, nothing is to be kept
             _await(lambda: _connects(url), process, log, (psycopg.OperationalError,))
             yield url
 

@@ -45,7 +45,7 @@ def read_finished_cursor(cursor: str | None) -> tuple[int, int]:
     """The batch, as the n-th that finished, and the index of the last row read in it."""
     if cursor is None:
         return 0, -1
-    if found := re.fullmatch(r"f(\d{1,18})\.(\d{1,18})", cursor):
+    if found := re.fullmatch(r"f([0-9]{1,9})\.([0-9]{1,18})", cursor):
         return int(found[1]), int(found[2])
     raise InputError(f"{cursor!r} is no cursor of results in the order finished")
 
@@ -58,6 +58,6 @@ def read_index_cursor(cursor: str | None) -> int:
     """The index of the last row read."""
     if cursor is None:
         return -1
-    if found := re.fullmatch(r"i(\d{1,18})", cursor):
+    if found := re.fullmatch(r"i([0-9]{1,18})", cursor):
         return int(found[1])
     raise InputError(f"{cursor!r} is no cursor of results in the order index")

@@ -1,0 +1,60 @@
+"""256 pieces: what goes in comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.decoder.catalog import SHIPPED
+from models.decoder.tokenizer import END, PAD, REPLACEMENT, UNKNOWN, Tokenizer, fold_case, unfold_case
+from tests.models.decoder.toy import TEXTS, tokenizer
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Tokenizer:
+    return Tokenizer.load(SHIPPED / "ret-v21-minilm" / "tokenizer.json")
+
+
+@given(st.text())
+def test_folding_case_loses_nothing(text: str) -> None:
+    kept = text.replace("\u21e7", "")
+    assert unfold_case(fold_case(kept)) == kept
+
+
+def test_the_shipped_tokenizer_has_256_pieces(shipped: Tokenizer) -> None:
+    assert shipped.vocab_size == 256
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I'm sure Tom and Mary saw it.", "NASA said: \"no!\"", "It costs $20, or 15%?", "  two  spaces ", "a-b; c", ""],
+)
+def test_a_text_of_known_characters_comes_back_exactly(shipped: Tokenizer, text: str) -> None:
+    assert shipped.decode(shipped.encode(text)) == text
+
+
+def test_an_unknown_character_is_shown_as_one_and_not_dropped(shipped: Tokenizer) -> None:
+    ids = shipped.encode("a 漢 b")
+    assert UNKNOWN in ids
+    assert shipped.decode(ids) == f"a {REPLACEMENT} b"
+
+
+def test_reading_stops_at_the_end_mark_and_skips_padding() -> None:
+    pieces = tokenizer()
+    ids = pieces.encode("I see")
+    assert pieces.decode([PAD, *ids, END, *ids]) == "I see"
+
+
+def test_many_texts_are_encoded_as_each_alone() -> None:
+    pieces = tokenizer()
+    assert pieces.encode_many(TEXTS) == [pieces.encode(text) for text in TEXTS]
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
+    pieces = tokenizer()
+    pieces.save(tmp_path / "tokenizer.json")
+    again = Tokenizer.load(tmp_path / "tokenizer.json")
+    assert again.encode_many(TEXTS) == pieces.encode_many(TEXTS)

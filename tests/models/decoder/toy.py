@@ -1,0 +1,59 @@
+"""A network small enough to be trained while a test waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.decoder.checkpoint import Checkpoint, save_checkpoint
+from models.decoder.config import CheckpointConfig, NetworkConfig
+from models.decoder.ret import RET
+from models.decoder.tokenizer import Tokenizer
+from models.decoder.training.data import Pairs, pair
+from models.decoder.training.loop import Recipe
+
+DIM = 16
+TEXTS = [
+    f"{subject} {verb} the {thing}."
+    for subject in ("I", "Tom", "She", "We")
+    for verb in ("see", "like", "sold")
+    for thing in ("sea", "red car", "old house")
+]
+RECIPE = Recipe(epochs=60, batch_pieces=256, warmup_steps=5, average_decay=0.9, seed=3)
+
+
+def vectors(count: int = len(TEXTS), dim: int = DIM, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Unit vectors (count, dim)."""
+    drawn = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), dtype=np.float32)
+
+
+def tokenizer() -> Tokenizer:
+    return Tokenizer.train(TEXTS, vocab_size=48)
+
+
+def config(**changes: int) -> NetworkConfig:
+    numbers = {"embedding_dim": DIM, "hidden_dim": 32, "heads": 2, "mlp_dim": 48, "vocab_size": 48, "max_pieces": 32}
+    return NetworkConfig.model_validate(numbers | changes)
+
+
+def pairs() -> Pairs:
+    return pair(TEXTS, vectors(), tokenizer(), 32)[0]
+
+
+def random_network(seed: int = 0, **changes: int) -> RET:
+    """Random weights; the zeroed projections are filled too, so that the layer does something."""
+    torch.manual_seed(seed)
+    network = RET(config(**changes)).eval()
+    for projection in (network.layer.out, network.layer.down):
+        torch.nn.init.normal_(projection.weight, std=0.2)
+    return network
+
+
+def random_checkpoint(folder: Path, name: str = "toy") -> Path:
+    """A checkpoint folder with an untrained toy network."""
+    save_checkpoint(folder, Checkpoint(CheckpointConfig(name=name, network=config()), random_network(), tokenizer()))
+    return folder

@@ -1,0 +1,195 @@
+"""Rows: kept as they were given, and read in pages that miss nothing while batches finish out of order."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.store import Store, results
+from tests.builders import add_batches, generations, make_job
+from unembed.errors import InputError
+from unembed.schemas import Batch, Generation, GenerationPage, Job, RowStatus, Timings
+
+
+def finish(store: Store, batch: Batch, rows: list[Generation] | None = None) -> None:
+    claim = store.claim(batch.id, "worker", 5.0)
+    assert claim is not None
+    assert store.finish(batch.id, claim.attempt, rows or generations(batch), Timings())
+
+
+def indices(page: GenerationPage) -> list[int]:
+    return [row.index for row in page.generations]
+
+
+@pytest.fixture
+def job(store: Store) -> Job:
+    return make_job(store)
+
+
+def test_a_row_is_kept_as_it_was_given(store: Store, job: Job) -> None:
+    # Given one row of each status, one with everything and one with nothing that may be missing
+    (batch,) = add_batches(store, job, (3,))
+    full = Generation(
+        index=0,
+        id="ä-0 'quoted' {x} %s :y",
+        text='Ein Text\n\twith 🙂, "quotes" and %s',
+        status=RowStatus.OK,
+        source="ret-v21-minilm",
+        tokens=12,
+        overall_quality=0.1,
+        fluency=0.2,
+        coherence=1 / 3,
+        diversity=1.0,
+        round_trip=-0.25,
+        decode_ms=0.125,
+    )
+    error = Generation(index=1, status=RowStatus.ERROR, error_code="zero_vector", error="all zeros")
+    fallback = Generation(index=2, text="", status=RowStatus.FALLBACK, source="phrase-bank")
+    # When they are written, in any order
+    finish(store, batch, [fallback, full, error])
+    # Then they come back the same, by index
+    assert store.generations(job.id).generations == [full, error, fallback]
+    counts = store.job(job.id).rows
+    assert (counts.ok, counts.fallback, counts.error) == (1, 1, 1)
+
+
+def test_text_that_no_database_can_keep_is_kept_as_it_can_be(store: Store, job: Job) -> None:
+    # Given what a decoder or a client may come up with: NUL, half of a surrogate pair, not a number
+    (batch,) = add_batches(store, job, (1,))
+    row = Generation(
+        index=0, id="i\ud83d", text="a\x00b\ud83d", status=RowStatus.OK, fluency=float("nan"), coherence=float("inf")
+    )
+    finish(store, batch, [row])
+    # Then the row is there, without these
+    (kept,) = store.generations(job.id).generations
+    assert (kept.id, kept.text, kept.fluency, kept.coherence) == ("i?", "a�b?", None, None)
+
+
+def test_a_batch_of_many_rows_is_written_whole(store: Store, job: Job) -> None:
+    (batch,) = add_batches(store, job, (5000,))
+    finish(store, batch, generations(batch, errors=range(0, 5000, 7)))
+    page = store.generations(job.id, limit=5000)
+    assert indices(page) == list(range(5000))
+    assert page.next_cursor is None
+
+
+def test_rows_of_two_jobs_stay_apart(store: Store) -> None:
+    first, second = make_job(store), make_job(store)
+    (one,), (other,) = add_batches(store, first, (2,)), add_batches(store, second, (3,))
+    finish(store, one)
+    finish(store, other)
+    assert indices(store.generations(first.id)) == [0, 1]
+    assert indices(store.generations(second.id)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 7, 100])
+def test_pages_of_any_size_have_every_row_once(store: Store, job: Job, limit: int) -> None:
+    # Given batches that finished in another order than they have
+    batches = add_batches(store, job, (2, 3, 1, 4))
+    for batch in (batches[2], batches[0], batches[3], batches[1]):
+        finish(store, batch)
+    # When the rows are read page by page
+    seen: list[int] = []
+    cursor = None
+    while True:
+        page = store.generations(job.id, cursor=cursor, limit=limit)
+        assert 0 < len(page.generations) <= limit
+        seen += indices(page)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    # Then they come by batch in the order finished, and by index within it
+    assert seen == [5, 0, 1, 6, 7, 8, 9, 2, 3, 4]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_reading_while_batches_finish_out_of_order_misses_nothing(store: Store, job: Job, limit: int) -> None:
+    # Given a reader that reads what there is after each batch
+    batches = add_batches(store, job, (2, 3, 1, 4))
+    seen: list[int] = []
+    cursor = None
+
+    def read_what_there_is() -> None:
+        nonlocal cursor
+        while rows := store.generations(job.id, cursor=cursor, limit=limit):
+            seen.extend(indices(rows))
+            if rows.next_cursor is None:
+                return
+            cursor = rows.next_cursor
+
+    # When the batches finish, the last ones first
+    for batch in reversed(batches):
+        read_what_there_is()
+        finish(store, batch)
+    read_what_there_is()
+    # Then every row was read, once
+    assert seen == [6, 7, 8, 9, 5, 2, 3, 4, 0, 1]
+
+
+def test_a_page_of_a_job_that_runs_says_where_to_go_on(store: Store, job: Job) -> None:
+    first, second = add_batches(store, job, (2, 2))
+    # Given nothing yet: no rows, and no cursor
+    assert store.generations(job.id) == GenerationPage(generations=[])
+    # When one batch is done, then there is a cursor although nothing follows now
+    finish(store, first)
+    page = store.generations(job.id)
+    assert indices(page) == [0, 1]
+    assert page.next_cursor is not None
+    assert store.generations(job.id, cursor=page.next_cursor) == GenerationPage(generations=[])
+    # And the same cursor has what came afterwards, and then the end
+    finish(store, second)
+    last = store.generations(job.id, cursor=page.next_cursor)
+    assert indices(last) == [2, 3]
+    assert last.next_cursor is None
+
+
+def test_a_cancelled_job_has_an_end_too(store: Store, job: Job) -> None:
+    first, _ = add_batches(store, job, (2, 2))
+    finish(store, first)
+    store.cancel(job.id)
+    page = store.generations(job.id)
+    assert (indices(page), page.next_cursor) == ([0, 1], None)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 11])
+def test_pages_by_index_have_every_row_once_in_the_order_of_the_corpus(store: Store, job: Job, limit: int) -> None:
+    for batch in reversed(add_batches(store, job, (2, 3, 1, 4))):
+        finish(store, batch)
+    seen: list[int] = []
+    page = store.generations(job.id, limit=limit, order="index")
+    seen += indices(page)
+    while page.next_cursor is not None:
+        page = store.generations(job.id, cursor=page.next_cursor, limit=limit, order="index")
+        seen += indices(page)
+    assert seen == list(range(10))
+
+
+def test_many_small_batches_are_read_in_one_page(store: Store, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given more batches than one query asks for
+    monkeypatch.setattr(results, "_RANGES_A_QUERY", 3)
+    for batch in reversed(add_batches(store, job, [1] * 8)):
+        finish(store, batch)
+    assert indices(store.generations(job.id)) == list(range(7, -1, -1))
+
+
+@pytest.mark.parametrize("cursor", ["", "i5", "f1", "f1.", "f-1.0", "f1.2.3", "f٣.١", "5", "f" + "9" * 30 + ".1"])
+def test_a_cursor_that_is_none_is_refused_by_name(store: Store, job: Job, cursor: str) -> None:
+    with pytest.raises(InputError, match="is no cursor of results in the order finished"):
+        store.generations(job.id, cursor=cursor)
+
+
+@pytest.mark.parametrize("cursor", ["", "f1.5", "i", "i-1", "ix"])
+def test_a_cursor_of_the_other_order_is_refused_by_name(store: Store, job: Job, cursor: str) -> None:
+    with pytest.raises(InputError, match="is no cursor of results in the order index"):
+        store.generations(job.id, cursor=cursor, order="index")
+
+
+def test_a_cursor_beyond_the_end_finds_nothing(store: Store, job: Job) -> None:
+    (batch,) = add_batches(store, job, (2,))
+    finish(store, batch)
+    for cursor in ("f1.1", "f1.99", "f7.0", "f999999999.999999999999999999"):
+        assert store.generations(job.id, cursor=cursor) == GenerationPage(generations=[])
+
+
+def test_an_empty_page_cannot_be_asked_for(store: Store, job: Job) -> None:
+    with pytest.raises(InputError, match="a page of 0 rows"):
+        store.generations(job.id, limit=0)

@@ -1,7 +1,4 @@
-"""The application: middleware, routes, errors.
-
-    uvicorn --factory api.app:create_app
-"""
+"""The application: middleware, routes, errors. Served by `uvicorn --factory api.app:create_app`."""
 
 from __future__ import annotations
 

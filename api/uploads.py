@@ -53,9 +53,7 @@ def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
     # Never over a payload that is there: it may be that of an accepted batch, and this upload about to be refused.
     receiving = upload.job.state is JobState.RECEIVING
     kept = receiving and deps.payloads.put(batch_id, payload, replace=False)
-    batch, created = deps.store.add_batch(
-        upload.job.id, upload.ordinal, upload.first_index, rows, len(payload), digest
-    )
+    batch, created = deps.store.add_batch(upload.job.id, upload.ordinal, upload.first_index, rows, len(payload), digest)
     if batch.state is not BatchState.QUEUED:
         deps.payloads.delete([batch.id])
     elif not kept:

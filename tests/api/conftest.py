@@ -25,14 +25,17 @@ ARROW = {"Content-Type": ARROW_STREAM}
 
 @pytest.fixture
 def decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of decoders, in use: it has the one that DECODER names."""
+    folder = write_decoder(tmp_path / "decoders")
+    monkeypatch.setenv("UNEMBED_DECODERS", str(folder))
+    return folder
+
+
+def write_decoder(folder: Path) -> Path:
     config = CheckpointConfig(name=DECODER, network=NetworkConfig(embedding_dim=DIM), encoder="toy-encoder")
-    folder = tmp_path / "decoders" / DECODER
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(config.model_dump_json())
-    for name in ("model.safetensors", "tokenizer.json"):
-        (folder / name).write_bytes(b"")
-    monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
-    return folder.parent
+    (folder / DECODER).mkdir(parents=True)
+    (folder / DECODER / "config.json").write_text(config.model_dump_json())
+    return folder
 
 
 @pytest.fixture

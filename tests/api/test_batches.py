@@ -195,3 +195,12 @@ def test_rows_that_are_not_numbers_are_accepted(api: TestClient) -> None:
     # When they arrive, Then they are accepted: the worker makes error rows of them, and decodes the others
     answer = put(api, new_job(api), content=sent.tobytes(), headers=RAW, params={"dtype": "float32"})
     assert answer.status_code == 201
+
+
+def test_a_payload_left_by_an_upload_that_was_never_recorded_gives_way(api: TestClient, api_settings: Settings) -> None:
+    # Given other vectors in Redis under the batch's id, of an upload that died before its row was written
+    job = new_job(api)
+    with redis.Redis.from_url(api_settings.redis_url) as client:
+        Payloads(client, 60).put(f"{job}-0", payload(50))
+    # When the batch arrives, Then what is kept is what the row says
+    assert kept(api_settings, put(api, job).json()) == payload()

@@ -3,49 +3,50 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import httpx2
 import pytest
 
-from models.settings import Settings
-from tests.api.conftest import DECODER, payload
+from tests.api.conftest import DECODER, payload, write_decoder
 from tests.builders import DIM
 from unembed.schemas import ARROW_STREAM
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-STARTUP_SECONDS = 60.0
-
-
-def environment(settings: Settings, **more: str) -> dict[str, str]:
-    own = {
-        "UNEMBED_DATABASE_URL": settings.database_url,
-        "UNEMBED_REDIS_URL": settings.redis_url,
-        "UNEMBED_DECODERS": str(settings.decoders),
-        "UNEMBED_MAX_BATCH_BYTES": str(settings.max_batch_bytes),
-    }
-    return {**os.environ, **own, **more}
+STARTUP_SECONDS = 120.0
+MAX_BATCH_BYTES = 16 * 1024
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", *arguments]
 
 
-@pytest.fixture
-def server(api_settings: Settings) -> Iterator[tuple[str, int]]:
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, _sqlite_template: Path, redis_server: str
+) -> Iterator[tuple[str, int]]:
+    """Host and port of a server process; one for this module, for it takes seconds to start."""
+    folder = tmp_path_factory.mktemp("server")
+    write_decoder(folder / "decoders")
+    environment = {
+        "UNEMBED_DATABASE_URL": f"sqlite:///{shutil.copy(_sqlite_template, folder / 'unembed.db')}",
+        "UNEMBED_REDIS_URL": redis_server,
+        "UNEMBED_DECODERS": str(folder / "decoders"),
+        "UNEMBED_MAX_BATCH_BYTES": str(MAX_BATCH_BYTES),
+    }
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
         port = listening.getsockname()[1]
         process = subprocess.Popen(
             command("--fd", str(listening.fileno())),
-            env=environment(api_settings),
+            env={**os.environ, **environment},
             pass_fds=[listening.fileno()],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -109,11 +110,11 @@ def test_a_body_that_is_too_large_is_answered_before_it_was_sent(server: tuple[s
     assert b'"code":"too_large"' in answer
 
 
-def test_a_server_that_others_could_reach_does_not_start_without_a_key(api_settings: Settings) -> None:
+def test_a_server_that_others_could_reach_does_not_start_without_a_key() -> None:
     # Given a host that is not loopback, and no key
-    env = environment(api_settings, UNEMBED_HOST="0.0.0.0")
+    environment = {**os.environ, "UNEMBED_HOST": "0.0.0.0"}
     # When the server starts
-    ended = subprocess.run(command("--port", "0"), env=env, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command("--port", "0"), env=environment, capture_output=True, text=True, timeout=120)
     # Then it ends, and its last line says what to set
     assert ended.returncode != 0
     last = ended.stderr.strip().splitlines()[-1]

@@ -7,101 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Annotated, Any, Final, NamedTuple
-
-import typer
-from typer.core import TyperGroup
-
-from unembed.cli.console import fail
-from unembed.errors import UnembedError
-
-
-class Verb(NamedTuple):
-    """`unembed.cli.<module>.<name>`: a function, or a typer.Typer whose commands come after the verb."""
-
-    module: str
-    name: str
-    panel: str
-
-
-_DECODE: Final = "Decode"
-_SERVE: Final = "Serve"
-_TRAIN: Final = "Train"
-
-VERBS: Final = {
-    "decode": Verb("decode", "decode", _DECODE),
-    "submit": Verb("submit", "submit", _DECODE),
-    "status": Verb("status", "status", _DECODE),
-    "wait": Verb("wait", "wait", _DECODE),
-    "results": Verb("results", "results", _DECODE),
-    "cancel": Verb("cancel", "cancel", _DECODE),
-    "ls": Verb("ls", "ls", _DECODE),
-    "demo": Verb("demo", "demo", _DECODE),
-    "up": Verb("up", "up", _SERVE),
-    "serve": Verb("serve", "serve", _SERVE),
-    "worker": Verb("worker", "worker", _SERVE),
-    "db": Verb("db", "app", _SERVE),
-    "doctor": Verb("doctor", "doctor", _SERVE),
-    "train": Verb("train", "train", _TRAIN),
-    "evaluate": Verb("evaluate", "evaluate", _TRAIN),
-    "embed": Verb("embed", "embed", _TRAIN),
-}
-
-
-class VerbGroup(TyperGroup):
-    """Imports a verb's module when the verb is called for, so that `unembed ls` does not pay for the others."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [verb for verb, (module, _, _) in VERBS.items() if find_spec(f"{__name__}.{module}")]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        if cmd_name not in self.commands:
-            self.commands[cmd_name] = _command(cmd_name, VERBS[cmd_name])
-        return self.commands[cmd_name]
-
-
-app = typer.Typer(
-    name="unembed",
-    cls=VerbGroup,
-    no_args_is_help=True,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_show_locals=False,  # they could show a key
-)
-
-
-@app.callback()
-def unembed(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Turn corpora of sentence embeddings back into text."""
-    if version:
-        from unembed import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command line and ends the process with one of the codes of `unembed.cli.console.Exit`."""
+    """Runs the command line and ends the process; see `unembed.cli.console.Exit` for the codes."""
     try:
-        app(args=list(args) if args is not None else None, prog_name="unembed")
-    except UnembedError as error:
-        sys.exit(fail(error))
+        from unembed.cli.app import run  # here, so that a Ctrl-C while it is imported is no traceback either
 
-
-def _command(name: str, verb: Verb) -> Any:
-    target = getattr(import_module(f"{__name__}.{verb.module}"), verb.name)
-    if isinstance(target, typer.Typer):
-        command: Any = typer.main.get_group(target)
-    else:
-        alone = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
-        alone.command(name)(target)
-        command = typer.main.get_command(alone)
-    command.name = name
-    command.rich_help_panel = verb.panel
-    return command
+        run(args)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from enum import IntEnum
-from typing import Final
+from typing import Final, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -11,8 +12,15 @@ from rich.text import Text
 from unembed.errors import AuthError, InputError, UnavailableError, UnembedError
 from unembed.schemas import Job, JobState
 
-err: Final = Console(stderr=True, highlight=False, soft_wrap=True)
-out: Final = Console(highlight=False, soft_wrap=True)
+_WIDE: Final = 10_000  # characters; a file or a pipe has no edge to fold at
+
+
+def _console(stream: TextIO, *, stderr: bool) -> Console:
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _WIDE)
+
+
+err: Final = _console(sys.stderr, stderr=True)
+out: Final = _console(sys.stdout, stderr=False)
 
 
 class Exit(IntEnum):
@@ -42,10 +50,10 @@ def job_exit_code(job: Job) -> Exit:
 
 def say(message: str, style: str | None = None) -> None:
     """One line for a person, on stderr; `message` is text, never markup."""
-    err.print(Text(message, style=style or ""))
+    err.print(Text(message, style=style or ""), soft_wrap=True)
 
 
 def fail(error: UnembedError) -> Exit:
     """Shows the error and returns the code to exit with."""
-    err.print(Text.assemble(("error: ", "bold red"), error.message))
+    err.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
     return exit_code(error)

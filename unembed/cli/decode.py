@@ -7,26 +7,38 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import typer
 from rich.table import Table
 
 from unembed.cli import options as given
 from unembed.cli.console import Exit, err, job_exit_code, say
+from unembed.cli.extras import needs
 from unembed.cli.look import Tally, summary
 from unembed.cli.progress import display
 from unembed.client import Client
 from unembed.corpus import Corpus, open_corpus
-from unembed.errors import MissingExtraError
 from unembed.home import home_folder, known_url
 from unembed.job import JobHandle
 from unembed.results import check_output, write_results
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job
 
+_SMALLEST_BATCH: Final = 64  # rows; below it a decoder is no faster a batch
+
 Output = Annotated[
     Path,
     typer.Option("--output", "-o", metavar="OUT", help="A .parquet, .jsonl or .csv file.", show_default=False),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        help=f"Rows a batch; without it, {DEFAULT_BATCH_SIZE}, or fewer when the corpus is small.",
+        show_default=False,
+        rich_help_panel="The corpus",
+    ),
 ]
 Workers = Annotated[
     int | None,
@@ -45,7 +57,7 @@ def decode(
     output: Output,
     column: given.Column = None,
     id_column: given.IdColumn = None,
-    batch_size: given.BatchSize = DEFAULT_BATCH_SIZE,
+    batch_size: BatchSize = None,
     decoder: given.Decoder = DEFAULT_DECODER,
     seed: given.Seed = 0,
     temperature: given.Temperature = 0.0,
@@ -82,18 +94,25 @@ def decode(
         output,
         name=name or source.name,
         decoder=decoder,
-        batch_size=batch_size,
+        batch_size=batch_size or _usual_batch_size(corpus.rows),
         seed=seed,
         options=options,
         workers=workers,
         url=url,
         home=home,
     )
+    err.print()
     err.print(done.summary)
+    err.print()
     if done.job.error:
         say(done.job.error, "red")
     say(f"{done.written:,} rows written to {output}")
     raise typer.Exit(job_exit_code(done.job))
+
+
+def _usual_batch_size(rows: int) -> int:
+    """A small corpus is cut in ten: there is progress to see, and work for every worker. Texts do not depend on it."""
+    return min(DEFAULT_BATCH_SIZE, max(_SMALLEST_BATCH, -(-rows // 10)))
 
 
 class Done(NamedTuple):
@@ -156,15 +175,13 @@ def _server(url: str | None, home: Path | None, workers: int | None) -> Iterator
         say(f"using the server at {known}", "dim")
         yield _Server(known, None, is_own=False)
         return
-    try:
+    with needs("local"):
         from worker.launch import Stack
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "worker", "local") from error
     with ExitStack() as stack:
         temporary = TemporaryDirectory(prefix="unembed-", ignore_cleanup_errors=True)
         folder = home_folder(home) if home else Path(stack.enter_context(temporary))
-        say("no server runs: starting one for this job", "dim")
-        running = stack.enter_context(Stack(folder, port=0, flower_port=None, workers=workers))
+        say(f"no server runs: starting one for this job in {folder}", "dim")
+        running = stack.enter_context(Stack(folder, port=0, flower_port=None, workers=workers, say=say))
         yield _Server(running.url, home, is_own=True)
 
 

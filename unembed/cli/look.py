@@ -51,6 +51,8 @@ class Tally:
 
 
 def duration(seconds: float) -> str:
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:
@@ -88,7 +90,7 @@ def job_list(jobs: Iterable[Job]) -> Table:
         table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("DECODER", no_wrap=True)
     table.add_column("CREATED", no_wrap=True)
-    table.add_column("NAME", overflow="fold")
+    table.add_column("NAME", no_wrap=True)
     for job in jobs:
         rows = f"{job.rows.written:,}/{job.rows.total:,}"
         created = f"{duration((datetime.now(UTC) - job.created_at).total_seconds())} ago"
@@ -162,11 +164,11 @@ def _add_parts(table: Table, job: Job, done: int) -> None:
     spent = {part: getattr(job.timings, f"{part}_ms") / 1000 for part in _PARTS}
     total = sum(spent.values()) or 1.0
     waited = job.timings.waited_ms / 1000 / done
-    table.add_row("waited", f"{waited:,.1f} s", "a batch, on average, before a worker took it")
+    table.add_row("waited", duration(waited), "a batch, on average, before a worker took it")
     for part, seconds in spent.items():
         share = seconds / total
         bar = Text("━" * round(share * _BAR), style="cyan").append(f" {share:.0%}", style="dim")
-        table.add_row(part, f"{seconds:,.1f} s", bar)
+        table.add_row(part, duration(seconds), bar)
 
 
 def _devices(batches: list[Batch]) -> str:

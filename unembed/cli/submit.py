@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from unembed.cli import options as given
-from unembed.cli.console import out, say
+from unembed.cli.console import say
 from unembed.cli.progress import display
 from unembed.corpus import open_corpus
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER
@@ -59,5 +59,5 @@ def submit(
             idempotency_key=idempotency_key,
             progress=progress.sent,
         )
-    out.print(job.id)
+    typer.echo(job.id)
     say(f"{corpus.rows:,} rows sent; next: unembed wait {job.id}", "dim")

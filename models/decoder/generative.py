@@ -206,7 +206,7 @@ class GenerativeDecoder:
     ) -> list[Decoded]:
         """Rows (N, D) with what was measured of them; the other methods are this one with a different answer."""
         device = self._device
-        embeddings = torch.from_numpy(vectors).to(device.torch_device)  # (N, E)
+        embeddings = torch.from_numpy(np.require(vectors, np.float32, ("C", "W"))).to(device.torch_device)  # (N, E)
         rows = torch.from_numpy(indices).to(device.torch_device)  # (N,)
         limit = self._limit(options)
         begun = time.perf_counter()

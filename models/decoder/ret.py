@@ -128,7 +128,8 @@ class RET(nn.Module):
         norm = embeddings.norm(dim=-1, keepdim=True)  # (B, 1)
         scaled = embeddings / norm.clamp_min(1e-12) * math.sqrt(self.config.embedding_dim)  # (B, E)
         context: Tensor = self.bridge_norm(self.bridge(scaled))  # (B, C)
-        return context * (norm > 0)
+        masked: Tensor = context * (norm > 0)
+        return masked
 
     def forward(self, embeddings: Tensor, ids: Tensor) -> Tensor:
         """Logits (B, T + 1, V) after the embedding and after each of ids (B, T): position t predicts ids[t]."""

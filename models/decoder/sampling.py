@@ -78,7 +78,7 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
 def gumbel(seed: int, rows: Tensor, position: int, vocab: int) -> Tensor:
     """Standard Gumbel noise (B, V), a pure function of its arguments."""
     state = _mix(rows.to(torch.int64) * _GOLDEN + _signed(seed))  # (B,)
-    state = _mix(state + position * _GOLDEN)
+    state = _mix(state + _signed(position * _GOLDEN))
     pieces = torch.arange(1, vocab + 1, device=rows.device, dtype=torch.int64)  # (V,)
     bits = _mix(state[:, None] + pieces * _GOLDEN)  # (B, V)
     uniform = (_shift(bits, 40) & 0xFFFFFF).to(torch.float32).add_(0.5).div_(2**24)  # (0, 1)
@@ -96,5 +96,6 @@ def _shift(x: Tensor, bits: int) -> Tensor:
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def _signed(seed: int) -> int:
-    return seed - 2**64 if seed >= 2**63 else seed
+def _signed(number: int) -> int:
+    """The lowest 64 bits, read as a signed integer."""
+    return (number + 2**63) % 2**64 - 2**63

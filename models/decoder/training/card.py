@@ -102,7 +102,8 @@ def _calibration(config: CheckpointConfig, check: CalibrationReport | None) -> s
 
 `overall_quality` is the probability that {config.calibration.outcome}. Fitted on {config.calibration.rows:,}
 held-out rows and checked on {check.rows:,} others, of which {check.base_rate:.1%} are faithful:
-AUROC {check.auroc:.3f}, expected calibration error {check.ece:.3f} (10 bins). On texts of another kind it is less trustworthy.
+AUROC {check.auroc:.3f}, expected calibration error {check.ece:.3f} (10 bins). On texts of
+another kind it is less trustworthy.
 """
 
 

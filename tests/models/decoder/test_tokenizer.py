@@ -30,7 +30,7 @@ def test_the_shipped_tokenizer_has_256_pieces(shipped: Tokenizer) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["I'm sure Tom and Mary saw it.", "NASA said: \"no!\"", "It costs $20, or 15%?", "  two  spaces ", "a-b; c", ""],
+    ["I'm sure Tom and Mary saw it.", 'NASA said: "no!"', "It costs $20, or 15%?", "  two  spaces ", "a-b; c", ""],
 )
 def test_a_text_of_known_characters_comes_back_exactly(shipped: Tokenizer, text: str) -> None:
     assert shipped.decode(shipped.encode(text)) == text

@@ -1,0 +1,74 @@
+"""A damaged checkpoint is refused with the file's name and the reason; pickles are never read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.decoder import catalog
+from models.decoder.checkpoint import load_checkpoint
+from tests.models.decoder.toy import random_checkpoint
+from unembed.errors import CheckpointError, UnknownDecoderError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return random_checkpoint(tmp_path / "toy")
+
+
+def test_a_folder_without_a_config_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_truncated_weights_file_is_refused(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be loaded"):
+        load_checkpoint(folder)
+
+
+def test_a_pickle_in_the_place_of_the_weights_is_refused_unread(folder: Path, tmp_path: Path) -> None:
+    # Given a file that would write another file, were it unpickled
+    trap = tmp_path / "sprung"
+    (folder / "model.safetensors").write_bytes(f"cpathlib\nPath\n(S'{trap}'\ntR.".encode())
+    with pytest.raises(CheckpointError):
+        load_checkpoint(folder)
+    assert not trap.exists()
+
+
+def test_a_tokenizer_of_another_size_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["network"]["vocab_size"] = 64
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="has 48 pieces, the network 64"):
+        load_checkpoint(folder)
+
+
+def test_a_network_of_another_shape_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["network"]["hidden_dim"] = 64
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="size mismatch"):
+        load_checkpoint(folder)
+
+
+def test_the_catalogue_finds_shipped_decoders_and_a_users_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
+    assert catalog.names() == ["ret-v21-minilm", "toy"]
+    assert catalog.find("toy").embedding_dim == 16
+    assert catalog.find("ret-v21-minilm").encoder == "all-MiniLM-L6-v2"
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownDecoderError, match=r"'nope'; there are: ret-v21-minilm"):
+        catalog.find("nope")
+
+
+@pytest.mark.parametrize("name", ["../toy", "..", ".", "toy/.."])
+def test_a_name_cannot_leave_the_catalogue(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
+    with pytest.raises(UnknownDecoderError):
+        catalog.find(name)

@@ -1,0 +1,54 @@
+"""The four scores do what their sentences say."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from models.decoder.config import Calibration
+from models.decoder.quality import FEATURES, Evidence, assess, probability, rank, word_diversity
+
+
+def evidence(log_prob: float = -1.0, lm_log_prob: float = -2.0, **changes: object) -> Evidence:
+    known = {"least_log_prob": -3.0, "pieces": 10, "diversity": 1.0, "truncated": False} | changes
+    return Evidence(log_prob=log_prob, lm_log_prob=lm_log_prob, **known)  # type: ignore[arg-type]
+
+
+def calibration(**weights: float) -> Calibration:
+    return Calibration(
+        outcome="o",
+        rows=1,
+        features=FEATURES,
+        weights=tuple(weights.get(name, 0.0) for name in FEATURES),
+        bias=0.0,
+        lm_log_probs=(-3.0, -2.0, -1.0),
+    )
+
+
+def test_without_a_calibration_nothing_is_guessed() -> None:
+    quality = assess(evidence(), None)
+    assert quality.overall_quality is None
+    assert quality.fluency is None
+
+
+def test_coherence_is_what_the_embedding_explains() -> None:
+    assert assess(evidence(-1.0, -2.0), None).coherence == pytest.approx(1 - math.exp(-1.0))
+    assert assess(evidence(-2.0, -1.0), None).coherence == 0.0
+
+
+def test_overall_quality_is_the_logistic_of_weighted_evidence() -> None:
+    assert probability(evidence(), calibration()) == 0.5
+    assert probability(evidence(), calibration(pmi=2.0)) == pytest.approx(1 / (1 + math.exp(-2.0)))
+    assert probability(evidence(-5000.0), calibration(log_prob=1.0)) >= 0.0
+
+
+def test_fluency_is_the_rank_among_real_texts() -> None:
+    quantiles = (-3.0, -2.0, -1.0)
+    assert [rank(x, quantiles) for x in (-9.0, -2.5, -2.0, -1.5, 0.0)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_diversity_sees_a_tree_tree_tree() -> None:
+    assert word_diversity("a tree tree tree tree") == 0.5
+    assert word_diversity("The sea and the sky") == 1.0
+    assert word_diversity("Yes") == 1.0

@@ -1,0 +1,124 @@
+"""`unembed train`: it learns, it can be stopped and taken up again, and its card says what was measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.decoder.config import NetworkConfig
+from models.decoder.generative import GenerativeDecoder
+from models.decoder.training.data import epoch_batches, pair, read_texts
+from models.decoder.training.loop import Progress, Run, disturb
+from models.decoder.training.run import Plan, TextSet, train_decoder
+from tests.models.decoder.toy import RECIPE, TEXTS, config, pairs, tokenizer, vectors
+from unembed.errors import CheckpointError, InputError
+
+
+def quiet(progress: Progress) -> None:
+    pass
+
+
+def test_every_text_is_seen_once_a_pass_in_batches_within_the_limit() -> None:
+    lengths = np.random.default_rng(0).integers(2, 40, size=500)
+    batches = list(epoch_batches(lengths, 400, np.random.default_rng(1)))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
+    assert all(len(rows) * lengths[rows].max() <= 400 for rows in batches)
+
+
+def test_texts_that_are_too_long_are_left_out_and_counted() -> None:
+    kept, left_out = pair(["I see.", "I see the red car. I sold the old house."], vectors(2), tokenizer(), 12)
+    assert len(kept) == 1
+    assert left_out == 1
+
+
+def test_texts_and_embeddings_must_agree_in_number() -> None:
+    with pytest.raises(InputError, match=r"36 texts need embeddings of shape \(36, dim\), not \(3, 16\)"):
+        pair(TEXTS, vectors(3), tokenizer(), 32)
+
+
+def test_an_empty_line_is_refused_with_its_number(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("one\n\nthree\n")
+    with pytest.raises(InputError, match="line 2 is empty"):
+        read_texts([tmp_path / "t.txt"])
+
+
+def test_noise_and_dropout_are_within_their_bounds() -> None:
+    unit = torch.nn.functional.normalize(torch.randn(4000, 16), dim=-1)
+    disturbed = disturb(unit, noise=0.1, dropout=0.25, seed=1)
+    dropped = ~disturbed.any(dim=-1)
+    assert float(dropped.float().mean()) == pytest.approx(0.25, abs=0.04)  # five standard deviations
+    assert float((disturbed - unit)[~dropped].norm(dim=-1).max()) <= 0.1001
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    lines: list[Progress] = []
+    run = Run(tmp_path, config(), RECIPE)
+    run.train(pairs(), {"same": pairs()}, lines.append, report_every=20)
+    assert lines[-1].loss < 0.5 * lines[0].loss
+    assert run.finished
+    written = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in written] == [line.step for line in lines]
+
+
+def test_a_run_that_was_stopped_ends_where_it_would_have_ended(tmp_path: Path) -> None:
+    # Given a run that went through, and one that was stopped after 25 steps
+    through = Run(tmp_path / "a", config(), RECIPE)
+    through.train(pairs(), {}, quiet)
+    stopped = Run(tmp_path / "b", config(), RECIPE)
+    stopped.train(pairs(), {}, quiet, stop=lambda: stopped.step >= 25)
+    assert not stopped.finished
+    # When another process takes it up
+    again = Run(tmp_path / "b", config(), RECIPE)
+    assert again.resume()
+    assert again.step == 25
+    again.train(pairs(), {}, quiet)
+    # Then the weights and their average are the same, bit by bit
+    assert again.finished
+    for ours, theirs in zip(again.network.parameters(), through.network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    for name, average in again.average.weights.items():
+        assert torch.equal(average, through.average.weights[name])
+
+
+def test_a_run_is_not_taken_up_with_another_recipe(tmp_path: Path) -> None:
+    run = Run(tmp_path, config(), RECIPE)
+    run.train(pairs(), {}, quiet, stop=lambda: True)
+    with pytest.raises(CheckpointError, match="begun with the recipe"):
+        Run(tmp_path, config(), replace(RECIPE, noise=0.5)).resume()
+
+
+def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given texts with their vectors, and a toy network
+    monkeypatch.setattr("models.decoder.training.run.NetworkConfig", _toy_config)
+    (tmp_path / "t.txt").write_text("\n".join(TEXTS) + "\n")
+    np.save(tmp_path / "t.npy", vectors())
+    texts = TextSet("toys", tmp_path / "t.txt", tmp_path / "t.npy")
+    plan = Plan(
+        name="toy", folder=tmp_path / "toy", train=(texts,), dev=(texts,), encoder=None, licence="CC0",
+        recipe=replace(RECIPE, epochs=400, embedding_dropout=0.1), max_pieces=40,
+    )  # fmt: skip
+    # When it is trained
+    said: list[str] = []
+    assert train_decoder(plan, said.append, quiet)
+    # Then there is a decoder that reads back what it learnt, and says how sure it is
+    decoder = GenerativeDecoder.load(tmp_path / "toy")
+    answers = decoder.batch_generate(vectors())
+    assert sum(answer["text"] == text for answer, text in zip(answers, TEXTS, strict=True)) > 18
+    assert all(0.0 <= answer["quality_metrics"]["overall_quality"] <= 1.0 for answer in answers)
+    # And the card's figures are those of the scores file
+    scores = json.loads((tmp_path / "toy" / "scores.json").read_text())["scores"]["toys"]
+    card = (tmp_path / "toy" / "README.md").read_text()
+    assert f"| toys | 36 | {scores['bleu']:.1f} |" in card
+    assert "CC0" in card
+    assert "toys: 36 lines" in card
+    # And a second call has nothing left to do but to export
+    assert train_decoder(plan, said.append, quiet)
+
+
+def _toy_config(**numbers: int) -> NetworkConfig:
+    return NetworkConfig.model_validate({"hidden_dim": 32, "mlp_dim": 48} | numbers)

@@ -152,4 +152,9 @@ def _runnable(binaries: Path, folder: Path, user: tuple[int, int]) -> Path:
     reachable = all(parent.stat().st_mode & 0o001 for parent in (binaries, *binaries.parents))
     if user[0] == os.geteuid() or reachable:
         return binaries
-    return shutil.copytree(binaries.parent, folder / "postgresql", symlinks=True) / binaries.name
+    package, copies = binaries.parent.parent, folder / "copies"
+    # The wheel's own libraries lie beside the package, and are looked for there.
+    for source in (package.with_name(f"{package.name}.libs"), binaries.parent):
+        if source.is_dir():
+            shutil.copytree(source, copies / source.relative_to(package.parent), symlinks=True)
+    return copies / binaries.relative_to(package.parent)

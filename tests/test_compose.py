@@ -1,0 +1,145 @@
+"""What the compose files, .env.example and the Dockerfile promise, read from the files themselves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from models.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+BASE = "docker-compose.yml"
+GPU = "compose.gpu.yaml"
+OURS = ("migrate", "api", "worker", "flower")
+
+
+def services(name: str = BASE) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / name).read_text())["services"]
+    return found
+
+
+def option(command: list[str], name: str) -> str:
+    return command[command.index(name) + 1]
+
+
+def test_redis_evicts_nothing_and_keeps_an_append_only_file_on_a_volume() -> None:
+    # Given the service that holds queued work, When its command is read, Then nothing accepted is lost by design
+    service = services()["redis"]
+    assert option(service["command"], "--maxmemory-policy") == "noeviction"
+    assert option(service["command"], "--appendonly") == "yes"
+    assert option(service["command"], "--maxmemory")
+    assert service["volumes"] == ["redis:/data"]
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    # Given every service, When its ports are read
+    published = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    # Then only the API and Flower have any, and none beyond this host
+    assert set(published) == {"api", "flower"}
+    for ports in published.values():
+        assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_the_tables_are_there_before_anything_that_uses_them() -> None:
+    # Given the one-shot migration
+    found = services()
+    assert found["migrate"]["restart"] == "no"
+    assert found["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
+    # When the others' dependencies are read, Then they wait until it has succeeded, and for both servers
+    for name in OURS[1:]:
+        conditions = {each: needs["condition"] for each, needs in found[name]["depends_on"].items()}
+        assert conditions == {
+            "migrate": "service_completed_successfully",
+            "postgres": "service_healthy",
+            "redis": "service_healthy",
+        }, name
+
+
+def test_what_runs_on_has_a_health_check() -> None:
+    # Given every service, When it is not the one that ends, Then it says whether it is well
+    assert [name for name, service in services().items() if "healthcheck" not in service] == ["migrate"]
+    # And PostgreSQL is asked by address, for its socket answers too soon
+    assert "-h 127.0.0.1" in services()["postgres"]["healthcheck"]["test"][1]
+
+
+@pytest.mark.parametrize("secret", ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "UNEMBED_API_KEYS", "FLOWER_BASIC_AUTH"])
+def test_nothing_starts_without_its_secrets(secret: str) -> None:
+    # Given a secret, When it is used, Then never without the mark that refuses an empty one, and never with a default
+    uses = re.findall(rf"\$\{{{secret}([^}}]*)\}}", (ROOT / BASE).read_text())
+    assert uses
+    assert all(use.startswith(":?") for use in uses)
+    # And the example names it and gives no value that could be left in place
+    assert f"\n{secret}=\n" in (ROOT / ".env.example").read_text()
+
+
+def test_the_example_names_every_variable_and_no_other() -> None:
+    # Given the variables that the compose files read
+    text = (ROOT / BASE).read_text() + (ROOT / GPU).read_text()
+    used = set(re.findall(r"\$\{([A-Z_]+)", text))
+    # When the example is read, Then it has just these
+    assert set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)) == used
+
+
+def test_every_setting_that_is_set_is_one_of_ours() -> None:
+    # Given the environment of each service, When a variable has our prefix, Then it is a setting that exists
+    known = {f"UNEMBED_{field.upper()}" for field in Settings.model_fields}
+    for name, service in (services() | services(GPU)).items():
+        ours = {variable for variable in service.get("environment", {}) if variable.startswith("UNEMBED_")}
+        assert ours <= known, name
+
+
+def test_the_api_is_open_within_its_network_and_has_keys() -> None:
+    # Given the API's environment, When it listens on all addresses, Then it has keys: without, it would not start
+    environment = services()["api"]["environment"]
+    assert (environment["UNEMBED_HOST"], "UNEMBED_API_KEYS" in environment) == ("0.0.0.0", True)
+
+
+def test_our_containers_have_no_privileges() -> None:
+    # Given the services of our own images, When their rights are read, Then they have none, and their user is not root
+    for name in OURS:
+        service = services()[name]
+        assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"]), name
+        assert "user" not in service, name
+    instructions = (ROOT / "Dockerfile").read_text()
+    runtime = instructions.index("AS runtime")
+    assert "USER unembed" in instructions[runtime:]
+    assert "USER root" not in instructions
+
+
+def test_the_stages_that_compose_builds_are_in_the_dockerfile() -> None:
+    # Given the targets that are built, When the Dockerfile is read, Then each is a stage of it
+    stages = set(re.findall(r"^FROM .* AS ([\w-]+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert {services()[name]["build"]["target"] for name in OURS} <= stages
+
+
+def test_what_is_copied_into_the_image_is_not_ignored() -> None:
+    # Given the files that the Dockerfile copies from the checkout
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    names = [name for copied in copies for name in copied.split()]
+    # When .dockerignore is read, Then it lets each through, and each exists
+    admitted = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    assert sorted(names) == sorted(admitted)
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def test_with_gpus_each_worker_has_one_and_a_name_of_its_own() -> None:
+    # Given the override, When its services are read
+    found = services(GPU)
+    assert found.pop("worker")["profiles"] == ["cpu"]
+    for number, (name, service) in enumerate(found.items()):
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        # Then the n-th has the n-th GPU, and is called so everywhere
+        assert name == f"worker-gpu{number}"
+        assert service["extends"] == {"file": BASE, "service": "worker"}
+        assert (device["driver"], device["device_ids"], device["capabilities"]) == ("nvidia", [str(number)], ["gpu"])
+        assert (service["hostname"], option(service["command"], "--name")) == (f"gpu{number}", f"gpu{number}")
+        # And all but the first wait to be asked for
+        assert service.get("profiles", []) == ([f"gpu{number}"] if number else [])
+
+
+def test_a_worker_has_time_to_hand_its_batch_back() -> None:
+    assert services()["worker"]["stop_grace_period"] == "60s"

@@ -7,9 +7,9 @@ Durations are in seconds and sizes in bytes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -44,6 +44,15 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, keys: object) -> object:
         return tuple(key.strip() for key in keys.split(",") if key.strip()) if isinstance(keys, str) else keys
+
+    @model_validator(mode="after")
+    def _lease_outlives_heartbeats(self) -> Self:
+        if self.lease < 2 * self.heartbeat:
+            raise ValueError(
+                f"the lease is {self.lease} s and the heartbeat {self.heartbeat} s; expected a lease of two heartbeats "
+                "at least, or a worker would lose its batch for being a little late"
+            )
+        return self
 
     @property
     def payload_redis_url(self) -> str:

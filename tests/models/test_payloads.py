@@ -36,6 +36,13 @@ def test_the_same_payload_again_is_no_error(payloads: Payloads) -> None:
     assert payloads.get("job-0", SHA) == DATA
 
 
+def test_a_payload_that_is_there_can_be_left_as_it_is(payloads: Payloads) -> None:
+    # Given the payload of a batch that was accepted, and an upload of the same batch that will be refused
+    assert payloads.put("job-0", DATA, replace=False)
+    assert payloads.put("job-0", b"other", replace=False) is False
+    assert payloads.get("job-0", SHA) == DATA
+
+
 def test_a_payload_that_is_gone_is_missing(payloads: Payloads) -> None:
     with pytest.raises(
         PayloadMissingError, match=r"batch job-0 has no payload in Redis at unix://.*expired after 60 s"

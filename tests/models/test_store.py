@@ -11,7 +11,7 @@ import pytest
 from models.store import Store
 from tests.builders import add_batches, generations, make_job
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
-from unembed.schemas import BatchState, DecodeOptions, Job, JobCreate, JobState, RowCounts, Timings
+from unembed.schemas import BatchState, DecodeOptions, Job, JobCreate, JobState, RowCounts, RowStatus, Timings
 
 SHA = "a" * 64
 OTHER_SHA = "b" * 64
@@ -425,6 +425,13 @@ class TestStatsAndWorkers:
         assert (stats.queued_batches, stats.running_batches, stats.dead_batches, stats.queued_rows) == (0, 0, 0, 0)
         assert stats.oldest_queued_seconds == 0.0
         assert stats.jobs == dict.fromkeys(JobState, 0)
+        assert stats.rows == dict.fromkeys(RowStatus, 0)
+
+    def test_stats_count_the_rows_by_status(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 3))
+        run_job(store, job, errors=(0,))
+        assert store.stats().rows == {RowStatus.OK: 3, RowStatus.FALLBACK: 0, RowStatus.ERROR: 2}
 
     def test_stats_count_what_waits_runs_and_is_dead(self, store: Store) -> None:
         job = make_job(store)

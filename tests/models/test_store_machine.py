@@ -1,7 +1,7 @@
 """Whatever happens in whatever order, the store keeps its promises: at most one attempt, rows once, no batch lost.
 
-A model in plain Python is told the same things as the store; each answer, and the end, must be what it says. Time does not pass:
-a lease is either long or has already run out.
+A model in plain Python is told the same things as the store; each answer, and the end, must be what it says. Time does
+not pass: a lease is either long or has already run out.
 """
 
 from __future__ import annotations

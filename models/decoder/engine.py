@@ -18,6 +18,7 @@ from models.decoder.tokenizer import END, PAD
 
 DROP_SHARE = 8  # drop ended rows when there are at least 1/8 of them
 GPU_LOOK_EVERY = 8  # positions
+LIKELIHOOD_ROWS = 64  # rows of like length whose likelihood is computed together
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,25 @@ def generate(network: RET, embeddings: Tensor, sampler: Sampler, rows: Tensor, m
             if (len(alive) - left) * DROP_SHARE >= len(alive):
                 kept = alive.nonzero()[:, 0]  # (B',)
                 active, alive, previous = active[kept], alive[kept], previous[kept]
-                context, cache = context[kept], cache.keep(kept)
+                context, cache = context[kept], cache.keep(kept, position + 1)
     longest = int(ended_at.max()) if count else 0
     return Generated(ids[:, :longest], log_probs[:, :longest], ended_at)
 
 
 @torch.no_grad()
 def log_likelihood(network: RET, embeddings: Tensor, generated: Generated) -> Tensor:
-    """Mean log p(piece | embedding) per row (N,), in nats, of pieces that are given; zeros mean "no embedding"."""
-    ids = generated.ids
-    logits: Tensor = network(embeddings, ids[:, :-1]).float()  # (N, T, V)
-    picked: Tensor = logits.log_softmax(dim=-1).gather(2, ids[:, :, None])[:, :, 0]  # (N, T)
-    total: Tensor = (picked * (ids != PAD)).sum(dim=1)  # (N,)
-    return total / generated.lengths.clamp_min(1)
+    """Mean log p(piece | embedding) per row (N,), in nats, of pieces that are given; zeros mean "no embedding".
+
+    Rows go by length, a few at a time: one row that ran into the limit would otherwise make every row as long as it.
+    """
+    means = torch.zeros(len(generated.ids), device=embeddings.device)
+    for rows in torch.split(generated.lengths.argsort(), LIKELIHOOD_ROWS):
+        lengths = generated.lengths[rows]
+        ids = generated.ids[rows, : int(lengths.max())]  # (B, T)
+        logits: Tensor = network(embeddings[rows], ids[:, :-1]).float()  # (B, T, V)
+        picked = logits.log_softmax(dim=-1).gather(2, ids[:, :, None])[:, :, 0]  # (B, T)
+        means[rows] = (picked * (ids != PAD)).sum(dim=1) / lengths.clamp_min(1)
+    return means
 
 
 def _cache_like(context: Tensor) -> Tensor:

@@ -40,9 +40,15 @@ class Cache:
         shape = (config.passes, batch, config.heads, positions, head_dim)
         return cls(like.new_empty(shape), like.new_empty(shape))
 
-    def keep(self, rows: Tensor) -> Cache:
-        """The cache of these rows alone (B',)."""
-        return Cache(self.keys[:, rows], self.values[:, rows])
+    def keep(self, rows: Tensor, filled: int) -> Cache:
+        """The cache of these rows alone (B',), of which the first `filled` positions were written."""
+        return Cache(*(_kept(part, rows, filled) for part in (self.keys, self.values)))
+
+
+def _kept(part: Tensor, rows: Tensor, filled: int) -> Tensor:
+    kept = part.new_empty((part.shape[0], len(rows), *part.shape[2:]))
+    kept[:, :, :, :filled] = part[:, :, :, :filled][:, rows]
+    return kept
 
 
 class Layer(nn.Module):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from unembed.corpus import Corpus, as_corpus, corpus_from_array, open_corpus
+from unembed.corpus.vectors import vectors_of
 from unembed.errors import CorpusError
 
 ROWS, DIM = 10, 4
@@ -179,6 +180,15 @@ def test_a_null_vector_in_parquet_becomes_nan(tmp_path: Path) -> None:
         # When they are read, Then they are NaN, in place
         expected = np.array([[np.nan, np.nan], [1, 2], [3, np.nan]], np.float32)
         np.testing.assert_array_equal(text_of(open_corpus(path)), expected)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float32(), 2), pa.large_list(pa.float32())])
+def test_a_view_of_a_column_is_read_where_it_begins(kind: pa.DataType) -> None:
+    # Given rows 2 to 4 of a column with nulls
+    column = pa.array([[1.0, 2.0], None, [3.0, 4.0], None, [5.0, None], [7.0, 8.0]], kind)[2:5]
+    # When it is read, Then it is those rows
+    expected = np.array([[3, 4], [np.nan, np.nan], [5, np.nan]], np.float32)
+    np.testing.assert_array_equal(vectors_of(column, "it"), expected)
 
 
 def test_the_fingerprint_follows_the_contents(tmp_path: Path) -> None:

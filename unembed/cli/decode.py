@@ -178,11 +178,14 @@ def _server(url: str | None, home: Path | None, workers: int | None) -> Iterator
     with needs("local"):
         from worker.launch import Stack
     with ExitStack() as stack:
-        temporary = TemporaryDirectory(prefix="unembed-", ignore_cleanup_errors=True)
-        folder = home_folder(home) if home else Path(stack.enter_context(temporary))
+        folder = home_folder(home) if home else Path(stack.enter_context(_temporary_folder()))
         say(f"no server runs: starting one for this job in {folder}", "dim")
         running = stack.enter_context(Stack(folder, port=0, flower_port=None, workers=workers, say=say))
         yield _Server(running.url, home, is_own=True)
+
+
+def _temporary_folder() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="unembed-", ignore_cleanup_errors=True)
 
 
 def _how_to_resume(handle: JobHandle | None, server: _Server, output: Path) -> str:

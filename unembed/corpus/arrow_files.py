@@ -16,7 +16,7 @@ from unembed.corpus.slices import as_ids, require_shape
 from unembed.corpus.vectors import fixed_dim, is_vector_type, value_dtype, vectors_of
 from unembed.errors import CorpusError
 
-_ROWS: Final = 2048  # of parquet, decoded together
+_ROWS: Final = 2048  # taken together
 _FILE_MAGIC: Final = b"ARROW1"
 
 
@@ -69,13 +69,20 @@ def _corpus(path: Path, columns: Columns, kind: Any, rows: int, batches: Callabl
     def chunks() -> Iterator[Chunk]:
         first = 0
         with reading(path):
-            for batch in batches():
-                batch.validate(full=True)
-                vectors = vectors_of(batch.column(columns.vectors), what, dim=dim, first_row=first)
-                yield vectors, _ids(batch, columns.ids, path, first)
-                first += batch.num_rows
+            for piece in _pieces(batches()):
+                vectors = vectors_of(piece.column(columns.vectors), what, dim=dim, first_row=first)
+                yield vectors, _ids(piece, columns.ids, path, first)
+                first += piece.num_rows
 
     return Corpus(str(path), rows, dim, dtype, chunks, lambda: of_file(path, columns.vectors, columns.ids or ""))
+
+
+def _pieces(batches: Iterator[Any]) -> Iterator[Any]:
+    """Views of a few thousand rows: a file may be one record batch, and ids become Python's."""
+    for batch in batches:
+        batch.validate(full=True)
+        for start in range(0, batch.num_rows, _ROWS):
+            yield batch.slice(start, _ROWS)
 
 
 def _choose(schema: Any, column: str | None, id_column: str | None, path: Path) -> Columns:

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.builders import DIM
+from tests.unembed.conftest import DECODER, Hand
+from unembed.cli import main
+from unembed.cli.app import VERBS
+from unembed.client import Client
+from unembed.job import JobHandle
+from unembed.schemas import JobState
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs the command line in this process, in a folder of its own; its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNEMBED_HOME", str(tmp_path / "home"))
+
+    def run(*args: object) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(arg) for arg in args])
+        code = ended.value.code
+        assert isinstance(code, int)
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """25 rows, of which row 3 is not finite."""
+    rows = np.linspace(-1, 1, 25 * DIM, dtype=np.float32).reshape(25, DIM)
+    rows[3, 0] = np.nan
+    np.save(tmp_path / "a.npy", rows)
+    return tmp_path / "a.npy"
+
+
+@pytest.fixture
+def server(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A server that the environment names."""
+    monkeypatch.setenv("UNEMBED_URL", url)
+    return url
+
+
+def test_every_verb_has_help(run: Run) -> None:
+    # Given the verbs, When each is asked for help, Then it has some, and the list of them shows it
+    listed = run("--help").out
+    for verb in VERBS:
+        assert f" {verb} " in listed
+        assert run(verb, "--help").code == 0
+
+
+def test_a_word_that_is_no_verb_is_a_usage_error(run: Run) -> None:
+    # Given no such verb, When it is used, Then the code is 2
+    ran = run("decod")
+    assert (ran.code, ran.out) == (2, "")
+    assert "decod" in ran.err
+
+
+def test_decode_writes_the_file_and_says_where_the_time_went(run: Run, server: str, hand: Hand, corpus: Path) -> None:
+    # Given a server with a worker
+    hand.start()
+    # When a corpus with one bad row is decoded
+    ran = run("decode", corpus, "-o", "out.parquet", "--decoder", DECODER, "--batch-size", 10)
+    # Then the file has every row, the summary the counts and the parts, and the code says partial
+    assert ran.code == 3, ran.err
+    assert pq.read_table("out.parquet")["index"].to_pylist() == list(range(25))
+    assert ran.out == ""
+    for part in ("24 ok, 0 fallback, 1 error", "not_finite", "rows/s", "waited", "load", "decode", "score", "write"):
+        assert part in ran.err
+    assert "25 rows written to out.parquet" in ran.err
+
+
+def test_submit_prints_the_id_and_nothing_else_on_stdout(run: Run, server: str, hand: Hand, corpus: Path) -> None:
+    # Given a server, When a corpus is submitted
+    ran = run("submit", corpus, "--decoder", DECODER, "--batch-size", 10, "--seed", 7)
+    job = ran.out.removesuffix("\n")
+    # Then stdout is the id, and the job is there with the seed, under the file's name
+    assert ran.code == 0
+    assert "\n" not in job
+    with Client(server) as client:
+        found = client.job(job).job
+    assert (found.seed, found.name, found.batches.total) == (7, "a.npy", 3)
+
+
+def test_a_job_is_followed_with_status_wait_results_and_ls(run: Run, server: str, hand: Hand, corpus: Path) -> None:
+    # Given a job of which a part is done
+    job = run("submit", corpus, "--decoder", DECODER, "--batch-size", 10).out.strip()
+    hand.work(limit=1)
+    # When it is looked at, Then status, ls and results say so, to people and to programs
+    assert "9 ok, 0 fallback, 1 error, 15 not decoded" in run("status", job).out
+    assert json.loads(run("status", job, "--json").out)["rows"] == {"total": 25, "ok": 9, "fallback": 0, "error": 1}
+    assert job in run("ls").out
+    assert [found["id"] for found in json.loads(run("ls", "--json", "--state", "running").out)] == [job]
+    ran = run("results", job)
+    assert "text 0" in ran.out
+    assert "10 of 25 rows are there so far" in ran.err
+    # And when the rest is done, wait and status --watch end with the code of a partial job
+    hand.work()
+    assert run("wait", job).code == 3
+    assert run("status", job, "--watch").code == 3
+    # And results has all rows, or as many as are asked for
+    lines = run("results", job, "--json").out.splitlines()
+    assert [json.loads(line)["index"] for line in lines] == list(range(25))
+    assert len(run("results", job, "--json", "--limit", 2).out.splitlines()) == 2
+    assert run("results", job, "-o", "rows.csv").code == 0
+    assert len(Path("rows.csv").read_text().splitlines()) == 26
+
+
+def test_cancel_keeps_what_is_done(run: Run, server: str, hand: Hand, corpus: Path) -> None:
+    # Given a job with one batch done
+    job = run("submit", corpus, "--decoder", DECODER, "--batch-size", 10).out.strip()
+    hand.work(limit=1)
+    # When it is cancelled, Then it says what stays, and waiting for it ends with 1
+    assert "10 of 25 rows are done and stay" in run("cancel", job).err
+    assert run("wait", job).code == 1
+
+
+def test_waiting_ends_at_its_timeout_with_the_way_back(run: Run, server: str, corpus: Path) -> None:
+    # Given a job that no worker takes, When it is waited for, Then the code is 5 and the command to go on is there
+    job = run("submit", corpus, "--decoder", DECODER).out.strip()
+    ran = run("wait", job, "--timeout", 0.2)
+    assert ran.code == 5
+    assert f"unembed wait {job}" in ran.err
+
+
+def test_an_interrupt_leaves_the_job_and_says_how_to_go_on(
+    run: Run, server: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a person who presses Ctrl-C while waiting
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(JobHandle, "wait", interrupted)
+    # When a corpus is decoded
+    ran = run("decode", corpus, "-o", "out.parquet", "--decoder", DECODER)
+    # Then the code is 130, the job goes on, and the commands to come back are there
+    with Client(server) as client:
+        (job,) = client.jobs().jobs
+    assert (ran.code, job.state) == (130, JobState.QUEUED)
+    assert f"unembed wait {job.id} && unembed results {job.id} -o out.parquet" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["decode", "none.npy", "-o", "o.csv"], 2, "none.npy does not exist"),
+        (["decode", "a.npy", "-o", "o.txt"], 2, "suffix '.txt'"),
+        (["decode", "a.npy", "-o", "o.csv", "--decoder", "nobody"], 2, "'nobody'"),
+        (["decode", "a.npy", "-o", "o.csv", "--temperature", "9"], 2, "--temperature is 9.0"),
+        (["decode", "a.npy", "-o", "o.csv", "--column", "x"], 2, "no column 'x'"),
+        (["submit", "a.npy", "--decoder", DECODER, "--batch-size", "0"], 2, "--batch-size"),
+        (["status", "nope"], 1, "nope"),
+        (["status", "nope", "--url", "localhost"], 2, "must look like http://"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_a_code(
+    run: Run, server: str, corpus: Path, args: list[str], code: int, says: str
+) -> None:
+    # Given something that cannot be done, When it is asked for, Then it is an error and never a traceback
+    ran = run(*args)
+    assert (ran.code, ran.out) == (code, "")
+    assert says in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_no_server_is_code_5_and_says_how_to_get_one(run: Run) -> None:
+    # Given no server, When jobs are listed, Then the code is 5
+    ran = run("ls")
+    assert ran.code == 5
+    assert "unembed up" in ran.err
+
+
+def test_decode_without_a_server_has_one_of_its_own_in_a_folder_that_goes_away(
+    run: Run, url: str, hand: Hand, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given no server that is known, and a stack that can be started
+    import worker.launch
+
+    homes: list[Path] = []
+
+    class Stack:
+        def __init__(self, home: Path, **_: Any) -> None:
+            homes.append(home)
+            self.url = url
+
+        def __enter__(self) -> Stack:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            assert homes[-1].is_dir(), "the folder outlives the stack"
+
+    monkeypatch.setattr(worker.launch, "Stack", Stack)
+    monkeypatch.delenv("UNEMBED_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(corpus.parent / "data"))
+    hand.start()
+    # When a corpus is decoded, Then it is done there, and the folder is gone
+    assert run("decode", corpus, "-o", "out.jsonl", "--decoder", DECODER).code == 3
+    assert not homes[0].exists()
+    # And with --home, the folder is that one, and stays
+    assert run("decode", corpus, "-o", "out.jsonl", "--decoder", DECODER, "--home", corpus.parent).code == 3
+    assert homes[1] == corpus.parent
+    assert homes[1].is_dir()

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from unembed.cli import progress
+from unembed.cli.look import duration, job_details, outcome, printable
+from unembed.cli.progress import Lines, Pace
+from unembed.schemas import BatchCounts, DecodeOptions, Job, JobState, RowCounts, Timings
+
+
+def job(state: JobState = JobState.RUNNING, done: int = 250, total: int = 1000) -> Job:
+    now = datetime.now(UTC)
+    return Job(
+        id="j",
+        state=state,
+        decoder="d",
+        embedding_dim=4,
+        seed=0,
+        options=DecodeOptions(),
+        rows=RowCounts(total=total, ok=done),
+        batches=BatchCounts(running=1, queued=2),
+        timings=Timings(),
+        created_at=now - timedelta(seconds=20),
+        started_at=now - timedelta(seconds=10),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.25, "250 ms"),
+        (0.9996, "1.0 s"),
+        (9.94, "9.9 s"),
+        (59, "59 s"),
+        (125, "2 min 05 s"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
+    # Given seconds, When they are shown, Then in the unit that fits
+    assert duration(seconds) == text
+
+
+def test_without_a_terminal_progress_is_a_line_every_five_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a clock that is ours
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    lines = Lines()
+    # When a job is seen every second for eleven seconds
+    for second in range(12):
+        clock[0] = 100.0 + second
+        lines.seen(job(done=second * 50))
+    # Then there are two lines, with the rows, the pace and what is left
+    assert capsys.readouterr().err.splitlines() == [
+        "5.0 s: decoded 250 of 1,000 rows, 50 rows/s, 15 s left",
+        "10 s: decoded 500 of 1,000 rows, 50 rows/s, 10 s left",
+    ]
+
+
+def test_the_pace_counts_from_the_first_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a job that had 900 rows when it was first seen
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    pace = Pace()
+    assert pace.note(900, 1000) == ""
+    # When 50 more are done in 10 seconds, Then that is the pace
+    clock[0] = 10.0
+    assert pace.note(950, 1000) == "5 rows/s, 10 s left"
+    assert pace.note(1000, 1000) == "10 rows/s"
+
+
+def test_rows_that_were_never_decoded_are_counted_too() -> None:
+    # Given rows of a dead batch, When the outcome is told, Then they are not left out
+    assert outcome(RowCounts(total=10, ok=5, fallback=1, error=1)) == "5 ok, 1 fallback, 1 error, 3 not decoded"
+
+
+def test_a_decoded_text_cannot_steer_the_terminal() -> None:
+    # Given a text with an escape sequence, When it is shown, Then the sequence is harmless and the letters stay
+    assert printable("\x1b[2Ja\u202e\ncafé 猫") == "\ufffd[2Ja\ufffd\ufffdcafé 猫"
+
+
+def test_a_name_is_text_and_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    # Given a job whose name looks like markup, When its details are shown, Then the name is as it was given
+    from unembed.cli.console import out
+
+    out.print(job_details(job().model_copy(update={"name": "[bold]a[/]"})))
+    assert "[bold]a[/]" in capsys.readouterr().out

@@ -90,6 +90,7 @@ def test_markup_and_control_characters_in_a_text_are_only_text() -> None:
 def test_the_table_keeps_to_the_width_it_is_given() -> None:
     shown = _shown(pairs_table([Pair("a long reference " * 9, _row(0, "a long decoding " * 9))]))
     assert max(map(len, shown.splitlines())) <= 100
+    assert "…" in shown
 
 
 def test_an_error_row_shows_why_it_has_no_text() -> None:

@@ -16,6 +16,7 @@ from unembed.cli.look import printable
 from unembed.schemas import Generation, RowStatus
 
 SHOWN: Final = 12  # rows of the table
+LONGEST: Final = 120  # characters of a cell
 _WORD: Final = re.compile(r"\w+(?:['’]\w+)*")
 _SCORES: Final = {"all": "overall_quality", "flu": "fluency", "coh": "coherence", "div": "diversity"}
 
@@ -110,5 +111,6 @@ def _score(value: float | None) -> str:
 
 
 def _plain(text: str) -> Text:
-    """Text as it is: never markup, and nothing that could steer a terminal."""
-    return Text(printable(text))
+    """Text as it is: never markup, nothing that could steer a terminal, and no more than a few lines of it."""
+    shown = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return Text(printable(shown))

@@ -151,7 +151,8 @@ def list_batches(job_id: JobId, deps: Needs, _client: Client) -> list[Batch]:
             "content": {JSON_LINES: {"itemSchema": {"$ref": "#/components/schemas/Generation"}}},
             "headers": {
                 NEXT_CURSOR: {
-                    "description": "The `cursor` of the next page; absent when the job has ended and all was read",
+                    "description": "The `cursor` of the next page; absent when there is nothing more now, and, if "
+                    "the job has ended, ever",
                     "schema": {"type": "string"},
                 }
             },

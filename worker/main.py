@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any
 
 import redis
-from celery.signals import setup_logging, worker_ready, worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 
 from models.settings import Settings
 from unembed.errors import MissingExtraError
@@ -20,10 +18,6 @@ from worker.celery import QUEUE, make_app
 from worker.context import open_context
 from worker.process import HAND_BACK
 from worker.sweeper import Sweeper
-
-log = logging.getLogger(__name__)
-
-LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s"
 
 
 def run(name: str | None = None) -> int:
@@ -33,6 +27,8 @@ def run(name: str | None = None) -> int:
     """
     if find_spec("torch") is None:
         raise MissingExtraError.of("torch", "worker")
+    # OpenMP's threads spin while they wait for each other; where others want the cores too, that is many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     settings = Settings()
     watch = _Watch(settings)
     worker_ready.connect(watch.on_ready)
@@ -83,9 +79,3 @@ class _Watch:
         queue = redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5, socket_timeout=30)
         sweeper = Sweeper(context.store, queue, context.publish, name=name, interval=settings.sweep_interval)
         sweeper.run(self._ended, context.seen)
-
-
-@setup_logging.connect  # type: ignore[untyped-decorator]
-def _log_to_stderr(**_: Any) -> None:
-    """Instead of Celery's own; in the main process and in the child."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)

@@ -13,11 +13,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from celery.signals import worker_process_init
+from celery.signals import setup_logging, worker_process_init
 
 from models.settings import Settings
 from unembed.errors import UnembedError
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # Ignored by default: a child that is not set up yet survives it. Celery and billiard leave it alone.
 HAND_BACK: Final = signal.SIGURG
+
+LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s"
 
 _opened: list[Context] = []
 
@@ -49,6 +52,12 @@ def start(sender: str, **_: Any) -> None:
     except UnembedError as error:
         log.critical("this worker cannot work: %s", error)
         os.kill(os.getppid(), signal.SIGTERM)  # rather than take batches that it would only fail
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def log_to_stderr(**_: Any) -> None:
+    """Instead of Celery's own; in the main process and in the child."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ into the device's memory is halved, down to one row, and the smaller size is kep
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -168,9 +169,8 @@ def is_broken_device(error: BaseException) -> bool:
 
 def forget_cache() -> None:
     """Gives memory that torch keeps for later back to the device."""
-    import torch
-
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # where it was not imported it keeps nothing
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unembed.cli.console import out, say
-from unembed.errors import MissingExtraError
+from unembed.cli.extras import needs
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -54,11 +54,9 @@ def check(database_url: Database = None) -> None:
 
 @contextmanager
 def _engine(url: str | None) -> Iterator[Engine]:
-    try:
+    with needs("store"):
         from models.database import create_engine
         from models.settings import Settings
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "sqlalchemy", "store") from error
     engine = create_engine(url or Settings().database_url)
     try:
         yield engine

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from unembed.errors import MissingExtraError
+from unembed.cli.extras import needs
 
 
 def serve(
@@ -17,13 +17,11 @@ def serve(
 
     On another host than loopback it refuses to start without UNEMBED_API_KEYS.
     """
-    try:
+    with needs("api"):
         import uvicorn
 
         from api.app import create_app
         from models.settings import Settings
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "uvicorn", "api") from error
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = Settings(**given)  # type: ignore[arg-type]
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, timeout_graceful_shutdown=10)

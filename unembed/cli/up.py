@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 
 from unembed.cli.console import err, say
+from unembed.cli.extras import needs
 from unembed.cli.options import Home
-from unembed.errors import MissingExtraError
 from unembed.home import home_folder
 
 if TYPE_CHECKING:
@@ -35,10 +35,8 @@ def up(
 
     What is unfinished when it ends goes on at the next start from the same folder.
     """
-    try:
+    with needs("local"):
         from worker.launch import Stack
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "celery", "local") from error
     folder = home_folder(home)
     say(f"starting in {folder}")
     stack = Stack(

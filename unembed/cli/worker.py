@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from unembed.errors import MissingExtraError
+from unembed.cli.extras import needs
 
 
 def worker(
@@ -20,8 +20,6 @@ def worker(
     For several GPUs run one worker each: CUDA_VISIBLE_DEVICES=0 unembed worker --name gpu0. On TERM or Ctrl-C it hands
     its batch back and ends.
     """
-    try:
+    with needs("worker"):
         from worker.main import run
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "celery", "worker") from error
     raise typer.Exit(run(name))

@@ -1,0 +1,77 @@
+"""A worker's context on a real store and a real Redis, with a stub where the network would be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import redis
+
+from models.payloads import Payloads
+from models.settings import Settings
+from models.store import Store
+from tests.builders import DIM, make_job
+from tests.worker.stubs import StubDecoder
+from unembed.corpus import encode_payload
+from unembed.schemas import Batch
+from worker.celery import QUEUE
+from worker.context import Context
+from worker.runtime import Decoders
+
+
+@pytest.fixture
+def queue(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def decoder() -> StubDecoder:
+    return StubDecoder()
+
+
+@pytest.fixture
+def published() -> list[str]:
+    """The batches whose messages the worker sent."""
+    return []
+
+
+@pytest.fixture
+def context(
+    store: Store, settings: Settings, queue: redis.Redis, decoder: StubDecoder, published: list[str]
+) -> Context:
+    return Context(
+        settings=settings,
+        name="cpu0@here",
+        pid=1,
+        store=store,
+        payloads=Payloads(queue, settings.payload_ttl),
+        decoders=Decoders(lambda _: decoder),
+        publish=published.append,
+    )
+
+
+@pytest.fixture
+def queued(store: Store, context: Context) -> Callable[..., Batch]:
+    """A sealed job with one batch of these embeddings, as the API would leave it; no message is sent."""
+
+    def submit(embeddings: np.ndarray | None = None, ids: list[str] | None = None) -> Batch:
+        if embeddings is None:
+            embeddings = np.random.default_rng(0).normal(size=(10, DIM)).astype(np.float32)
+        data = encode_payload(embeddings, ids)
+        job = make_job(store)
+        digest = hashlib.sha256(data).hexdigest()
+        batch, _ = store.add_batch(job.id, 0, 0, len(embeddings), len(data), digest)
+        context.payloads.put(batch.id, data)
+        store.seal(job.id, 1, len(embeddings))
+        return batch
+
+    return submit
+
+
+@pytest.fixture
+def messages(queue: redis.Redis) -> Callable[[], int]:
+    """How many messages wait in the queue."""
+    return lambda: int(queue.llen(QUEUE))

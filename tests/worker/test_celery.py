@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+
+import pytest
+import redis
+
+from models.settings import Settings
+from unembed.errors import QueueUnavailableError
+from worker.celery import QUEUE, broker_url, make_app, publish
+
+
+def test_a_message_carries_the_batch_s_id_and_nothing_else(redis_url: str, queue: redis.Redis) -> None:
+    # Given an app on a real Redis
+    app = make_app(Settings(redis_url=redis_url))
+    # When a batch is published
+    publish(app, "job-0")
+    # Then one message waits, as JSON, with the id as its only argument
+    assert queue.llen(QUEUE) == 1
+    message = json.loads(queue.lindex(QUEUE, 0) or b"")
+    assert message["content-type"] == "application/json"
+    args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
+    assert (args, kwargs) == (["job-0"], {})
+
+
+def test_publishing_without_redis_is_an_error_that_hides_the_password() -> None:
+    # Given a Redis that is not there
+    app = make_app(Settings(redis_url="redis://:secret@127.0.0.1:1/0"))
+    # When a batch is published
+    with pytest.raises(QueueUnavailableError) as caught:
+        publish(app, "job-0")
+    # Then the error names the place, and not the password
+    assert "127.0.0.1:1" in caught.value.message
+    assert "secret" not in caught.value.message
+
+
+def test_publishing_to_a_socket_that_is_not_there_is_the_same_error() -> None:
+    app = make_app(Settings(redis_url="unix:///nowhere/redis.sock"))
+    with pytest.raises(QueueUnavailableError, match="nowhere"):
+        publish(app, "job-0")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("redis://:secret@host:6379/3", "redis://:secret@host:6379/3"),
+        ("rediss://host/0", "rediss://host/0"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
+        ("unix://:secret@/run/redis.sock?db=2", "redis+socket://:secret@/run/redis.sock?virtual_host=2"),
+    ],
+)
+def test_a_url_of_redis_py_becomes_one_of_kombu(given: str, expected: str) -> None:
+    assert broker_url(given) == expected
+
+
+def test_no_pickle_and_no_result_backend() -> None:
+    conf = make_app(Settings()).conf
+    assert conf.accept_content == ["json"]
+    assert conf.task_serializer == "json"
+    assert conf.result_backend is None
+
+
+def test_a_message_is_not_redelivered_while_its_batch_may_still_run() -> None:
+    conf = make_app(Settings()).conf
+    assert conf.broker_transport_options["visibility_timeout"] > conf.task_time_limit
+
+
+def test_what_the_main_process_imports_is_free_of_torch() -> None:
+    # Given a fresh interpreter, since this one may have torch already
+    program = (
+        "import sys, worker.celery, worker.tasks, worker.main, worker.launch, worker.sweeper;"
+        "worker.celery.app.loader.import_default_modules();"
+        "sys.exit('torch' in sys.modules)"
+    )
+    # When it imports all that a worker's main process does, and more / Then torch is not among it
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

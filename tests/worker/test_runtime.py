@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from tests.builders import DIM
+from tests.worker.stubs import StubDecoder
+from unembed.corpus import Slice
+from unembed.errors import DimensionError
+from unembed.schemas import BatchCounts, DecodeOptions, Job, JobState, RowCounts, RowStatus, Timings
+from worker.runtime import Decoders, OutOfMemoryError, decode_slice, is_broken_device, is_out_of_memory
+
+JOB = Job(
+    id="job",
+    state=JobState.RUNNING,
+    decoder="stub",
+    embedding_dim=DIM,
+    seed=0,
+    options=DecodeOptions(),
+    rows=RowCounts(),
+    batches=BatchCounts(),
+    timings=Timings(),
+    created_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+def part(rows: int, *, first_index: int = 100, ids: tuple[str, ...] | None = None, dtype: str = "float32") -> Slice:
+    vectors = np.random.default_rng(0).normal(size=(rows, DIM)).astype(dtype)
+    return Slice(first_index, vectors, ids)
+
+
+def nothing() -> None:
+    pass
+
+
+def test_rows_keep_their_order_their_place_in_the_corpus_and_their_ids() -> None:
+    # Given a slice from the middle of a corpus, larger than a micro-batch
+    ids = tuple("abcde")
+    # When it is decoded
+    decoder = StubDecoder()
+    decoded = decode_slice(decoder, part(5, ids=ids), JOB, micro_batch=2, between=nothing)
+    # Then every row has the index and the id that it came with
+    assert [(row.index, row.id) for row in decoded.rows] == list(zip(range(100, 105), ids, strict=True))
+    assert decoder.calls == [[100, 101], [102, 103], [104]]
+
+
+def test_bad_rows_become_error_rows_and_the_others_decode() -> None:
+    # Given one row with NaN, one with infinity, one of zeros, and one beyond float32
+    rows = part(6, dtype="float64")
+    rows.embeddings[1, 2] = np.nan
+    rows.embeddings[2, :2] = np.inf
+    rows.embeddings[3] = 0
+    rows.embeddings[4, 0] = 1e300
+    # When they are decoded
+    decoder = StubDecoder()
+    decoded = decode_slice(decoder, rows, JOB, micro_batch=10, between=nothing).rows
+    # Then those four say why they have no text, and the decoder never saw them
+    assert [row.error_code for row in decoded] == [None, "not_finite", "not_finite", "zero_vector", "not_finite", None]
+    assert "1 of its 4 values" in str(decoded[1].error)
+    assert "2 of its 4 values" in str(decoded[2].error)
+    assert [row.status for row in decoded if row.error is None] == [RowStatus.OK, RowStatus.OK]
+    assert decoder.calls == [[100, 105]]
+
+
+def test_a_slice_of_bad_rows_alone_needs_no_decoder() -> None:
+    rows = Slice(0, np.zeros((3, DIM), dtype=np.float16))
+    decoder = StubDecoder()
+    decoded = decode_slice(decoder, rows, JOB, micro_batch=2, between=nothing).rows
+    assert [row.error_code for row in decoded] == ["zero_vector"] * 3
+    assert decoder.calls == []
+
+
+def test_a_wrong_dimension_names_both() -> None:
+    decoder = StubDecoder(dim=7)
+    with pytest.raises(DimensionError, match="have 4 dimensions, but stub expects 7"):
+        decode_slice(decoder, part(2), JOB, micro_batch=2, between=nothing)
+
+
+def at_most(rows: int) -> StubDecoder:
+    def before(indices: Sequence[int]) -> None:
+        if len(indices) > rows:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    return StubDecoder(before)
+
+
+def test_out_of_memory_halves_the_micro_batch_and_keeps_it_small() -> None:
+    # Given a device with room for 3 rows
+    decoder = at_most(3)
+    # When 16 rows are decoded, 8 at a time
+    decoded = decode_slice(decoder, part(16), JOB, micro_batch=8, between=nothing)
+    # Then all of them are, 2 at a time, and what was learnt is not forgotten
+    assert [row.index for row in decoded.rows] == list(range(100, 116))
+    assert [len(call) for call in decoder.calls] == [8, 4, *[2] * 8]
+
+
+def test_a_row_that_does_not_fit_alone_fails_the_attempt() -> None:
+    with pytest.raises(OutOfMemoryError, match="not even one row"):
+        decode_slice(at_most(0), part(4), JOB, micro_batch=4, between=nothing)
+
+
+def test_what_is_raised_between_micro_batches_stops_the_decoding() -> None:
+    # Given a cancel that is seen after the second micro-batch
+    decoder = StubDecoder()
+
+    def between() -> None:
+        if len(decoder.calls) == 2:
+            raise KeyError("cancelled")
+
+    # When the slice is decoded / Then it stops there
+    with pytest.raises(KeyError, match="cancelled"):
+        decode_slice(decoder, part(10), JOB, micro_batch=2, between=between)
+    assert len(decoder.calls) == 2
+
+
+def test_a_decoder_is_loaded_once_a_process() -> None:
+    loaded: list[str] = []
+
+    def load(name: str) -> StubDecoder:
+        loaded.append(name)
+        return StubDecoder()
+
+    decoders = Decoders(load)
+    assert decoders.get("a") is decoders.get("a")
+    decoders.get("b")
+    assert loaded == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("error", "memory", "broken"),
+    [
+        (MemoryError(), True, False),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), True, False),
+        (RuntimeError("CUDA error: out of memory"), True, False),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), True, False),
+        (RuntimeError("CUDA error: device-side assert triggered"), False, True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False, False),
+        (ValueError("out of memory"), False, False),
+    ],
+)
+def test_memory_and_a_broken_device_are_told_apart(error: Exception, memory: bool, broken: bool) -> None:
+    assert is_out_of_memory(error) is memory
+    assert is_broken_device(error) is broken

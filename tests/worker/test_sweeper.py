@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from models.settings import Settings
+from models.store import Store
+from unembed.errors import UnavailableError
+from unembed.schemas import Batch, BatchState
+from worker.celery import make_app, publish
+from worker.sweeper import LEADER, Sweeper
+
+Queued = Callable[..., Batch]
+MakeSweeper = Callable[..., Sweeper]
+
+
+@pytest.fixture
+def sweeper(store: Store, queue: redis.Redis, settings: Settings) -> MakeSweeper:
+    app = make_app(settings)
+
+    def make(name: str, interval: float = 10) -> Sweeper:
+        return Sweeper(store, queue, lambda batch_id: publish(app, batch_id), name=name, interval=interval)
+
+    return make
+
+
+def test_a_batch_whose_message_was_never_sent_is_published(
+    sweeper: MakeSweeper, queued: Queued, messages: Callable[[], int]
+) -> None:
+    # Given a batch that was committed just before the API died
+    batch = queued()
+    # When the sweeper comes by
+    swept = sweeper("a").sweep()
+    # Then its message is sent, once
+    assert swept is not None
+    assert swept.publish == [batch.id]
+    assert messages() == 1
+    again = sweeper("a").sweep()
+    assert again is not None
+    assert again.publish == []
+
+
+def test_a_lease_that_ran_out_brings_the_batch_back(
+    sweeper: MakeSweeper, queued: Queued, messages: Callable[[], int], store: Store
+) -> None:
+    # Given a worker that took a batch and was never heard of again
+    batch = queued()
+    store.claim(batch.id, "gone", 0.05)
+    time.sleep(0.1)
+    # When the sweeper comes by
+    swept = sweeper("a").sweep()
+    # Then the batch waits for the next worker
+    assert swept is not None
+    assert (swept.expired, swept.publish) == (1, [batch.id])
+    assert store.batches(batch.job_id)[0].state is BatchState.QUEUED
+    assert messages() == 1
+
+
+def test_one_sweeper_leads_at_a_time(sweeper: MakeSweeper) -> None:
+    first, second = sweeper("a"), sweeper("b")
+    assert first.sweep() is not None
+    assert second.sweep() is None
+    assert first.sweep() is not None
+
+
+def test_another_sweeper_leads_when_the_leader_falls_silent(sweeper: MakeSweeper) -> None:
+    # Given a leader that sweeps every 50 ms, and dies
+    assert sweeper("a", 0.05).sweep() is not None
+    # When three intervals have passed / Then another one leads
+    time.sleep(0.3)
+    assert sweeper("b", 0.05).sweep() is not None
+
+
+def test_a_leader_that_ends_makes_way_at_once(sweeper: MakeSweeper, queue: redis.Redis) -> None:
+    # Given a leader that runs
+    ended, alive = threading.Event(), threading.Event()
+    thread = threading.Thread(target=sweeper("a", 0.05).run, args=[ended, alive.set])
+    thread.start()
+    assert alive.wait(10)
+    deadline = time.monotonic() + 10
+    while queue.get(LEADER) != b"a":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    # When it ends / Then nobody leads
+    ended.set()
+    thread.join()
+    assert queue.get(LEADER) is None
+
+
+def test_without_redis_nobody_sweeps_and_the_thread_lives_on(store: Store) -> None:
+    away = redis.Redis(unix_socket_path="/nowhere/redis.sock")
+    sweeper = Sweeper(store, away, lambda _: None, name="a", interval=0.01)
+    with pytest.raises(UnavailableError):
+        sweeper.sweep()
+    ended, alive = threading.Event(), threading.Semaphore(0)
+    thread = threading.Thread(target=sweeper.run, args=[ended, alive.release])
+    thread.start()
+    assert all(alive.acquire(timeout=10) for _ in range(3))
+    ended.set()
+    thread.join()

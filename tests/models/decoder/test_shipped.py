@@ -1,0 +1,102 @@
+"""The decoder that ships: what its card says is what it does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from models.decoder.catalog import SHIPPED, find
+from models.decoder.encoder import MINILM, Encoder, cosines
+from models.decoder.generative import GenerativeDecoder
+from models.decoder.training.evaluate import decode_all, score
+from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation
+
+FOLDER = SHIPPED / DEFAULT_DECODER
+EXAMPLES = Path(__file__).parents[3] / "examples" / "sentences.parquet"
+
+# What plain cross-entropy had reached in a first probe, on literary lines that it had not seen.
+FLOORS = {"bleu": 9.0, "word_f1": 0.33, "exact": 0.019, "round_trip": 0.49}
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, Any]:
+    return json.loads((FOLDER / "scores.json").read_text())  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def examples() -> tuple[list[str], np.ndarray]:
+    table = pq.read_table(EXAMPLES)
+    return table["text"].to_pylist(), np.stack(table["embedding"].to_numpy()).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def decoded(examples: tuple[list[str], np.ndarray]) -> list[Generation]:
+    return decode_all(GenerativeDecoder.load(DEFAULT_DECODER, device="cpu"), examples[1], DecodeOptions())
+
+
+def test_it_is_ret_v21_for_minilm_with_624_640_parameters() -> None:
+    entry = find(DEFAULT_DECODER)
+    assert (entry.architecture, entry.embedding_dim, entry.encoder) == ("resource_efficient_v21", 384, MINILM)
+    assert entry.config.network.parameters == 624_640
+    assert GenerativeDecoder.load(DEFAULT_DECODER, device="cpu").parameters == 624_640
+
+
+def test_its_files_are_small_and_whole() -> None:
+    sizes = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
+    assert set(sizes) == {"model.safetensors", "config.json", "tokenizer.json", "README.md", "scores.json"}
+    assert sizes["model.safetensors"] < 1_400_000
+
+
+def test_the_recorded_scores_are_at_least_those_of_the_first_probe(recorded: dict[str, Any]) -> None:
+    literary = recorded["scores"]["commonvoice_en"]
+    assert literary["rows"] >= 1_000
+    assert {name: literary[name] >= floor for name, floor in FLOORS.items()} == dict.fromkeys(FLOORS, True)
+
+
+def test_the_card_shows_the_recorded_scores(recorded: dict[str, Any]) -> None:
+    card = (FOLDER / "README.md").read_text()
+    for name, scores in recorded["scores"].items():
+        assert f"| {name} | {scores['rows']:,} | {scores['bleu']:.1f} | {scores['chrf']:.1f} |" in card
+        assert scores["bleu_signature"] in card
+    for said in ("tatoeba_en", "commonvoice_en", "CC BY 2.0", "CC0", "seed"):
+        assert said in card
+
+
+def test_on_sentences_of_this_project_it_is_as_good_as_on_its_dev_sets(
+    examples: tuple[list[str], np.ndarray], decoded: list[Generation], recorded: dict[str, Any]
+) -> None:
+    # Given 600 everyday sentences that were written for this project, decoded by what ships
+    texts = [row.text or "" for row in decoded]
+    measured = score(texts, examples[0], 1.0)
+    # Then it does no worse on them than on the harder of its two dev sets
+    literary = recorded["scores"]["commonvoice_en"]
+    assert measured.word_f1 >= literary["word_f1"]
+    assert measured.bleu >= literary["bleu"]
+
+
+def test_the_round_trip_is_near(examples: tuple[list[str], np.ndarray], decoded: list[Generation]) -> None:
+    vectors = Encoder(MINILM).encode([row.text or "" for row in decoded[:200]])
+    assert float(cosines(vectors, examples[1][:200]).mean()) >= FLOORS["round_trip"]
+
+
+def test_overall_quality_tells_the_better_half_from_the_worse(
+    examples: tuple[list[str], np.ndarray], decoded: list[Generation]
+) -> None:
+    ordered = sorted(zip(decoded, examples[0], strict=True), key=lambda pair: pair[0].overall_quality or 0.0)
+    worse, better = ordered[:300], ordered[300:]
+
+    def f1(pairs: list[tuple[Generation, str]]) -> float:
+        return score([row.text or "" for row, _ in pairs], [text for _, text in pairs], 1.0).word_f1
+
+    assert f1(better) > f1(worse) + 0.1
+
+
+def test_noise_is_not_taken_for_a_sentence(decoded: list[Generation]) -> None:
+    noise = np.random.default_rng(0).normal(size=(200, 384)).astype(np.float32)
+    of_noise = decode_all(GenerativeDecoder.load(DEFAULT_DECODER, device="cpu"), noise, DecodeOptions())
+    assert np.mean([row.overall_quality for row in of_noise]) < np.mean([row.overall_quality for row in decoded]) / 2

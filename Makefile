@@ -39,7 +39,7 @@ check: $(VENV)/.dev ## format, lint, types, and that imports point one way
 	@echo "== imports" && $(BIN)/lint-imports
 
 bench: $(VENV)/.local ## rows a second through the whole queue, on this machine (BENCH_ROWS=12000)
-	@$(BIN)/unembed demo --rows $(BENCH_ROWS) --batch-size 1024 --out out/bench.parquet $(ARGS)
+	@$(BIN)/unembed demo --rows $(BENCH_ROWS) --out out/bench.parquet $(ARGS)
 
 train: $(VENV)/.train ## train a decoder: make train ARGS='--set mine=texts.txt,embeddings.npy --out runs/mine'
 	@$(BIN)/unembed train $(if $(ARGS),$(ARGS),--help)

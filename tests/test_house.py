@@ -74,7 +74,7 @@ def test_the_face_imports_nothing_heavy(module: str) -> None:
 def test_no_verb_imports_torch_before_it_runs() -> None:
     # Given a fresh interpreter, when every verb's module is imported, as `unembed --help` does
     code = (
-        "import sys; from importlib import import_module; from unembed.cli import VERBS\n"
+        "import sys; from importlib import import_module; from unembed.cli.app import VERBS\n"
         "for verb in VERBS.values(): import_module(f'unembed.cli.{verb.module}')\n"
         "print(*({'torch', 'transformers', 'celery', 'fastapi'} & sys.modules.keys()))"
     )

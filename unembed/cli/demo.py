@@ -14,7 +14,7 @@ from rich.text import Text
 
 from unembed.cli import options as given
 from unembed.cli.console import job_exit_code, out, say
-from unembed.cli.decode import decode_to_file
+from unembed.cli.decode import BatchSize, decode_to_file
 from unembed.cli.demo_report import LEGEND, SHOWN, Pair, agreement, pair, pairs_table, ranking_score, spread
 from unembed.corpus import Corpus, corpus_from_array, open_corpus
 from unembed.errors import CorpusError
@@ -23,7 +23,6 @@ from unembed.schemas import Generation
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples" / "sentences.parquet"
 REFERENCE: Final = "text"
-SMALL_BATCH: Final = 100  # rows; small, so that there is progress to see
 WIDTH: Final = 100  # columns, where there is no terminal to ask
 
 Source = Annotated[
@@ -47,7 +46,7 @@ def demo(
     source: Source = None,
     output: Output = Path("out/demo.parquet"),
     rows: Rows = None,
-    batch_size: given.BatchSize = SMALL_BATCH,
+    batch_size: BatchSize = None,
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:

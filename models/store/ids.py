@@ -32,6 +32,8 @@ def read_jobs_cursor(cursor: str) -> tuple[datetime, str]:
     try:
         decoded = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         created_at, job_id = decoded.split(" ")
+        if not re.fullmatch(f"[{_ALPHABET}]{{26}}", job_id):
+            raise ValueError(job_id)
         return datetime.fromisoformat(created_at), job_id
     except (ValueError, binascii.Error):
         raise InputError(f"{cursor!r} is no cursor of a page of jobs") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from unembed.schemas import BatchState, DecodeOptions, Job, JobCreate, JobState,
 
 SHA = "a" * 64
 OTHER_SHA = "b" * 64
+AN_ID_WITH_NUL = base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 " + b"a\0" * 13).decode()
 
 
 def run_job(store: Store, job: Job, *, errors: tuple[int, ...] = ()) -> Job:
@@ -413,7 +415,7 @@ class TestPagesOfJobs:
         page = store.jobs()
         assert {job.id: (job.batches.total, job.rows.total) for job in page.jobs} == sizes
 
-    @pytest.mark.parametrize("cursor", ["", "nonsense", "é", "AAAA", "i5", "bm90IGEgdGltZQ"])
+    @pytest.mark.parametrize("cursor", ["", "nonsense", "é", "AAAA", "i5", "bm90IGEgdGltZQ", AN_ID_WITH_NUL])
     def test_a_cursor_that_is_none_is_refused_by_name(self, store: Store, cursor: str) -> None:
         with pytest.raises(InputError, match="is no cursor of a page of jobs"):
             store.jobs(cursor=cursor)

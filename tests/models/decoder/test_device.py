@@ -1,0 +1,75 @@
+"""Which device, in which precision; and that lower precision writes the same texts, nearly always."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.decoder import GenerativeDecoder, device
+from models.decoder.device import Device, choose
+from models.decoder.training.evaluate import word_f1
+from tests.models.decoder.toy import random_checkpoint, vectors
+from unembed.errors import InputError
+
+
+def test_the_catalogue_is_read_without_torch() -> None:
+    code = "import sys; import models.decoder.catalog as c; c.names(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_there_is_always_a_device() -> None:
+    assert choose("auto").torch_device.type in ("cuda", "mps", "cpu")
+    assert choose("cpu").name == "cpu"
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", "gpu zero"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name}.*auto, .*cpu"):
+        choose(name)
+
+
+def test_a_cpu_without_bf16_instructions_uses_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert choose("cpu").dtype is torch.float32
+
+
+def test_a_cpu_with_bf16_instructions_uses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert choose("cpu").dtype is torch.bfloat16
+
+
+def test_mixed_precision_decodes_nearly_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a decoder in float32, and the same under bf16 autocast
+    folder = random_checkpoint(tmp_path / "toy")
+    plain = GenerativeDecoder.load(folder, device="cpu")
+    monkeypatch.setattr(device, "_dtype", lambda torch_device: torch.bfloat16)
+    mixed = GenerativeDecoder.load(folder, device="cpu")
+    assert (plain.dtype, mixed.dtype) == ("float32", "bfloat16")
+    # When both decode the same vectors
+    ours = [answer["text"] for answer in mixed.batch_generate(vectors(60))]
+    theirs = [answer["text"] for answer in plain.batch_generate(vectors(60))]
+    # Then most texts are the same, though the network is random and its choices are close calls
+    agreement = sum(word_f1(a, b) for a, b in zip(ours, theirs, strict=True)) / 60
+    assert agreement > 0.6
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA GPU on this machine: the GPU path is not tested here"
+)
+def test_on_a_gpu_the_texts_are_nearly_those_of_the_cpu(tmp_path: Path) -> None:
+    folder = random_checkpoint(tmp_path / "toy")
+    on_gpu, on_cpu = GenerativeDecoder.load(folder, "cuda:0"), GenerativeDecoder.load(folder, "cpu")
+    assert on_gpu.dtype in ("bfloat16", "float16")
+    assert (on_gpu.peak_memory_bytes() or 0) >= 0
+    ours = [answer["text"] for answer in on_gpu.batch_generate(vectors(60))]
+    theirs = [answer["text"] for answer in on_cpu.batch_generate(vectors(60))]
+    assert sum(word_f1(a, b) for a, b in zip(ours, theirs, strict=True)) / 60 > 0.6
+
+
+def test_the_precision_is_reported_with_the_device() -> None:
+    assert Device(torch.device("cpu"), torch.float32).dtype_name == "float32"

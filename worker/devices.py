@@ -27,15 +27,13 @@ def seats(workers: int | None, device: str) -> list[Seat]:
     threads["OMP_NUM_THREADS"] = threads["UNEMBED_THREADS"]
     if not gpus:
         return [Seat(f"cpu{number}", threads) for number in range(count)]
-    return [
-        Seat(_gpu_name(number, gpus, count), threads | _pinned(gpus[number % len(gpus)])) for number in range(count)
-    ]
+    return [Seat(_gpu_name(number, len(gpus)), threads | _pinned(gpus[number % len(gpus)])) for number in range(count)]
 
 
-def _gpu_name(number: int, gpus: list[str], count: int) -> str:
+def _gpu_name(number: int, gpus: int) -> str:
     """Named by place, so that the name is the same at every start."""
-    index = number % len(gpus)
-    return f"gpu{index}" if count <= len(gpus) else f"gpu{index}-{number // len(gpus)}"
+    place, turn = number % gpus, number // gpus
+    return f"gpu{place}-{turn}" if turn else f"gpu{place}"
 
 
 def _pinned(gpu: str) -> dict[str, str]:

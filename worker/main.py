@@ -11,6 +11,8 @@ from typing import Any
 
 import redis
 from celery.signals import worker_ready, worker_shutting_down
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from models.settings import Settings
 from unembed.errors import MissingExtraError
@@ -76,6 +78,7 @@ class _Watch:
     def _sweep(self, name: str) -> None:
         settings = self._settings
         context = open_context(settings, name, os.getpid())
-        queue = redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5, socket_timeout=30)
+        once = Retry(NoBackoff(), 0)  # the next sweep is soon enough
+        queue = redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5, socket_timeout=30, retry=once)
         sweeper = Sweeper(context.store, queue, context.publish, name=name, interval=settings.sweep_interval)
         sweeper.run(self._ended, context.seen)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from unembed.errors import MissingExtraError
 
@@ -65,7 +67,7 @@ def command(socket: Path, data: Path) -> list[str]:
 
 def answers(socket: Path) -> bool:
     try:
-        with redis.Redis(unix_socket_path=str(socket), socket_timeout=2) as client:
+        with redis.Redis(unix_socket_path=str(socket), socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
             return bool(client.ping())
     except redis.RedisError:  # not there yet, or still reading its append-only file
         return False

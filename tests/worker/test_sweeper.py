@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from models.settings import Settings
 from models.store import Store
@@ -92,7 +94,7 @@ def test_a_leader_that_ends_makes_way_at_once(sweeper: MakeSweeper, queue: redis
 
 
 def test_without_redis_nobody_sweeps_and_the_thread_lives_on(store: Store) -> None:
-    away = redis.Redis(unix_socket_path="/nowhere/redis.sock")
+    away = redis.Redis(unix_socket_path="/nowhere/redis.sock", retry=Retry(NoBackoff(), 0))
     sweeper = Sweeper(store, away, lambda _: None, name="a", interval=0.01)
     with pytest.raises(UnavailableError):
         sweeper.sweep()

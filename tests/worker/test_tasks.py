@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from models.payloads import Payloads
 from models.store import Store
@@ -235,7 +237,7 @@ def test_out_of_memory_with_one_row_fails_the_attempt_and_not_the_worker(
 
 def test_payloads_that_cannot_be_reached_fail_the_attempt(context: Context, store: Store, queued: Queued) -> None:
     batch = queued()
-    away = Payloads(redis.Redis(unix_socket_path="/nowhere/redis.sock"), 60)
+    away = Payloads(redis.Redis(unix_socket_path="/nowhere/redis.sock", retry=Retry(NoBackoff(), 0)), 60)
     assert run(batch.id, replace(context, payloads=away))["outcome"] == "failed, now queued"
     assert batch_of(store, batch).error_code == "queue_unavailable"
 

@@ -1,0 +1,77 @@
+"""The whole of it, for real: API, Redis, workers and Flower as processes of their own, and an untrained toy network."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from tests.conftest import DATABASES
+from tests.models.decoder import toy
+from unembed.client import Client
+
+if TYPE_CHECKING:
+    from worker.launch import Stack
+
+DECODER = "toy"
+
+
+@pytest.fixture(scope="session")
+def decoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the decoder `toy`."""
+    folder = tmp_path_factory.mktemp("decoders")
+    toy.random_checkpoint(folder / DECODER, DECODER)
+    return folder
+
+
+def environment(decoders: Path) -> dict[str, str]:
+    """What a stack of the tests runs with: waits short enough to wait for."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("UNEMBED_")}
+    return kept | {
+        "UNEMBED_DECODERS": str(decoders),
+        "UNEMBED_DEVICE": "cpu",
+        "UNEMBED_THREADS": "1",
+        "UNEMBED_MICRO_BATCH": "64",
+        "UNEMBED_LEASE": "6",
+        "UNEMBED_HEARTBEAT": "1",
+        "UNEMBED_SWEEP_INTERVAL": "0.5",
+        "UNEMBED_REPUBLISH_AFTER": "2",
+        "UNEMBED_BACKOFF": "0.2",
+        "FLOWER_UNAUTHENTICATED_API": "true",
+    }
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def stack(request: pytest.FixtureRequest, decoders: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Everything, with two workers; once on SQLite, once on PostgreSQL. Tests must leave it running."""
+    from worker.launch import Stack
+
+    url = None
+    if request.param == "postgresql":
+        maintenance, name = request.getfixturevalue("postgres_url"), f"flow_{uuid.uuid4().hex}"
+        with psycopg.connect(maintenance, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        url = maintenance.replace("/postgres?", f"/{name}?")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            patch.delenv(name)
+        for name, value in environment(decoders).items():
+            patch.setenv(name, value)
+        home = tmp_path_factory.mktemp("home")
+        running = Stack(home, flower_port=0, workers=2, database_url=url)
+        running.__enter__()
+    try:
+        yield running
+    finally:
+        running.__exit__(None, None, None)
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[Client]:
+    with Client(stack.url) as client:
+        yield client

@@ -1,0 +1,127 @@
+"""The parts as an operator starts them, one by one: `db upgrade`, `serve`, `worker`; and `doctor`."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.flow.conftest import DECODER, environment
+from tests.models.decoder import toy
+from tests.worker.processes import await_
+from unembed.client import Client
+from unembed.schemas import JobState
+
+UNEMBED = [sys.executable, "-c", "from unembed.cli import main; main()"]
+
+
+def run(arguments: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*UNEMBED, *arguments], env=variables, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def running(arguments: list[str], variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as out:
+        process = subprocess.Popen([*UNEMBED, *arguments], env=variables, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def variables(decoders: Path, empty_database_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of a cluster: a database without tables, and a Redis."""
+    return environment(decoders) | {
+        "UNEMBED_DATABASE_URL": empty_database_url,
+        "UNEMBED_REDIS_URL": redis_url,
+        "UNEMBED_HOME": str(tmp_path / "home"),
+        "COLUMNS": "400",
+    }
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_an_operator_starts_the_parts_one_by_one(variables: dict[str, str], tmp_path: Path) -> None:
+    # Given tables, an API and a worker, each started by its own verb
+    assert run(["db", "upgrade"], variables).returncode == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with (
+        running(["serve", "--port", str(port)], variables, tmp_path / "api.log") as api,
+        running(["worker", "--name", "by-hand"], variables, tmp_path / "worker.log") as worker,
+    ):
+        await_(lambda: is_ready(url), 60)
+        # When a corpus is submitted
+        with Client(url) as client:
+            handle = client.submit(toy.vectors(20), decoder=DECODER, batch_size=6).wait(timeout=120)
+            # Then that worker decodes it
+            assert handle.job.state is JobState.SUCCEEDED
+            assert {str(batch.worker).split("@")[0] for batch in client.batches(handle.id)} == {"by-hand"}
+        # And TERM ends both well
+        for process in (worker, api):
+            process.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+        assert api.wait(30) in (0, -signal.SIGTERM)
+
+
+def test_a_worker_without_its_device_ends_and_takes_no_batch(variables: dict[str, str], tmp_path: Path) -> None:
+    # Given a machine without a GPU of this number
+    run(["db", "upgrade"], variables)
+    log = tmp_path / "worker.log"
+    with running(["worker"], variables | {"UNEMBED_DEVICE": "cuda:99"}, log) as worker:
+        # When a worker is started for it / Then it says why it cannot work, and ends
+        worker.wait(60)
+    assert "cuda:99" in log.read_text()
+    assert "cannot work" in log.read_text()
+
+
+def test_the_tables_revision_is_told_and_checked(variables: dict[str, str]) -> None:
+    # Given a database without tables
+    before = run(["db", "revision"], variables)
+    assert (before.returncode, before.stdout) == (0, "")
+    assert run(["db", "check"], variables).returncode == 5
+    # When it is upgraded, twice
+    for _ in range(2):
+        assert run(["db", "upgrade"], variables).returncode == 0
+    # Then it has a revision, and is what is expected
+    assert run(["db", "revision"], variables).stdout.strip()
+    assert run(["db", "check"], variables).returncode == 0
+
+
+def test_the_doctor_finds_a_healthy_cluster_healthy(variables: dict[str, str]) -> None:
+    run(["db", "upgrade"], variables)
+    found = run(["doctor"], variables)
+    assert found.returncode == 0, found.stdout
+    assert "fail" not in found.stdout
+    assert "toy: 16 dimensions" in found.stdout
+
+
+def test_the_doctor_says_what_is_wrong_and_what_to_do(variables: dict[str, str]) -> None:
+    # Given no tables, no Redis, and a device that is not there
+    wrong = {"UNEMBED_REDIS_URL": "redis://:secret@127.0.0.1:1/0", "UNEMBED_DEVICE": "cuda:99"}
+    # When the doctor is asked
+    found = run(["doctor"], variables | wrong)
+    # Then it ends with 1, and has named all three, and no password
+    assert found.returncode == 1
+    failed = [line for line in found.stdout.splitlines() if line.startswith("fail")]
+    assert len(failed) == 3
+    assert "unembed db upgrade" in found.stdout
+    assert "UNEMBED_REDIS_URL" in found.stdout
+    assert "cuda:99" in found.stdout
+    assert "secret" not in found.stdout

@@ -33,20 +33,21 @@ def evaluate(
     if not sets:
         raise InputError("nothing to evaluate on; expected at least one --set NAME=TEXTS")
     with needs("train"):
-        from models.decoder.encoder import Encoder
+        from models.decoder.encoder import shared_encoder
         from models.decoder.generative import GenerativeDecoder
         from models.decoder.training.data import read_texts
         from models.decoder.training.measure import measure
         from models.decoder.training.run import Library
     model = GenerativeDecoder.load(decoder, device)
     encoder_name = model.checkpoint.config.encoder
+    library = Library(encoder_name, None, lambda _: None)
     scores: dict[str, Any] = {}
     with err.status("") as status:
         for one in map(text_set, sets):
             lines = read_texts([one.texts])[:rows]
             status.update(f"embedding {one.name}")
-            vectors = Library(encoder_name, None, lambda _: None).vectors(one, lines, rows)
-            encoder = Encoder(encoder_name) if round_trip and encoder_name else None
+            vectors = library.vectors(one, lines, rows)
+            encoder = shared_encoder(encoder_name) if round_trip and encoder_name else None
 
             def moved(done: int, name: str = one.name, total: int = len(lines)) -> None:
                 status.update(f"decoding {name}: {done:,} of {total:,}")

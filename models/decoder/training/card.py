@@ -71,6 +71,12 @@ On texts that it was not trained on, decoded greedily, one pass, no search:
   the texts, on {trained.threads} CPU threads ({platform.machine()}), torch {torch.__version__}
 - last loss, nats per piece: {trained.last.loss:.3f}; of the averaged weights on {_dev_losses(trained.last)}
 
+To repeat it, with the texts in folders of their names:
+
+```console
+$ {_command(config, trained, list(scores))}
+```
+
 ## Parameters
 
 | part | parameters |
@@ -85,6 +91,17 @@ On texts that it was not trained on, decoded greedily, one pass, no search:
         "training": asdict(trained),
     }
     (folder / SCORES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _command(config: CheckpointConfig, trained: Trained, dev: list[str]) -> str:
+    recipe = trained.recipe
+    words = ["unembed train"]
+    words += [f"--set {name}={name}/train.txt" for name in trained.sources]
+    words += [f"--dev {name}={name}/dev.txt" for name in dev]
+    words += [f"--encoder {config.encoder}"] if config.encoder else []
+    words += [f"--epochs {recipe.epochs:g}"] + ([f"--minutes {recipe.minutes:g}"] if recipe.minutes else [])
+    words += [f"--seed {recipe.seed}", f"--out {config.name}"]
+    return " \\\n    ".join(words)
 
 
 def _row(name: str, scores: Scores) -> str:

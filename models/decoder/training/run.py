@@ -13,7 +13,7 @@ import torch
 
 from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, save_checkpoint
 from models.decoder.config import CheckpointConfig, NetworkConfig
-from models.decoder.encoder import Encoder
+from models.decoder.encoder import shared_encoder
 from models.decoder.generative import GenerativeDecoder
 from models.decoder.tokenizer import Tokenizer
 from models.decoder.training.calibrate import calibrate
@@ -67,7 +67,8 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
     if left_out:
         say(f"{left_out:,} texts of more than {plan.max_pieces} pieces are left out")
     dev = {one.name: (read_texts([one.texts]), one) for one in plan.dev}
-    dev_vectors = {name: library.vectors(one, lines) for name, (lines, one) in dev.items()}
+    fresh = Library(plan.encoder, None, say)  # in float32, as `unembed evaluate` embeds them
+    dev_vectors = {name: fresh.vectors(one, lines) for name, (lines, one) in dev.items()}
     dev_pairs = {
         name: pair(lines, dev_vectors[name], tokenizer, plan.max_pieces)[0] for name, (lines, _) in dev.items()
     }
@@ -115,7 +116,7 @@ def export(
         config = config.model_copy(update={"calibration": calibration})
         save_checkpoint(plan.folder, Checkpoint(config, checkpoint.network, checkpoint.tokenizer))
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
-        encoder = Encoder(plan.encoder) if plan.encoder else None
+        encoder = shared_encoder(plan.encoder) if plan.encoder else None
         for name, lines in dev.items():
             say(f"scoring on {name}")
             rows = slice(plan.dev_rows)
@@ -132,11 +133,10 @@ def _tokenizer(run_folder: Path, lines: Sequence[str], say: Say) -> Tokenizer:
 
 
 class Library:
-    """Vectors of text sets, embedded once and kept in the folder, if there is one."""
+    """Vectors of text sets, embedded once and kept in the folder, in half precision, if there is one."""
 
     def __init__(self, encoder: str | None, folder: Path | None, say: Say) -> None:
         self._name, self._folder, self._say = encoder, folder, say
-        self._encoder: Encoder | None = None
 
     def vectors(self, one: TextSet, lines: Sequence[str], rows: int | None = None) -> npt.NDArray[np.float32]:
         """(N, D), of the first `rows` given. Raises InputError when there are neither vectors nor an encoder, or when
@@ -148,11 +148,12 @@ class Library:
         kept = self._kept(lines)
         if kept is not None and kept.exists():
             return _checked(np.load(kept, allow_pickle=False), lines, one)
-        self._encoder = self._encoder or Encoder(self._name)
         self._say(f"embedding {len(lines):,} texts of {one.name} with {self._name}")
-        vectors = self._encoder.encode(lines, lambda done: self._say(f"  {done:,} of {len(lines):,}"))
+        encoder = shared_encoder(self._name)
+        vectors = encoder.encode(lines, lambda done: self._say(f"  {done:,} of {len(lines):,}"))
         if kept is not None:
-            np.save(kept, vectors.astype(np.float16))
+            vectors = vectors.astype(np.float16)
+            np.save(kept, vectors)
         return vectors
 
     def _kept(self, lines: Sequence[str]) -> Path | None:

@@ -116,6 +116,7 @@ def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, mon
     assert f"| toys | 36 | {scores['bleu']:.1f} |" in card
     assert "CC0" in card
     assert "toys: 36 lines" in card
+    assert "--set toys=toys/train.txt" in card
     # And a second call has nothing left to do but to export
     assert train_decoder(plan, said.append, quiet)
 

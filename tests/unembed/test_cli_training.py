@@ -1,0 +1,104 @@
+"""`unembed embed`, `evaluate` and `train`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.models.decoder.toy import TEXTS, random_checkpoint, vectors
+
+UNEMBED = [sys.executable, "-c", "from unembed.cli import main; main()"]
+
+
+def unembed(*args: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [*UNEMBED, *map(str, args)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """toys.txt and toys.npy, 36 texts with their vectors."""
+    (tmp_path / "toys.txt").write_text("\n".join(TEXTS) + "\n")
+    np.save(tmp_path / "toys.npy", vectors())
+    return tmp_path
+
+
+def test_embed_writes_a_corpus_with_the_texts_beside_the_vectors(folder: Path) -> None:
+    done = unembed("embed", "toys.txt", "-o", "toys.parquet", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(folder / "toys.parquet")
+    assert table["text"].to_pylist() == TEXTS
+    assert table["embedding"].type.list_size == 384
+    assert "36 of 36 texts" in done.stderr
+
+
+def test_embed_refuses_a_suffix_that_it_cannot_write(folder: Path) -> None:
+    done = unembed("embed", "toys.txt", "-o", "toys.xlsx", cwd=folder)
+    assert done.returncode == 2
+    assert "cannot write 'toys.xlsx'; expected a name ending in .npy or .parquet" in done.stderr
+
+
+def test_evaluate_prints_the_scores_as_json_on_stdout(folder: Path) -> None:
+    random_checkpoint(folder / "toy")
+    done = unembed("evaluate", "./toy", "--set", "toys=toys.txt,toys.npy", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)["toys"]
+    assert scores["rows"] == 36
+    assert scores["round_trip"] is None, "the toy names no encoder"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "nothing to evaluate on; expected at least one --set NAME=TEXTS"),
+        (["--set", "toys.txt"], "cannot read the set 'toys.txt'; expected NAME=TEXTS"),
+        (["--set", "a=gone.txt"], "the set 'a=gone.txt' names 'gone.txt', which is not a file"),
+    ],
+)
+def test_evaluate_names_what_it_cannot_read(folder: Path, args: list[str], message: str) -> None:
+    done = unembed("evaluate", *args, cwd=folder)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_train_needs_embeddings_or_an_encoder(folder: Path) -> None:
+    done = unembed("train", "--set", "toys=toys.txt", "-o", "mine", cwd=folder)
+    assert done.returncode == 2
+    assert "toys has texts but no embeddings; give them, or an encoder" in done.stderr
+
+
+def test_a_training_that_is_interrupted_saves_and_goes_on(folder: Path) -> None:
+    # Given a training that would take long
+    args = ["train", "--set", "toys=toys.txt,toys.npy", "-o", "mine", "--minutes", "0.15", "--epochs", "1000000"]
+    command = [*UNEMBED, *args, "--batch-pieces", "128", "--report-every", "5"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as training:
+        assert training.stderr is not None
+        while "step " not in (line := training.stderr.readline()):
+            assert line, "it ended before its first report"
+        # When it is interrupted
+        training.send_signal(signal.SIGINT)
+        rest = training.stderr.read()
+        # Then it saves, says how to go on, and ends as interrupted programs do
+        assert training.wait(timeout=60) == 130
+    assert "the same command goes on" in rest
+    assert (folder / "mine" / "run" / "state.safetensors").exists()
+    # And the same command takes it up, to its end
+    began = time.monotonic()
+    again = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=240, check=False, env=dict(os.environ)
+    )
+    assert again.returncode == 0, again.stderr
+    assert "going on from step" in again.stderr
+    assert "wrote the decoder 'mine'" in again.stderr
+    assert time.monotonic() - began < 200
+    assert (folder / "mine" / "README.md").exists()

@@ -80,10 +80,10 @@ class Heart:
 
     def _ask(self) -> None:
         with self._lock:
+            self._asked = time.monotonic()  # not when the answer comes: it tells how things stood when it was asked for
             try:
                 answer = self._beat()
             except UnavailableError as error:
                 log.warning("no heartbeat: %s", error)
             else:
                 self._last = answer if self._last is Beat.ALIVE else self._last
-            self._asked = time.monotonic()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -91,6 +92,7 @@ def test_a_cancel_is_seen_between_two_micro_batches(
     def before(_: Sequence[int]) -> None:
         if len(decoder.calls) == 2:
             store.cancel(batch.job_id)
+            time.sleep(0.02)  # longer than the heart's interval: the next check asks
 
     decoder.before = before
     # When it is decoded

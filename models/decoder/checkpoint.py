@@ -37,14 +37,22 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     (folder / CONFIG_FILE).write_text(checkpoint.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
+def checkpoint_folder(name_or_folder: str | Path) -> Path:
+    """Of a decoder by name, or the folder itself (a Path, or a string with a path separator in it).
+
+    Raises UnknownDecoderError for a name that is not known.
+    """
+    is_folder = isinstance(name_or_folder, Path) or "/" in name_or_folder
+    return Path(name_or_folder) if is_folder else find(str(name_or_folder)).path
+
+
 def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
-    """A decoder by name, or a folder with one (a Path, or a string with a path separator in it).
+    """A decoder by name, or from its folder, as `checkpoint_folder` finds it.
 
     Raises UnknownDecoderError for a name that is not known, CheckpointError for files that are missing, damaged or do
     not fit together.
     """
-    is_folder = isinstance(name_or_folder, Path) or "/" in name_or_folder
-    folder = Path(name_or_folder) if is_folder else find(str(name_or_folder)).path
+    folder = checkpoint_folder(name_or_folder)
     config = read_config(folder)
     try:
         tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)

@@ -20,8 +20,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from models.decoder.catalog import SHIPPED, find, names
-from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoint, save_checkpoint
+from models.decoder.catalog import SHIPPED, find, names, read_config
+from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, checkpoint_folder, load_checkpoint, save_checkpoint
 from models.decoder.config import (
     DEFAULT_BUDGET,
     Architecture,
@@ -97,7 +97,7 @@ class GenerativeDecoder:
     def load(cls, name_or_folder: str | Path, device: str = "auto") -> GenerativeDecoder:
         """A trained decoder by name, or from a checkpoint's folder."""
         path = name_or_folder if isinstance(name_or_folder, str) else f"{name_or_folder}/"
-        network = load_checkpoint(path).config.network
+        network = read_config(checkpoint_folder(path)).network  # the weights are read once, below
         return cls(
             GenerativeConfig(
                 embedding_dim=network.embedding_dim,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from models.decoder.checkpoint import CARD_FILE
 from models.decoder.config import CheckpointConfig
 from models.decoder.training.calibrate import CalibrationReport
 from models.decoder.training.evaluate import Scores
@@ -84,7 +85,7 @@ $ {_command(config, trained, list(scores))}
 {parts}
 | **total** | **{config.network.parameters:,}** |
 """
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
     record = {
         "scores": {name: asdict(one) for name, one in scores.items()},
         "calibration": asdict(check) if check else None,

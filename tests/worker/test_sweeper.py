@@ -9,6 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from models.payloads import Payloads
 from models.settings import Settings
 from models.store import Store
 from unembed.errors import UnavailableError
@@ -25,7 +26,8 @@ def sweeper(store: Store, queue: redis.Redis, settings: Settings) -> MakeSweeper
     app = make_app(settings)
 
     def make(name: str, interval: float = 10) -> Sweeper:
-        return Sweeper(store, queue, lambda batch_id: publish(app, batch_id), name=name, interval=interval)
+        payloads = Payloads(queue, settings.payload_ttl)
+        return Sweeper(store, queue, payloads, lambda batch_id: publish(app, batch_id), name=name, interval=interval)
 
     return make
 
@@ -95,7 +97,7 @@ def test_a_leader_that_ends_makes_way_at_once(sweeper: MakeSweeper, queue: redis
 
 def test_without_redis_nobody_sweeps_and_the_thread_lives_on(store: Store) -> None:
     away = redis.Redis(unix_socket_path="/nowhere/redis.sock", retry=Retry(NoBackoff(), 0))
-    sweeper = Sweeper(store, away, lambda _: None, name="a", interval=0.01)
+    sweeper = Sweeper(store, away, Payloads(away, 60), lambda _: None, name="a", interval=0.01)
     with pytest.raises(UnavailableError):
         sweeper.sweep()
     ended, alive = threading.Event(), threading.Semaphore(0)

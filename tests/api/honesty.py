@@ -23,7 +23,7 @@ def _check(described: dict[str, Any], answer: Any) -> None:
     assert str(answer.status_code) in responses, f"{request} answered {answer.status_code}, described: {[*responses]}"
     described_types = [*responses[str(answer.status_code)].get("content", {})]
     if not described_types:
-        assert answer.content == b"", f"{request} answered {answer.content!r}, described as empty"
+        assert answer.read() == b"", f"{request} answered {answer.content!r}, described as empty"
         return
     media_type = answer.headers["content-type"].partition(";")[0]
     assert media_type in described_types, f"{request} answered {media_type}, described: {described_types}"

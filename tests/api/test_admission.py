@@ -82,7 +82,7 @@ def test_redis_keeps_room_for_messages(serve: Serve, store: Store) -> None:
         connection.config_set("maxmemory", 32 * MIB)
         assert put(client, job).status_code == 201
         # When seven tenths of it are used
-        connection.set("other", b"x" * 22 * MIB)
+        connection.setrange("other", 22 * MIB, b"x")
         # Then a batch is refused for now, and is let in when there is room again
         assert_problem(put(client, job, 1, 2), 429, "busy", "Redis at unix://", "70%")
         connection.delete("other")

@@ -29,8 +29,9 @@ def retry(deps: Deps, job_id: str) -> Job:
 
 
 def remove(deps: Deps, job_id: str) -> None:
-    left = deps.store.remove(job_id)
+    """Raises NotFoundError, and ConflictError while the job has not ended."""
+    removed = deps.store.remove(job_id)
     try:
-        deps.payloads.delete(left)
+        deps.payloads.delete(removed)
     except UnavailableError as error:
         log.warning("the payloads of job %s stay until they expire: %s", job_id, error)

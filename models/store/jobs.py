@@ -115,11 +115,11 @@ class JobsPart(Part):
             return read_job(connection, job_id)
 
     def remove(self, job_id: str) -> list[str]:
-        """Take an ended job away, its batches and rows with it; the batches whose payloads may be left in Redis.
+        """Take an ended job away, its batches and rows with it; the ids of those batches, whose payloads may be left.
 
         Raises NotFoundError, and ConflictError while the job has not ended.
         """
-        left: list[str] = []
+        removed: list[str] = []
         while True:
             # A few batches at a time: on SQLite everybody else waits for as long as the transaction lasts. Each goes
             # together with its rows, so whoever reads in between finds fewer batches, and those whole.
@@ -127,13 +127,13 @@ class JobsPart(Part):
                 job = lock_job(connection, job_id)
                 if not JobState(job["state"]).is_ended:
                     raise ConflictError(f"job {job_id} is {job['state']}: cancel it, or wait for its end, to remove it")
-                some = select(BATCHES.c.id, BATCHES.c.state).where(BATCHES.c.job_id == job_id).limit(_REMOVED_AT_ONCE)
-                found = {batch.id: batch.state for batch in connection.execute(some)}
+                some = select(BATCHES.c.id).where(BATCHES.c.job_id == job_id).limit(_REMOVED_AT_ONCE)
+                found = connection.scalars(some).all()
                 if not found:
                     connection.execute(delete(JOBS).where(JOBS.c.id == job_id))
-                    return left
+                    return removed
                 connection.execute(delete(BATCHES).where(BATCHES.c.id.in_(found)))
-            left += [batch_id for batch_id, state in found.items() if state != BatchState.DONE]
+            removed += found
 
     def job(self, job_id: str) -> Job:
         with self._read() as connection:

@@ -13,7 +13,7 @@ def retry(job_id: given.JobId, url: given.Url = None, home: given.Home = None) -
     say(f"the job {job.id} is {job.state}: {job.batches.queued:,} of its batches wait; next: unembed wait {job.id}")
     if job.batches.dead:
         say(
-            f"still dead: {job.batches.dead:,} of its batches, whose vectors the server has lost; submit the corpus again "
-            "with the --idempotency-key that the job had",
+            f"still dead: {job.batches.dead:,} of its batches, whose vectors the server has lost; submit the corpus "
+            "again with the --idempotency-key that the job had",
             "yellow",
         )

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
 RAW_BYTES: Final = "application/octet-stream"
@@ -75,16 +75,44 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Ranking = Literal["encoder", "decoder"]
+
+SEVERAL: Final = 0.5  # the temperature of several candidates when none is given
+
+
 class DecodeOptions(Wire):
     """How the rows of a job are decoded; the defaults are greedy and deterministic."""
 
-    temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 0.0  # 0 is greedy
+    temperature: Annotated[float | None, Field(ge=0.0, le=5.0)] = None  # 0 is greedy; None: 0, or 0.5 for candidates
     top_k: Annotated[int, Field(ge=0, le=100_000)] = 0  # 0 is off
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0  # 0 is off
     repetition_penalty: Annotated[float, Field(ge=1.0, le=10.0)] = 1.0
     no_repeat_ngram: Annotated[int, Field(ge=0, le=32)] = 0  # 0 is off
+    length_penalty: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0  # of beams: log p / pieces ** this; 1 is the mean
+    beams: Annotated[int, Field(ge=1, le=64)] = 1  # width of the beam search; 1 is off
+    candidates: Annotated[int, Field(ge=1, le=64)] = 1  # decodings of each row, of which the best is kept
+    rank_by: Literal["auto", Ranking] = (
+        "auto"  # auto: the encoder where the worker has it, else the decoder's own score
+    )
     max_pieces: Annotated[int | None, Field(ge=1, le=4096)] = None  # None is the decoder's own limit
     round_trip: bool = False  # embed the texts again and report the cosine; needs the encoder on the worker
+
+    @property
+    def sampled_at(self) -> float:
+        """The temperature of the samples; 0 takes the likeliest piece."""
+        if self.temperature is not None:
+            return self.temperature
+        return SEVERAL if self.candidates > 1 else 0.0
+
+    @model_validator(mode="after")
+    def _candidates_differ(self) -> Self:
+        if self.temperature == 0.0 and self.candidates > max(1, self.beams):
+            raise ValueError(
+                f"candidates is {self.candidates} at temperature 0 with {self.beams} beams, so they would be the same; "
+                "expected a temperature above 0, or as many beams as candidates"
+            )
+        return self
 
 
 class JobCreate(Wire):

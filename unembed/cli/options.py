@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from unembed.client import Client
 from unembed.errors import InputError
 from unembed.home import require_url
-from unembed.schemas import DecodeOptions
+from unembed.schemas import SEVERAL, DecodeOptions
 
 _CORPUS, _HOW, _WHERE = "The corpus", "How it is decoded", "Where it is decoded"
 
@@ -69,15 +69,42 @@ Name = Annotated[
 Decoder = Annotated[str, typer.Option("--decoder", help="The decoder's name.", rich_help_panel=_HOW)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same texts.", rich_help_panel=_HOW)]
 Temperature = Annotated[
-    float, typer.Option("--temperature", help="0 takes the likeliest piece; more samples.", rich_help_panel=_HOW)
+    float | None,
+    typer.Option(
+        "--temperature",
+        help=f"0 takes the likeliest piece; more samples. Without it 0, or {SEVERAL} for several candidates.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
 ]
 TopK = Annotated[int, typer.Option("--top-k", help="Sample among the k likeliest; 0 is off.", rich_help_panel=_HOW)]
 TopP = Annotated[float, typer.Option("--top-p", help="Sample among the likeliest p; 1 is off.", rich_help_panel=_HOW)]
+MinP = Annotated[
+    float,
+    typer.Option("--min-p", help="Sample among pieces this near the likeliest; 0 is off.", rich_help_panel=_HOW),
+]
 RepetitionPenalty = Annotated[
     float, typer.Option("--repetition-penalty", help="Above 1, pieces used are less likely.", rich_help_panel=_HOW)
 ]
 NoRepeatNgram = Annotated[
     int, typer.Option("--no-repeat-ngram", help="No run of n pieces twice; 0 is off.", rich_help_panel=_HOW)
+]
+LengthPenalty = Annotated[
+    float,
+    typer.Option("--length-penalty", help="Above 1, longer beams and candidates win.", rich_help_panel=_HOW),
+]
+Beams = Annotated[int, typer.Option("--beams", help="Width of the beam search; 1 is off.", rich_help_panel=_HOW)]
+Candidates = Annotated[
+    int,
+    typer.Option("--candidates", help="Decode each row so often, and keep the best; slower.", rich_help_panel=_HOW),
+]
+RankBy = Annotated[
+    str,
+    typer.Option(
+        "--rank-by",
+        help="What the best candidate is: nearest by the encoder, likeliest by the decoder, auto.",
+        rich_help_panel=_HOW,
+    ),
 ]
 MaxPieces = Annotated[
     int | None,
@@ -95,8 +122,11 @@ def decode_options(**values: Any) -> DecodeOptions:
         return DecodeOptions(**values)
     except ValidationError as error:
         first = error.errors()[0]
+        said = str(first["msg"]).removeprefix("Value error, ")
+        if not first["loc"]:  # two options that do not go together
+            raise InputError(said) from error
         flag = "--" + str(first["loc"][0]).replace("_", "-")
-        raise InputError(f"{flag} is {first['input']!r}: {first['msg'].lower()}") from error
+        raise InputError(f"{flag} is {first['input']!r}: {said[0].lower()}{said[1:]}") from error
 
 
 def connect(url: str | None, home: Path | None) -> Client:

@@ -77,40 +77,43 @@ class Wire(BaseModel):
 
 Ranking = Literal["encoder", "decoder"]
 
-SEVERAL: Final = 0.5  # the temperature of several candidates when none is given
+MOST_BEAMS: Final = 64
 
 
 class DecodeOptions(Wire):
     """How the rows of a job are decoded; the defaults are greedy and deterministic."""
 
-    temperature: Annotated[float | None, Field(ge=0.0, le=5.0)] = None  # 0 is greedy; None: 0, or 0.5 for candidates
+    candidates: Annotated[int, Field(ge=1, le=MOST_BEAMS)] = 1  # decodings of each row, of which the best is kept
+    rank_by: Literal["auto", Ranking] = (
+        "auto"  # auto: the encoder where the worker has it, else the decoder's own score
+    )
+    beams: Annotated[int | None, Field(ge=1, le=MOST_BEAMS)] = None  # width of the beam search; 1 is off; see `width`
+    length_penalty: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0  # beams are ranked by log p / pieces ** this
+    temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 0.0  # 0 is greedy
     top_k: Annotated[int, Field(ge=0, le=100_000)] = 0  # 0 is off
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0  # 0 is off
     repetition_penalty: Annotated[float, Field(ge=1.0, le=10.0)] = 1.0
     no_repeat_ngram: Annotated[int, Field(ge=0, le=32)] = 0  # 0 is off
-    length_penalty: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0  # of beams: log p / pieces ** this; 1 is the mean
-    beams: Annotated[int, Field(ge=1, le=64)] = 1  # width of the beam search; 1 is off
-    candidates: Annotated[int, Field(ge=1, le=64)] = 1  # decodings of each row, of which the best is kept
-    rank_by: Literal["auto", Ranking] = (
-        "auto"  # auto: the encoder where the worker has it, else the decoder's own score
-    )
     max_pieces: Annotated[int | None, Field(ge=1, le=4096)] = None  # None is the decoder's own limit
     round_trip: bool = False  # embed the texts again and report the cosine; needs the encoder on the worker
 
     @property
-    def sampled_at(self) -> float:
-        """The temperature of the samples; 0 takes the likeliest piece."""
-        if self.temperature is not None:
-            return self.temperature
-        return SEVERAL if self.candidates > 1 else 0.0
+    def width(self) -> int:
+        """Of the beam search. When it is not given: none for one candidate and for sampled ones; else four times as
+        many beams as candidates, up to 32, which is where more of them stopped to help."""
+        if self.beams is not None:
+            return self.beams
+        if self.candidates == 1 or self.temperature > 0.0:
+            return 1
+        return max(self.candidates, min(32, 4 * self.candidates))
 
     @model_validator(mode="after")
     def _candidates_differ(self) -> Self:
-        if self.temperature == 0.0 and self.candidates > max(1, self.beams):
+        if self.temperature == 0.0 and self.candidates > self.width:
             raise ValueError(
-                f"candidates is {self.candidates} at temperature 0 with {self.beams} beams, so they would be the same; "
-                "expected a temperature above 0, or as many beams as candidates"
+                f"candidates is {self.candidates} with {self.width} beams at temperature 0, so some would be the same; "
+                "expected as many beams as candidates, or a temperature above 0"
             )
         return self
 

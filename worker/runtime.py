@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ Rows = NDArray[np.float32]  # (N, D)
 
 
 class Decoder(Protocol):
-    """What the runtime needs of `models.decoder.generative.GenerativeDecoder`."""
+    """What the runtime needs of `models.decoder.base.TextDecoder`."""
 
     @property
     def device(self) -> str: ...
@@ -176,10 +176,9 @@ def forget_cache() -> None:
 
 def load_decoder(name: str, device: str) -> Decoder:
     """By its name in the catalogue and never by a path: the name comes from whoever submitted the job."""
-    from models.decoder import catalog
-    from models.decoder.generative import GenerativeDecoder
+    from models.decoder import catalog, create
 
-    return cast(Decoder, GenerativeDecoder.load(catalog.find(name).path, device=device))
+    return create.load_decoder(catalog.find(name).path, device=device)
 
 
 def prepare(device: str, threads: int) -> None:

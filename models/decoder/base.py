@@ -66,6 +66,11 @@ class TextDecoder(ABC):
 
     @property
     @abstractmethod
+    def encoder(self) -> str | None:
+        """The embedder whose vectors it reads."""
+
+    @property
+    @abstractmethod
     def device(self) -> str: ...
 
     @property

@@ -1,7 +1,7 @@
 """Beam search: the likeliest texts of each row, by the decoder's own probabilities. It knows nothing of text.
 
 A row's beams are neighbours in the batch, and rows never see one another: what a row gets does not depend on the batch.
-A row is done when as many hypotheses have ended as it has beams; its place in the batch is then given up.
+A row is done when as many hypotheses have ended as it has beams; done rows are dropped as in `engine.generate`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.decoder.engine import Generated, cache_like
+from models.decoder.engine import DROP_SHARE, GPU_LOOK_EVERY, Generated, cache_like
 from models.decoder.ret import RET, Cache
 from models.decoder.sampling import restrict
 from models.decoder.tokenizer import END, PAD
@@ -62,70 +62,83 @@ class _Hypotheses:
 
 @torch.no_grad()
 def beam_search(network: RET, embeddings: Tensor, options: DecodeOptions, max_pieces: int) -> Generated:
-    """The `options.beams` likeliest texts of embeddings (N, E), as N·W rows: those of a row together, best first.
+    """The `options.width` likeliest texts of embeddings (N, E), as N·W rows: those of a row together, best first.
 
     Hypotheses are compared by log p / pieces ** length_penalty; log p is of the logits after penalties, while the
     log-probabilities returned are of the untouched ones, as `engine.generate` gives them. A width of 1 is greedy.
     """
-    count, width, device = embeddings.shape[0], options.beams, embeddings.device
+    count, width, device = embeddings.shape[0], options.width, embeddings.device
     found = _Hypotheses.empty(count, width, max_pieces, device)
     context = network.bridge_embedding(embeddings).repeat_interleave(width, dim=0)  # (R·W, C)
-    cache = Cache.empty(network.config, count * width, max_pieces + 1, cache_like(context))
-    rows = torch.arange(count, device=device)  # (R,): those not yet done, as places in the output
+    cache = Cache.empty(network.config, count, max_pieces + 1, cache_like(context), width)
+    slots = torch.arange(width, device=device).expand(count, width)  # (R, W)
+    line = slots[:, :, None]  # (R, W, t+1): the slots of a beam's forebears, and its own
+    rows = torch.arange(count, device=device)  # (R,): those still in the batch, as places in the output
     ids = torch.empty((count * width, 0), dtype=torch.int64, device=device)  # (R·W, t)
     log_probs = torch.empty((count * width, 0), device=device)  # (R·W, t)
-    sums = torch.full((count, width), -torch.inf, device=device)  # (R, W)
+    sums = torch.full((count, width), -torch.inf, device=device)  # (R, W); all -inf: the row is done
     sums[:, 0] = 0.0  # the beams begin as copies: only the first may branch
 
     for position in range(max_pieces):
         if not len(rows):
             break
-        logits = network.step(context, ids[:, -1] if position else None, cache, position).float()  # (R·W, V)
-        plain = logits.log_softmax(dim=-1)  # (R·W, V)
-        allowed = restrict(logits, ids, options).log_softmax(dim=-1)  # (R·W, V)
-        vocab = logits.shape[1]
-        totals = (sums[:, :, None] + allowed.view(len(rows), width, vocab)).flatten(1)  # (R, W·V)
-        best, places = totals.topk(min(2 * width, totals.shape[1]), dim=1)  # (R, 2W)
-        offsets = torch.arange(len(rows), device=device)[:, None] * width  # (R, 1)
-        parents, pieces = offsets + places // vocab, places % vocab  # (R, 2W): beams in the batch; pieces
-        picked = plain[parents, pieces]  # (R, 2W)
+        descent = (line[..., None] == slots[0]).flatten(2)[:, None]  # (R, 1, W, (t+1)·W)
+        last = ids[:, -1] if position else None
+        logits = network.step(context, last, cache, position, descent).float()  # (R·W, V)
+        best, parents, pieces = _branches(sums, restrict(logits, ids, options).log_softmax(dim=-1))  # (R, 2W)
+        at = parents + torch.arange(len(rows), device=device)[:, None] * width  # (R, 2W): beams in the batch
+        picked = logits.log_softmax(dim=-1)[at, pieces]  # (R, 2W)
 
         length_factor = float(position + 1) ** options.length_penalty
         ending = pieces == END
         for rank in range(width):  # an end among the best W counts; further down it is a worse way to go on
             ended = ending[:, rank] & best[:, rank].isfinite()
-            at = parents[ended, rank]
             found.offer(
                 rows[ended],
-                torch.cat((ids[at], pieces[ended, rank, None]), dim=1),
-                torch.cat((log_probs[at], picked[ended, rank, None]), dim=1),
+                torch.cat((ids[at[ended, rank]], pieces[ended, rank, None]), dim=1),
+                torch.cat((log_probs[at[ended, rank]], picked[ended, rank, None]), dim=1),
                 best[ended, rank] / length_factor,
             )
-        order = (ending.to(torch.int64) * 2 * width + torch.arange(best.shape[1], device=device)).argsort(dim=1)
-        going_on = order[:, :width]  # (R, W): the best that have not ended
-        sums = best.gather(1, going_on).masked_fill(ending.gather(1, going_on), -torch.inf)
-        at = parents.gather(1, going_on).flatten()  # (R·W,)
-        ids = torch.cat((ids[at], pieces.gather(1, going_on).view(-1, 1)), dim=1)
-        log_probs = torch.cat((log_probs[at], picked.gather(1, going_on).view(-1, 1)), dim=1)
+        ranks = torch.arange(best.shape[1], device=device)
+        on = (ranks + ending * len(ranks)).argsort(dim=1)[:, :width]  # (R, W): the best that have not ended
+        is_open = found.scores[rows].isneginf().any(dim=1)  # (R,)
+        sums = best.gather(1, on).masked_fill(ending.gather(1, on) | ~is_open[:, None], -torch.inf)
+        beams = at.gather(1, on).flatten()  # (R·W,)
+        ids = torch.cat((ids[beams], pieces.gather(1, on).view(-1, 1)), dim=1)
+        log_probs = torch.cat((log_probs[beams], picked.gather(1, on).view(-1, 1)), dim=1)
+        line = torch.cat((line.flatten(0, 1)[beams].view(len(rows), width, -1), slots[:, :, None]), dim=2)
 
-        open_rows = found.scores[rows].isneginf().any(dim=1)  # (R,)
         if position + 1 == max_pieces:
-            _cut_off(found, rows, open_rows, ids, log_probs, sums / length_factor)
-            break
-        kept = open_rows.nonzero()[:, 0]  # (R',)
-        beams = (kept[:, None] * width + torch.arange(width, device=device)).flatten()  # (R'·W,)
-        rows, sums, context = rows[kept], sums[kept], context[beams]
-        ids, log_probs = ids[beams], log_probs[beams]
-        cache = cache.keep(at[beams], position + 1)
+            _cut_off(found, rows, ids, log_probs, sums / length_factor)
+        elif device.type == "cpu" or position % GPU_LOOK_EVERY == GPU_LOOK_EVERY - 1:
+            left = int(is_open.sum())
+            if (len(rows) - left) * DROP_SHARE >= len(rows):
+                kept = is_open.nonzero()[:, 0]  # (R',)
+                beams = (kept[:, None] * width + slots[0]).flatten()  # (R'·W,)
+                rows, sums, slots, line = rows[kept], sums[kept], slots[kept], line[kept]
+                context, ids, log_probs = context[beams], ids[beams], log_probs[beams]
+                cache = cache.keep(kept, position + 1)
     return found.sorted()
 
 
-def _cut_off(
-    found: _Hypotheses, rows: Tensor, open_rows: Tensor, ids: Tensor, log_probs: Tensor, scores: Tensor
-) -> None:
+def _branches(sums: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The best 2W ways to go on: their sums, their parents among the W beams and their pieces, each (R, 2W).
+
+    From sums (R, W) and log-probabilities (R·W, V). No beam can give more than 2W of the best, so each is cut to that
+    many first.
+    """
+    rows, width = sums.shape
+    wanted = min(2 * width, allowed.shape[1])
+    values, pieces = allowed.topk(wanted, dim=1)  # (R·W, 2W)
+    totals = (sums[:, :, None] + values.view(rows, width, wanted)).flatten(1)  # (R, W·2W)
+    best, places = totals.topk(wanted if width == 1 else 2 * width, dim=1)  # (R, 2W)
+    return best, places // wanted, pieces.view(rows, -1).gather(1, places)
+
+
+def _cut_off(found: _Hypotheses, rows: Tensor, ids: Tensor, log_probs: Tensor, scores: Tensor) -> None:
     """The limit is reached: what has not ended takes the places that are still free."""
     width = scores.shape[1]
     for rank in range(width):
-        free = open_rows & found.scores[rows].isneginf().any(dim=1) & scores[:, rank].isfinite()
+        free = found.scores[rows].isneginf().any(dim=1) & scores[:, rank].isfinite()
         at = free.nonzero()[:, 0]
         found.offer(rows[at], ids[at * width + rank], log_probs[at * width + rank], scores[at, rank])

@@ -18,8 +18,15 @@ import torch
 from pydantic import Field
 
 from models.decoder.base import Answer, Candidate, Indices, TextDecoder
-from models.decoder.catalog import SHIPPED, read_config
-from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, checkpoint_folder, load_checkpoint, save_checkpoint
+from models.decoder.catalog import SHIPPED
+from models.decoder.checkpoint import (
+    TOKENIZER_FILE,
+    Checkpoint,
+    checkpoint_folder,
+    load_checkpoint,
+    network_config,
+    save_checkpoint,
+)
 from models.decoder.config import (
     DEFAULT_BUDGET,
     Architecture,
@@ -83,7 +90,7 @@ class GenerativeDecoder(TextDecoder):
     def load(cls, name_or_folder: str | Path, device: str = "auto") -> GenerativeDecoder:
         """A trained decoder by name, or from a checkpoint's folder."""
         path = name_or_folder if isinstance(name_or_folder, str) else f"{name_or_folder}/"
-        network = read_config(checkpoint_folder(path)).network  # the weights are read once, below
+        network = network_config(checkpoint_folder(path)).network  # the weights are read once, below
         return cls(
             GenerativeConfig(
                 embedding_dim=network.embedding_dim,
@@ -141,6 +148,10 @@ class GenerativeDecoder(TextDecoder):
         return self._checkpoint.config.network.embedding_dim
 
     @property
+    def encoder(self) -> str | None:
+        return self._checkpoint.config.encoder
+
+    @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self._network.parameters())
 
@@ -152,7 +163,7 @@ class GenerativeDecoder(TextDecoder):
         cosines = [one.candidates[0].round_trip for one in decoded]
         if options.round_trip and decoded and cosines[0] is None:
             begun = time.perf_counter()
-            cosines = [*round_trips([one.text for one in decoded], vectors, self._encoder("round_trip"))]
+            cosines = [*round_trips([one.text for one in decoded], vectors, self._needed_encoder("round_trip"))]
             self.score_ms += (time.perf_counter() - begun) * 1000.0
         return [
             Answer(
@@ -167,16 +178,15 @@ class GenerativeDecoder(TextDecoder):
             for one, cosine in zip(decoded, cosines, strict=True)
         ]
 
-    def _encoder(self, option: str) -> str:
+    def _needed_encoder(self, option: str) -> str:
         """Raises InputError, naming the option that needs it, when the checkpoint names no encoder."""
-        encoder = self._checkpoint.config.encoder
-        if encoder is None:
+        if self.encoder is None:
             raise InputError(f"{option} needs an encoder, but the decoder {self.name!r} names none")
-        return encoder
+        return self.encoder
 
     def decode_batch(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Decoded]:
         """Rows (N, D) with what was measured of them; the other methods are this one with a different answer."""
-        by = ranking(options, self._checkpoint.config.encoder)
+        by = ranking(options, self.encoder)
         device = self._device
         embeddings = torch.from_numpy(np.require(vectors, np.float32, ("C", "W"))).to(device.torch_device)  # (N, E)
         rows = torch.from_numpy(indices).to(device.torch_device)  # (N,)
@@ -188,7 +198,7 @@ class GenerativeDecoder(TextDecoder):
             device.synchronize()
         decoded_at = time.perf_counter()
         if by == "encoder" and options.candidates > 1:
-            ranked = by_encoder(found, vectors, self._encoder("rank_by"), options, self.name)
+            ranked = by_encoder(found, vectors, self._needed_encoder("rank_by"), options, self.name)
         else:
             ranked = by_decoder(found, options, self.name)
         decoded = self._judged(ranked)

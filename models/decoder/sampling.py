@@ -43,9 +43,9 @@ class Sampler:
         """Piece ids (B,) from float logits (B, V), pieces so far (B, T) and the rows' keys (B,)."""
         options = self.options
         logits = restrict(logits, history, options)
-        if options.sampled_at == 0.0:
+        if options.temperature == 0.0:
             return logits.argmax(dim=-1)
-        logits = logits / options.sampled_at
+        logits = logits / options.temperature
         if 0 < options.top_k < logits.shape[-1]:
             logits = keep_top_k(logits, options.top_k)
         if options.top_p < 1.0:

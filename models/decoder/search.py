@@ -51,13 +51,13 @@ def drafts(
     The likeliest beams come first, as many as there are beams or candidates; samples are the rest. `rows` (N,) are
     the indices in the corpus. Texts hold at most `limit` pieces.
     """
-    beams = 0 if options.beams == 1 else min(options.beams, options.candidates)
+    beams = 0 if options.width == 1 else min(options.width, options.candidates)
     samples = options.candidates - beams
     found: list[list[Draft]] = [[] for _ in range(len(embeddings))]
     if beams:
-        for part in _parts(len(embeddings), options.beams, embeddings.device):
+        for part in _parts(len(embeddings), options.width, embeddings.device):
             generated = beam_search(network, embeddings[part], options, limit)
-            _read(generated, tokenizer, options.beams, beams, found[part])
+            _read(generated, tokenizer, options.width, beams, found[part])
     if samples:
         sampler = Sampler(options, seed)
         for part in _parts(len(embeddings), samples, embeddings.device):

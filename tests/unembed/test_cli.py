@@ -192,7 +192,7 @@ def test_an_interrupt_leaves_the_job_and_says_how_to_go_on(
         (["submit", "a.npy", "--min-p", "2"], 2, "--min-p is 2.0: input should be less than or equal to 1"),
         (["submit", "a.npy", "--length-penalty", "9"], 2, "--length-penalty is 9.0"),
         (["submit", "a.npy", "--rank-by", "luck"], 2, "--rank-by is 'luck': input should be 'auto', 'encoder' or"),
-        (["submit", "a.npy", "--candidates", "4", "--temperature", "0"], 2, "candidates is 4 at temperature 0"),
+        (["submit", "a.npy", "--candidates", "4", "--beams", "2"], 2, "candidates is 4 with 2 beams"),
         (["decode", "a.npy", "-o", "o.csv", "--column", "x"], 2, "no column 'x'"),
         (["submit", "a.npy", "--decoder", DECODER, "--batch-size", "0"], 2, "--batch-size"),
         (["status", "nope"], 1, "nope"),

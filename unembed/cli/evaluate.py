@@ -27,9 +27,9 @@ def evaluate(
     seed: given.Seed = 0,
     candidates: given.Candidates = 1,
     rank_by: given.RankBy = "auto",
-    beams: given.Beams = 1,
+    beams: given.Beams = None,
     length_penalty: given.LengthPenalty = 1.0,
-    temperature: given.Temperature = None,
+    temperature: given.Temperature = 0.0,
     top_k: given.TopK = 0,
     top_p: given.TopP = 1.0,
     min_p: given.MinP = 0.0,
@@ -55,13 +55,13 @@ def evaluate(
         no_repeat_ngram=no_repeat_ngram,
     )
     with needs("train"):
+        from models.decoder.create import load_decoder
         from models.decoder.encoder import shared_encoder
-        from models.decoder.generative import GenerativeDecoder
         from models.decoder.training.data import read_texts
         from models.decoder.training.measure import measure
         from models.decoder.training.run import Library
-    model = GenerativeDecoder.load(decoder, device)
-    encoder_name = model.checkpoint.config.encoder
+    model = load_decoder(decoder, device)
+    encoder_name = model.encoder
     library = Library(encoder_name, None, lambda _: None)
     scores: dict[str, Any] = {}
     with err.status("") as status:

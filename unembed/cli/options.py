@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from unembed.client import Client
 from unembed.errors import InputError
 from unembed.home import require_url
-from unembed.schemas import SEVERAL, DecodeOptions
+from unembed.schemas import DecodeOptions
 
 _CORPUS, _HOW, _WHERE = "The corpus", "How it is decoded", "Where it is decoded"
 
@@ -69,13 +69,7 @@ Name = Annotated[
 Decoder = Annotated[str, typer.Option("--decoder", help="The decoder's name.", rich_help_panel=_HOW)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same texts.", rich_help_panel=_HOW)]
 Temperature = Annotated[
-    float | None,
-    typer.Option(
-        "--temperature",
-        help=f"0 takes the likeliest piece; more samples. Without it 0, or {SEVERAL} for several candidates.",
-        show_default=False,
-        rich_help_panel=_HOW,
-    ),
+    float, typer.Option("--temperature", help="0 takes the likeliest piece; more samples.", rich_help_panel=_HOW)
 ]
 TopK = Annotated[int, typer.Option("--top-k", help="Sample among the k likeliest; 0 is off.", rich_help_panel=_HOW)]
 TopP = Annotated[float, typer.Option("--top-p", help="Sample among the likeliest p; 1 is off.", rich_help_panel=_HOW)]
@@ -91,9 +85,17 @@ NoRepeatNgram = Annotated[
 ]
 LengthPenalty = Annotated[
     float,
-    typer.Option("--length-penalty", help="Above 1, longer beams and candidates win.", rich_help_panel=_HOW),
+    typer.Option("--length-penalty", help="Above 1, longer beams win; below 1, shorter ones.", rich_help_panel=_HOW),
 ]
-Beams = Annotated[int, typer.Option("--beams", help="Width of the beam search; 1 is off.", rich_help_panel=_HOW)]
+Beams = Annotated[
+    int | None,
+    typer.Option(
+        "--beams",
+        help="Width of the beam search; 1 is off. Without it, as wide as the candidates need.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
 Candidates = Annotated[
     int,
     typer.Option("--candidates", help="Decode each row so often, and keep the best; slower.", rich_help_panel=_HOW),

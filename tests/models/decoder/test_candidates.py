@@ -148,8 +148,7 @@ def test_the_shipped_decoder_keeps_the_candidate_that_is_nearest_when_embedded_a
         ({"min_p": 1.5}, "less than or equal to 1"),
         ({"length_penalty": -1.0}, "greater than or equal to 0"),
         ({"rank_by": "luck"}, "'auto', 'encoder' or 'decoder'"),
-        ({"candidates": 8, "temperature": 0.0}, "candidates is 8 at temperature 0"),
-        ({"candidates": 8, "temperature": 0.0, "beams": 4}, "candidates is 8 at temperature 0 with 4 beams"),
+        ({"candidates": 8, "beams": 4}, "candidates is 8 with 4 beams at temperature 0"),
     ],
 )
 def test_options_out_of_range_are_refused(values: dict[str, object], says: str) -> None:
@@ -157,10 +156,21 @@ def test_options_out_of_range_are_refused(values: dict[str, object], says: str) 
         DecodeOptions.model_validate(values)
 
 
-def test_several_candidates_are_sampled_unless_a_temperature_is_given() -> None:
-    assert DecodeOptions().sampled_at == 0.0
-    assert DecodeOptions(candidates=4).sampled_at == 0.5
-    assert DecodeOptions(candidates=4, temperature=0.9).sampled_at == 0.9
+@pytest.mark.parametrize(
+    ("values", "width"),
+    [
+        ({}, 1),
+        ({"candidates": 4}, 16),
+        ({"candidates": 8}, 32),
+        ({"candidates": 32}, 32),
+        ({"candidates": 64}, 64),
+        ({"candidates": 8, "temperature": 0.5}, 1),
+        ({"candidates": 8, "temperature": 0.5, "beams": 4}, 4),
+        ({"beams": 4}, 4),
+    ],
+)
+def test_candidates_come_from_beams_unless_they_are_sampled(values: dict[str, float], width: int) -> None:
+    assert DecodeOptions.model_validate(values).width == width
 
 
 def test_dimensions_are_still_checked(decoder: GenerativeDecoder) -> None:

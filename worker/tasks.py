@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
+from models.decoder.failures import is_broken_device
 from models.payloads import PayloadDamagedError, PayloadMissingError
 from models.store import Claim
 from unembed.corpus import Slice, decode_payload
@@ -34,7 +35,7 @@ T = TypeVar("T")
 _PATIENCE: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts to reach a database that is away
 
 
-@shared_task(name=DECODE_BATCH)  # type: ignore[untyped-decorator]
+@shared_task(name=DECODE_BATCH, Request="worker.lost:BatchRequest")  # type: ignore[untyped-decorator]
 def decode_batch(batch_id: str) -> Outcome:
     with hands_back_on_sigterm():
         return run(batch_id, context())
@@ -96,11 +97,11 @@ def _load(claim: Claim, worker: Context) -> Slice:
 
 
 def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
-    code = error.code if isinstance(error, UnembedError) else _CODES.get(type(error), "decode_failed")
+    code = error.code if isinstance(error, UnembedError) else _CODES.get(type(error), runtime.DECODE_FAILED)
     why = error.message if isinstance(error, UnembedError) else f"{type(error).__name__}: {error}"
     log.error("batch %s, attempt %d: %s", claim.batch.id, claim.attempt, why, exc_info=error)
     state = _patiently(lambda: worker.store.fail(claim.batch.id, claim.attempt, code, why, final=_is_final(error)))
-    if runtime.is_broken_device(error):
+    if is_broken_device(error):
         os._exit(1)  # Celery starts another child, with a device that works
     return _outcome(claim, "fenced" if state is None else f"failed, now {state}", error=code)
 

@@ -11,17 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.decoder.generative import (
-        GenerativeConfig,
-        GenerativeDecoder,
-        UntrainedDecoderWarning,
-        create_generative_decoder,
-    )
+    from models.decoder.create import create_generative_decoder
+    from models.decoder.generative import GenerativeConfig, GenerativeDecoder, UntrainedDecoderWarning
 
 __all__ = ["GenerativeConfig", "GenerativeDecoder", "UntrainedDecoderWarning", "create_generative_decoder"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("models.decoder.generative"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "create" if name == "create_generative_decoder" else "generative"
+    return getattr(import_module(f"models.decoder.{module}"), name)

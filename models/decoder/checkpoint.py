@@ -46,6 +46,14 @@ def checkpoint_folder(name_or_folder: str | Path) -> Path:
     return Path(name_or_folder) if is_folder else find(str(name_or_folder)).path
 
 
+def network_config(folder: Path) -> CheckpointConfig:
+    """config.json of a network's folder. Raises CheckpointError, also when it holds another architecture."""
+    config = read_config(folder)
+    if not isinstance(config, CheckpointConfig):
+        raise CheckpointError(f"{folder} holds a {config.architecture}; expected a network")
+    return config
+
+
 def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
     """A decoder by name, or from its folder, as `checkpoint_folder` finds it.
 
@@ -53,7 +61,7 @@ def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
     not fit together.
     """
     folder = checkpoint_folder(name_or_folder)
-    config = read_config(folder)
+    config = network_config(folder)
     try:
         tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
     except Exception as error:  # the tokenizers library raises plain Exception

@@ -9,8 +9,10 @@ from pydantic import Field
 from unembed.errors import BudgetError, UnknownArchitectureError
 from unembed.schemas import Wire
 
-Architecture = Literal["resource_efficient_v21"]
-ARCHITECTURES: Final[tuple[str, ...]] = ("resource_efficient_v21",)
+Architecture = Literal["resource_efficient_v21"]  # of networks
+PHRASE_BANK: Final = "phrase_bank"
+HYBRID: Final = "hybrid"
+ARCHITECTURES: Final[tuple[str, ...]] = ("resource_efficient_v21", PHRASE_BANK, HYBRID)
 DEFAULT_BUDGET: Final = 800_000  # parameters
 
 
@@ -69,7 +71,7 @@ class Calibration(Wire):
 
 
 class CheckpointConfig(Wire):
-    """config.json of a checkpoint folder."""
+    """config.json of a network's checkpoint folder."""
 
     format: Literal[1] = 1
     name: str
@@ -77,6 +79,29 @@ class CheckpointConfig(Wire):
     encoder: str | None = None  # the embedder whose vectors it reads
     normalised: bool = True  # vectors are scaled to unit length before the bridge
     calibration: Calibration | None = None
+
+    @property
+    def architecture(self) -> str:
+        return self.network.architecture
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.network.embedding_dim
+
+
+class BankConfig(Wire):
+    """config.json of a phrase bank's folder."""
+
+    format: Literal[1] = 1
+    architecture: Literal["phrase_bank"] = PHRASE_BANK
+    name: str
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)]
+    phrases: Annotated[int, Field(ge=1)]
+    encoder: str | None = None  # the embedder whose vectors it holds
+    threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0  # the least cosine with which a phrase answers
+
+
+AnyConfig = CheckpointConfig | BankConfig
 
 
 def check_architecture(name: str) -> None:

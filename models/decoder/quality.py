@@ -55,7 +55,7 @@ class Evidence:
 class Quality:
     overall_quality: float | None
     fluency: float | None
-    coherence: float
+    coherence: float | None  # None where there is no language model to compare with
     diversity: float
 
 

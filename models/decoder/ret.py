@@ -29,15 +29,19 @@ ROTARY_BASE = 10_000.0
 
 @dataclass
 class Cache:
-    """Keys and values of each pass, written in place: a static buffer of (passes, B, H, max positions, D)."""
+    """Keys and values of each pass, written in place: a static buffer of (passes, B, H, max positions, W, D).
+
+    W is how many beams a row has: they lie side by side, and a mask says which of them each beam descends from, so that
+    nothing is copied when beams branch.
+    """
 
     keys: Tensor
     values: Tensor
 
     @classmethod
-    def empty(cls, config: NetworkConfig, batch: int, positions: int, like: Tensor) -> Cache:
+    def empty(cls, config: NetworkConfig, batch: int, positions: int, like: Tensor, beams: int = 1) -> Cache:
         head_dim = config.hidden_dim // config.heads
-        shape = (config.passes, batch, config.heads, positions, head_dim)
+        shape = (config.passes, batch, config.heads, positions, beams, head_dim)
         return cls(like.new_empty(shape), like.new_empty(shape))
 
     def keep(self, rows: Tensor, filled: int) -> Cache:
@@ -81,13 +85,36 @@ class Layer(nn.Module):
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         return self._after(x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
 
-    def step(self, x: Tensor, cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor, position: int) -> Tensor:
-        """One position, x (B, 1, C); writes its key and value into the cache (B, H, positions, D)."""
-        query, key, value = self._heads(x)
-        keys[:, :, position] = rotate(key, cos, sin)[:, :, 0]
-        values[:, :, position] = value[:, :, 0]
-        seen_keys, seen_values = keys[:, :, : position + 1], values[:, :, : position + 1]
-        return self._after(x, F.scaled_dot_product_attention(rotate(query, cos, sin), seen_keys, seen_values))
+    def step(
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        position: int,
+        descent: Tensor | None,
+    ) -> Tensor:
+        """One position, x (B·W, 1, C); writes its key and value into the cache (B, H, positions, W, D).
+
+        `descent` (B, 1, W, (position+1)·W) is true where a beam descends from a beam of an earlier position; None when
+        W is 1.
+        """
+        query, key, value = self._heads(x)  # (B·W, H, 1, D)
+        rows, _, _, beams, head_dim = keys.shape
+
+        def side_by_side(part: Tensor) -> Tensor:
+            return part.view(rows, beams, self.heads, head_dim).transpose(1, 2)  # (B, H, W, D)
+
+        keys[:, :, position] = side_by_side(rotate(key, cos, sin))
+        values[:, :, position] = side_by_side(value)
+        attended = F.scaled_dot_product_attention(
+            side_by_side(rotate(query, cos, sin)),
+            keys[:, :, : position + 1].flatten(2, 3),
+            values[:, :, : position + 1].flatten(2, 3),
+            attn_mask=descent,
+        )  # (B, H, W, D)
+        return self._after(x, attended.transpose(1, 2).flatten(0, 1)[:, :, None])
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -146,13 +173,18 @@ class RET(nn.Module):
             x = self.layer(x, cos, sin)
         return self.logits(x)
 
-    def step(self, context: Tensor, ids: Tensor | None, cache: Cache, position: int) -> Tensor:
-        """Logits (B, V) after one more position: the embedding itself (ids None) or the pieces ids (B,)."""
+    def step(
+        self, context: Tensor, ids: Tensor | None, cache: Cache, position: int, descent: Tensor | None = None
+    ) -> Tensor:
+        """Logits (B, V) after one more position: the embedding itself (ids None) or the pieces ids (B,).
+
+        With beams, B is rows times beams, those of a row together; `descent` as in `Layer.step`.
+        """
         x = context if ids is None else self.pieces(ids) * PIECE_SCALE + context  # (B, C)
         x = x[:, None]  # (B, 1, C)
         cos, sin = self.cos[position : position + 1], self.sin[position : position + 1]
         for number in range(self.config.passes):
-            x = self.layer.step(x, cos, sin, cache.keys[number], cache.values[number], position)
+            x = self.layer.step(x, cos, sin, cache.keys[number], cache.values[number], position, descent)
         return self.logits(x)[:, 0]
 
     def logits(self, x: Tensor) -> Tensor:

@@ -102,3 +102,21 @@ def test_a_training_that_is_interrupted_saves_and_goes_on(folder: Path) -> None:
     assert "wrote the decoder 'mine'" in again.stderr
     assert time.monotonic() - began < 200
     assert (folder / "mine" / "README.md").exists()
+
+
+def test_a_bank_is_made_of_texts_and_their_embeddings_and_can_be_evaluated(folder: Path) -> None:
+    # Given texts with their vectors, When a bank is made of them
+    done = unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "toys.npy", "--threshold", "0.5", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "wrote the phrase bank 'phrases' to phrases: 36 different phrases" in done.stderr
+    # Then it is a decoder, which knows them all
+    args = ["--set", "toys=toys.txt,toys.npy", "--no-round-trip", "--json"]
+    scored = unembed("evaluate", "./phrases", *args, cwd=folder)
+    assert json.loads(scored.stdout)["toys"]["exact"] == 1.0, scored.stderr
+
+
+def test_a_bank_whose_embeddings_do_not_fit_is_refused(folder: Path) -> None:
+    np.save(folder / "few.npy", vectors(3))
+    done = unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "few.npy", cwd=folder)
+    assert done.returncode == 2
+    assert "36 phrases need embeddings of shape (36, dim), not (3, 16)" in done.stderr

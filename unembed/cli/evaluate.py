@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from unembed.cli import options as given
 from unembed.cli.console import err, out, say
 from unembed.cli.extras import needs
 from unembed.errors import InputError
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions
+from unembed.schemas import DEFAULT_DECODER
 
 
 def evaluate(
@@ -23,8 +24,17 @@ def evaluate(
     ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows of each set.")] = None,
     round_trip: Annotated[bool, typer.Option(help="Embed the decodings again and report the cosine.")] = True,
-    temperature: Annotated[float, typer.Option(min=0.0, max=5.0, help="0 is greedy.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    seed: given.Seed = 0,
+    candidates: given.Candidates = 1,
+    rank_by: given.RankBy = "auto",
+    beams: given.Beams = None,
+    length_penalty: given.LengthPenalty = 1.0,
+    temperature: given.Temperature = 0.0,
+    top_k: given.TopK = 0,
+    top_p: given.TopP = 1.0,
+    min_p: given.MinP = 0.0,
+    repetition_penalty: given.RepetitionPenalty = 1.0,
+    no_repeat_ngram: given.NoRepeatNgram = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
     examples: Annotated[int, typer.Option(min=0, help="Show so many decodings of each set.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="The scores as JSON on stdout.")] = False,
@@ -32,14 +42,26 @@ def evaluate(
     """Score a decoder on texts: corpus BLEU, chrF, word F1, exact matches and the round-trip cosine."""
     if not sets:
         raise InputError("nothing to evaluate on; expected at least one --set NAME=TEXTS")
+    options = given.decode_options(
+        candidates=candidates,
+        rank_by=rank_by,
+        beams=beams,
+        length_penalty=length_penalty,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        no_repeat_ngram=no_repeat_ngram,
+    )
     with needs("train"):
+        from models.decoder.create import load_decoder
         from models.decoder.encoder import shared_encoder
-        from models.decoder.generative import GenerativeDecoder
         from models.decoder.training.data import read_texts
         from models.decoder.training.measure import measure
         from models.decoder.training.run import Library
-    model = GenerativeDecoder.load(decoder, device)
-    encoder_name = model.checkpoint.config.encoder
+    model = load_decoder(decoder, device)
+    encoder_name = model.encoder
     library = Library(encoder_name, None, lambda _: None)
     scores: dict[str, Any] = {}
     with err.status("") as status:
@@ -52,7 +74,6 @@ def evaluate(
             def moved(done: int, name: str = one.name, total: int = len(lines)) -> None:
                 status.update(f"decoding {name}: {done:,} of {total:,}")
 
-            options = DecodeOptions(temperature=temperature)
             measured = measure(model, lines, vectors, encoder, options, seed, moved)
             scores[one.name] = asdict(measured.scores)
             for reference, generation in list(zip(lines, measured.generations, strict=True))[:examples]:

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.decoder.base import TextDecoder
 from models.decoder.encoder import Encoder, cosines
-from models.decoder.generative import GenerativeDecoder
 from unembed.errors import MissingExtraError
 from unembed.schemas import DecodeOptions, Generation
 
@@ -45,7 +45,7 @@ def word_f1(text: str, reference: str) -> float:
 
 
 def decode_all(
-    decoder: GenerativeDecoder,
+    decoder: TextDecoder,
     embeddings: npt.NDArray[np.float32],
     options: DecodeOptions,
     seed: int = 0,

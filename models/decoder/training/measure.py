@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models.decoder.base import TextDecoder
 from models.decoder.encoder import Encoder
-from models.decoder.generative import GenerativeDecoder
 from models.decoder.training.evaluate import Scores, decode_all, score
 from unembed.schemas import DecodeOptions, Generation
 
@@ -22,7 +22,7 @@ class Measured:
 
 
 def measure(
-    decoder: GenerativeDecoder,
+    decoder: TextDecoder,
     references: Sequence[str],
     embeddings: npt.NDArray[np.float32],
     encoder: Encoder | None,

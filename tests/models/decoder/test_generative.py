@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.decoder import generative
-from models.decoder.generative import (
-    GenerativeConfig,
-    GenerativeDecoder,
-    UntrainedDecoderWarning,
-    create_generative_decoder,
-)
+from models.decoder import search
+from models.decoder.create import create_generative_decoder
+from models.decoder.generative import GenerativeConfig, GenerativeDecoder, UntrainedDecoderWarning
 from tests.models.decoder.toy import DIM, random_checkpoint, vectors
 from unembed.errors import BudgetError, DimensionError, InputError, UnknownArchitectureError, UnknownDecoderError
 from unembed.schemas import DecodeOptions, RowStatus
@@ -60,8 +56,8 @@ def test_at_384_dimensions_the_shipped_decoder_is_taken() -> None:
 def test_generate_says_what_was_written_and_how_well(decoder: GenerativeDecoder) -> None:
     answer = decoder.generate(vectors(1)[0])
     assert set(answer) == {
-        "text", "tokens", "quality_metrics", "generation_time", "memory", "quality_passed", "parameters_used",
-        "architecture", "source", "trained",
+        "text", "status", "tokens", "quality_metrics", "round_trip", "generation_time", "memory", "quality_passed",
+        "parameters_used", "architecture", "source", "trained", "error",
     }  # fmt: skip
     assert set(answer["quality_metrics"]) == {"overall_quality", "fluency", "coherence", "diversity"}
     assert answer["generation_time"] > 0
@@ -76,13 +72,13 @@ def test_a_batch_gives_each_row_what_it_gets_alone(decoder: GenerativeDecoder) -
 
 def test_a_batch_is_one_run_of_the_loop(decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    loop = generative.generate
+    loop = search.generate
 
     def counted(network: object, embeddings: torch.Tensor, *rest: object) -> object:
         sizes.append(len(embeddings))
         return loop(network, embeddings, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(generative, "generate", counted)
+    monkeypatch.setattr(search, "generate", counted)
     decoder.batch_generate(vectors(30))
     assert sizes == [30]
 

@@ -2,42 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from unembed.errors import BudgetError, UnknownArchitectureError
 from unembed.schemas import Wire
 
-Architecture = Literal["resource_efficient_v21"]  # of networks
+RET_V21: Final = "resource_efficient_v21"
+RET_V2: Final = "resource_efficient_v2"
+Architecture = Literal["resource_efficient_v21", "resource_efficient_v2"]  # of networks
 PHRASE_BANK: Final = "phrase_bank"
 HYBRID: Final = "hybrid"
-ARCHITECTURES: Final[tuple[str, ...]] = ("resource_efficient_v21", PHRASE_BANK, HYBRID)
-DEFAULT_BUDGET: Final = 800_000  # parameters
+ARCHITECTURES: Final[tuple[str, ...]] = (RET_V21, RET_V2, PHRASE_BANK, HYBRID)
+BUDGETS: Final[Mapping[str, int]] = {RET_V21: 800_000, RET_V2: 3_200_000}  # parameters, unless others are named
+DEFAULT_BUDGET: Final = BUDGETS[RET_V21]
+
+# What RET v2.0 has otherwise than v2.1. Its attention is narrower than its residual (4 × 48 = 192 of 512), as at full
+# width the three layers' attention alone would take 3.1 million parameters; why 48 and 288: docs/decisions/0005.
+_RET_V2: Final = {"hidden_dim": 512, "layers": 3, "heads": 4, "head_dim": 48, "mlp_dim": 288, "vocab_size": 1000}
 
 
 class NetworkConfig(Wire):
-    """The shape of a RET v2.1 network; the defaults are its definition, only the bridge follows the embedder."""
+    """The shape of a RET network; the defaults are the definition of v2.1, only the bridge follows the embedder."""
 
-    architecture: Architecture = "resource_efficient_v21"
+    architecture: Architecture = RET_V21
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)] = 768
     hidden_dim: Annotated[int, Field(ge=2)] = 256
+    layers: Annotated[int, Field(ge=1, le=64)] = 1  # with weights of their own
     heads: Annotated[int, Field(ge=1)] = 2
+    head_dim: Annotated[int, Field(ge=2)] | None = None  # width of a head; None: hidden_dim / heads
     mlp_dim: Annotated[int, Field(ge=1)] = 384
     vocab_size: Annotated[int, Field(ge=4)] = 256
-    passes: Annotated[int, Field(ge=1, le=16)] = 1  # how often the one shared layer is applied
+    passes: Annotated[int, Field(ge=1, le=16)] = 1  # how often the layers are applied, one after the other
     max_pieces: Annotated[int, Field(ge=1, le=4096)] = 96  # the longest text it was trained on, end mark included
+
+    @classmethod
+    def of(cls, architecture: str = RET_V21, **numbers: Any) -> Self:
+        """The network of this name, with `numbers` in place of its own.
+
+        Raises UnknownArchitectureError for a name that is not a network's.
+        """
+        if architecture not in BUDGETS:
+            raise UnknownArchitectureError(f"unknown network {architecture!r}; there are: {', '.join(BUDGETS)}")
+        own = _RET_V2 if architecture == RET_V2 else {}
+        return cls.model_validate({"architecture": architecture} | own | numbers)
+
+    @model_validator(mode="after")
+    def _heads_can_turn(self) -> Self:
+        """Rotary positions turn the halves of a head against each other."""
+        if self.head_dim is None and self.hidden_dim % self.heads:
+            raise ValueError(f"hidden_dim is {self.hidden_dim}, which {self.heads} heads do not divide; name head_dim")
+        if self.head_width % 2:
+            raise ValueError(f"a head is {self.head_width} wide; expected an even number")
+        return self
+
+    @property
+    def head_width(self) -> int:
+        return self.head_dim or self.hidden_dim // self.heads
+
+    @property
+    def depth(self) -> int:
+        """How many layers a piece goes through."""
+        return self.layers * self.passes
 
     def parts(self) -> dict[str, int]:
         """Parameters by part, as in the table of the architecture; independent of any tensor."""
-        hidden = self.hidden_dim
+        hidden, attention = self.hidden_dim, self.heads * self.head_width
         return {
             "bridge": self.embedding_dim * hidden,
             "bridge_norm": 2 * hidden,
             "pieces": self.vocab_size * hidden,
-            "attention": hidden * 3 * hidden + hidden * hidden,
-            "mlp": 2 * hidden * self.mlp_dim,
-            "layer_norms": 4 * hidden,
+            "attention": self.layers * 4 * hidden * attention,
+            "mlp": self.layers * 2 * hidden * self.mlp_dim,
+            "layer_norms": self.layers * 4 * hidden,
             "final_norm": 2 * hidden,
         }
 

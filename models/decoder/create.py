@@ -8,7 +8,7 @@ from typing import Any
 from models.decoder.base import TextDecoder
 from models.decoder.catalog import find, names, read_config
 from models.decoder.checkpoint import checkpoint_folder
-from models.decoder.config import DEFAULT_BUDGET, PHRASE_BANK, CheckpointConfig, NetworkConfig, check_architecture
+from models.decoder.config import BUDGETS, PHRASE_BANK, RET_V21, NetworkConfig, check_architecture
 from models.decoder.generative import GenerativeConfig, GenerativeDecoder
 from models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.errors import CheckpointError, DimensionError, InputError
@@ -27,9 +27,9 @@ def load_decoder(name_or_folder: str | Path, device: str = "auto") -> TextDecode
 
 
 def create_generative_decoder(
-    architecture: str = "resource_efficient_v21",
+    architecture: str = RET_V21,
     embedding_dim: int = 768,
-    target_parameters: int = DEFAULT_BUDGET,
+    target_parameters: int | None = None,
     *,
     checkpoint: str | None = "auto",
     **config: Any,
@@ -37,17 +37,19 @@ def create_generative_decoder(
     """A decoder for embeddings of this dimension.
 
     `checkpoint` is a decoder's name, a folder, None for random weights, or "auto": the shipped decoder of this
-    dimension if there is one, else random weights, with an UntrainedDecoderWarning. A phrase bank has to be named; of
-    `config` it takes `device`.
+    architecture and dimension if there is one, else random weights, with an UntrainedDecoderWarning.
+    `target_parameters` is how large the network may be; None: what its architecture is allowed (`BUDGETS`). A phrase
+    bank has to be named; of `config` it takes `device`.
     Raises UnknownArchitectureError, listing those there are, CheckpointError when the checkpoint is of another
     architecture, and BudgetError, naming both numbers.
     """
     check_architecture(architecture)
     if architecture == PHRASE_BANK:
         return _by_name(architecture, embedding_dim, checkpoint, **config)
-    NetworkConfig(embedding_dim=embedding_dim).check_budget(target_parameters)
+    network = NetworkConfig.of(architecture, embedding_dim=embedding_dim)
+    network.check_budget(target_parameters or BUDGETS[architecture])
     if checkpoint == "auto":
-        checkpoint = _shipped_for(embedding_dim)
+        checkpoint = _shipped_for(architecture, embedding_dim)
     return GenerativeDecoder(
         GenerativeConfig.model_validate(
             {
@@ -72,9 +74,8 @@ def _by_name(architecture: str, embedding_dim: int, checkpoint: str | None, devi
     return decoder
 
 
-def _shipped_for(embedding_dim: int) -> str | None:
+def _shipped_for(architecture: str, embedding_dim: int) -> str | None:
     found = (find(name) for name in names())
     return next(
-        (one.name for one in found if one.embedding_dim == embedding_dim and isinstance(one.config, CheckpointConfig)),
-        None,
+        (one.name for one in found if (one.architecture, one.embedding_dim) == (architecture, embedding_dim)), None
     )

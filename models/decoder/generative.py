@@ -28,7 +28,8 @@ from models.decoder.checkpoint import (
     save_checkpoint,
 )
 from models.decoder.config import (
-    DEFAULT_BUDGET,
+    BUDGETS,
+    RET_V21,
     Architecture,
     CheckpointConfig,
     NetworkConfig,
@@ -42,7 +43,7 @@ from models.decoder.ret import RET
 from models.decoder.search import as_generated, drafts
 from models.decoder.tokenizer import Tokenizer
 from models.decoder.vectors import Vectors
-from unembed.errors import DimensionError, InputError
+from unembed.errors import CheckpointError, DimensionError, InputError
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, RowStatus, Wire
 
 QUALITY_FLOOR: Final = 0.5  # overall_quality from which `quality_passed` is true: more likely faithful than not
@@ -55,14 +56,18 @@ class UntrainedDecoderWarning(UserWarning):
 class GenerativeConfig(Wire):
     """What a GenerativeDecoder is made of."""
 
-    architecture: Architecture = "resource_efficient_v21"
+    architecture: Architecture = RET_V21
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)] = 768
-    target_parameters: Annotated[int, Field(ge=1)] = DEFAULT_BUDGET  # a larger network is an error
+    target_parameters: Annotated[int, Field(ge=1)] | None = None  # a larger network is an error; None: `BUDGETS`
     checkpoint: str | None = None  # a decoder's name or folder; None: random weights
     device: str = "auto"
     quality_floor: Annotated[float, Field(ge=0.0, le=1.0)] = QUALITY_FLOOR
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     options: DecodeOptions = DecodeOptions()
+
+    @property
+    def budget(self) -> int:
+        return self.target_parameters or BUDGETS[self.architecture]
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class GenerativeDecoder(TextDecoder):
         """Raises BudgetError, DimensionError, UnknownDecoderError or CheckpointError."""
         self.config = config or GenerativeConfig()
         checkpoint = _checkpoint_for(self.config)
-        checkpoint.config.network.check_budget(self.config.target_parameters)
+        checkpoint.config.network.check_budget(self.config.budget)
         self._take(checkpoint)
 
     @classmethod
@@ -93,8 +98,9 @@ class GenerativeDecoder(TextDecoder):
         network = network_config(checkpoint_folder(path)).network  # the weights are read once, below
         return cls(
             GenerativeConfig(
+                architecture=network.architecture,
                 embedding_dim=network.embedding_dim,
-                target_parameters=max(DEFAULT_BUDGET, network.parameters),
+                target_parameters=max(BUDGETS[network.architecture], network.parameters),
                 checkpoint=path,
                 device=device,
             )
@@ -245,7 +251,7 @@ class GenerativeDecoder(TextDecoder):
             "decoder": self.name,
             "trained": self.trained,
             "parameters_used": self.parameters,
-            "parameters_allowed": self.config.target_parameters,
+            "parameters_allowed": self.config.budget,
             "device": self.device,
             "dtype": self.dtype,
             **report,
@@ -259,12 +265,16 @@ class GenerativeDecoder(TextDecoder):
         return Path(folder)
 
     def load_model(self, folder: str | Path) -> None:
-        """Takes up another checkpoint. Raises CheckpointError, BudgetError, or DimensionError if D is another."""
+        """Takes up another checkpoint of the same architecture.
+
+        Raises CheckpointError, also for another architecture, BudgetError, or DimensionError if D is another.
+        """
         checkpoint = load_checkpoint(Path(folder))
         network = checkpoint.config.network
+        _check_kind(checkpoint, self.config, str(folder))
         if network.embedding_dim != self.config.embedding_dim:
             raise DimensionError.between(network.embedding_dim, self.config.embedding_dim, "this decoder")
-        network.check_budget(self.config.target_parameters)
+        network.check_budget(self.config.budget)
         self.config = self.config.model_copy(update={"checkpoint": f"{folder}/"})
         self._take(checkpoint)
 
@@ -272,13 +282,14 @@ class GenerativeDecoder(TextDecoder):
 def _checkpoint_for(config: GenerativeConfig) -> Checkpoint:
     if config.checkpoint is not None:
         checkpoint = load_checkpoint(config.checkpoint)
+        _check_kind(checkpoint, config, config.checkpoint)
         if checkpoint.config.network.embedding_dim != config.embedding_dim:
             raise DimensionError.between(
                 config.embedding_dim, checkpoint.config.network.embedding_dim, f"the decoder {config.checkpoint!r}"
             )
         return checkpoint
-    network = NetworkConfig(architecture=config.architecture, embedding_dim=config.embedding_dim)
-    network.check_budget(config.target_parameters)
+    network = NetworkConfig.of(config.architecture, embedding_dim=config.embedding_dim)
+    network.check_budget(config.budget)
     warnings.warn(
         f"no trained decoder was asked for at {config.embedding_dim} dimensions: its weights are random and its texts "
         "mean nothing until it is trained (unembed train)",
@@ -286,5 +297,11 @@ def _checkpoint_for(config: GenerativeConfig) -> Checkpoint:
         stacklevel=4,
     )
     torch.manual_seed(config.seed)
-    tokenizer = Tokenizer.load(SHIPPED / DEFAULT_DECODER / TOKENIZER_FILE)
+    tokenizer = Tokenizer.load(SHIPPED / DEFAULT_DECODER / TOKENIZER_FILE).widened(network.vocab_size)
     return Checkpoint(CheckpointConfig(name="untrained", network=network), RET(network).eval(), tokenizer)
+
+
+def _check_kind(checkpoint: Checkpoint, config: GenerativeConfig, name: str) -> None:
+    found = checkpoint.config.architecture
+    if found != config.architecture:
+        raise CheckpointError(f"{name!r} holds a {found}; expected a {config.architecture}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from models.decoder.checkpoint import CARD_FILE
-from models.decoder.config import CheckpointConfig
+from models.decoder.config import RET_V21, CheckpointConfig
 from models.decoder.training.calibrate import CalibrationReport
 from models.decoder.training.evaluate import Scores
 from models.decoder.training.loop import Progress, Recipe
@@ -100,6 +100,7 @@ def _command(config: CheckpointConfig, trained: Trained, dev: list[str]) -> str:
     words += [f"--set {name}={name}/train.txt" for name in trained.sources]
     words += [f"--dev {name}={name}/dev.txt" for name in dev]
     words += [f"--encoder {config.encoder}"] if config.encoder else []
+    words += [f"--architecture {config.architecture}"] if config.architecture != RET_V21 else []
     words += [f"--epochs {recipe.epochs:g}"] + ([f"--minutes {recipe.minutes:g}"] if recipe.minutes else [])
     words += [f"--seed {recipe.seed}", f"--out {config.name}"]
     return " \\\n    ".join(words)

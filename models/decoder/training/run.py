@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, save_checkpoint
-from models.decoder.config import CheckpointConfig, NetworkConfig
+from models.decoder.config import RET_V21, CheckpointConfig, NetworkConfig
 from models.decoder.encoder import shared_encoder
 from models.decoder.generative import GenerativeDecoder
 from models.decoder.tokenizer import Tokenizer
@@ -46,6 +46,7 @@ class Plan:
     encoder: str | None
     licence: str
     recipe: Recipe
+    architecture: str = RET_V21
     max_pieces: int = 96
     device: str = "cpu"
     report_every: int = 200
@@ -61,8 +62,9 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
     texts = [read_texts([one.texts]) for one in plan.train]
     vectors = np.concatenate([library.vectors(one, lines) for one, lines in zip(plan.train, texts, strict=True)])
     lines = [line for part in texts for line in part]
-    tokenizer = _tokenizer(run_folder, lines, say)
-    config = NetworkConfig(embedding_dim=vectors.shape[1], max_pieces=plan.max_pieces, vocab_size=tokenizer.vocab_size)
+    config = NetworkConfig.of(plan.architecture, embedding_dim=vectors.shape[1], max_pieces=plan.max_pieces)
+    tokenizer = _tokenizer(run_folder, lines, config.vocab_size, say)
+    config = config.model_copy(update={"vocab_size": tokenizer.vocab_size})  # fewer, where the texts have no more
     pairs, left_out = pair(lines, vectors, tokenizer, plan.max_pieces)
     if left_out:
         say(f"{left_out:,} texts of more than {plan.max_pieces} pieces are left out")
@@ -124,11 +126,11 @@ def export(
     write_card(plan.folder, config, trained, scores, check)
 
 
-def _tokenizer(run_folder: Path, lines: Sequence[str], say: Say) -> Tokenizer:
+def _tokenizer(run_folder: Path, lines: Sequence[str], vocab_size: int, say: Say) -> Tokenizer:
     path = run_folder / TOKENIZER_FILE
     if not path.exists():
         say("learning the pieces")
-        Tokenizer.train(lines).save(path)
+        Tokenizer.train(lines, vocab_size).save(path)
     return Tokenizer.load(path)
 
 

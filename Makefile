@@ -15,7 +15,7 @@ ARGS ?=
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench train up clean
+.PHONY: help demo test check bench compare train up clean
 
 help: ## what can be made (this list)
 	@echo "make TARGET [NAME=value ...]"
@@ -40,6 +40,9 @@ check: $(VENV)/.dev ## format, lint, types, and that imports point one way
 
 bench: $(VENV)/.local ## rows a second through the whole queue, on this machine (BENCH_ROWS=12000)
 	@$(BIN)/unembed demo --rows $(BENCH_ROWS) --out out/bench.parquet $(ARGS)
+
+compare: $(VENV)/.local ## the decoder v2.1 against v2.0: memory, rows a second, latency; writes docs/benchmarks/
+	@$(BIN)/python -m models.decoder.compare $(ARGS)
 
 train: $(VENV)/.train ## train a decoder: make train ARGS='--set mine=texts.txt,embeddings.npy --out runs/mine'
 	@$(BIN)/unembed train $(if $(ARGS),$(ARGS),--help)

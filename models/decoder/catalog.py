@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
-from models.decoder.config import PHRASE_BANK, AnyConfig, BankConfig, CheckpointConfig
+from models.decoder.config import HYBRID, PHRASE_BANK, AnyConfig, BankConfig, CheckpointConfig, HybridConfig
 from unembed.errors import CheckpointError, UnknownDecoderError
 
 SHIPPED: Final = Path(__file__).parent / "weights"
@@ -28,7 +28,10 @@ def _kind(config: Any) -> str:
 
 _CONFIG: Final[TypeAdapter[AnyConfig]] = TypeAdapter(
     Annotated[
-        Annotated[CheckpointConfig, Tag("network")] | Annotated[BankConfig, Tag(PHRASE_BANK)], Discriminator(_kind)
+        Annotated[CheckpointConfig, Tag("network")]
+        | Annotated[BankConfig, Tag(PHRASE_BANK)]
+        | Annotated[HybridConfig, Tag(HYBRID)],
+        Discriminator(_kind),
     ]
 )
 

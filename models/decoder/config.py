@@ -20,7 +20,7 @@ BUDGETS: Final[Mapping[str, int]] = {RET_V21: 800_000, RET_V2: 3_200_000}  # par
 DEFAULT_BUDGET: Final = BUDGETS[RET_V21]
 
 # What RET v2.0 has otherwise than v2.1. Its attention is narrower than its residual (4 × 48 = 192 of 512), as at full
-# width the three layers' attention alone would take 3.1 million parameters; why 48 and 288: docs/decisions/0005.
+# width the three layers' attention alone would take 3.1 million parameters; why 48 and 288: docs/decisions/0007.
 _RET_V2: Final = {"hidden_dim": 512, "layers": 3, "heads": 4, "head_dim": 48, "mlp_dim": 288, "vocab_size": 1000}
 
 
@@ -140,7 +140,27 @@ class BankConfig(Wire):
     threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0  # the least cosine with which a phrase answers
 
 
-AnyConfig = CheckpointConfig | BankConfig
+PartName = Annotated[str, Field(min_length=1, pattern=r"^[^/\\]+$")]  # of a checkpoint; never a path
+
+
+class HybridConfig(Wire):
+    """config.json of a hybrid: the names of its two parts, and the rule of which to believe."""
+
+    format: Literal[1] = 1
+    architecture: Literal["hybrid"] = HYBRID
+    name: str
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)]
+    decoder: PartName
+    bank: PartName | None = None  # None: rows that the decoder cannot answer are errors
+    encoder: str | None = None
+    # Ranked by the encoder, the decoder answers when its cosine and this are at least the phrase's.
+    margin: Annotated[float, Field(ge=-2.0, le=2.0)] = 0.0
+    # Without the encoder, it answers while the phrase's cosine is at most this. None: always.
+    known_from: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
+    floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0  # a decoding of less overall_quality does not answer
+
+
+AnyConfig = CheckpointConfig | BankConfig | HybridConfig
 
 
 def check_architecture(name: str) -> None:

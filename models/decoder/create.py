@@ -8,8 +8,9 @@ from typing import Any
 from models.decoder.base import TextDecoder
 from models.decoder.catalog import find, names, read_config
 from models.decoder.checkpoint import checkpoint_folder
-from models.decoder.config import BUDGETS, PHRASE_BANK, RET_V21, NetworkConfig, check_architecture
+from models.decoder.config import BUDGETS, HYBRID, PHRASE_BANK, RET_V21, NetworkConfig, check_architecture
 from models.decoder.generative import GenerativeConfig, GenerativeDecoder
+from models.decoder.hybrid import HybridDecoder
 from models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.errors import CheckpointError, DimensionError, InputError
 
@@ -23,6 +24,8 @@ def load_decoder(name_or_folder: str | Path, device: str = "auto") -> TextDecode
     architecture = read_config(checkpoint_folder(path)).architecture
     if architecture == PHRASE_BANK:
         return PhraseBankDecoder.load(path, device)
+    if architecture == HYBRID:
+        return HybridDecoder.load(path, device)
     return GenerativeDecoder.load(path, device)
 
 
@@ -39,12 +42,12 @@ def create_generative_decoder(
     `checkpoint` is a decoder's name, a folder, None for random weights, or "auto": the shipped decoder of this
     architecture and dimension if there is one, else random weights, with an UntrainedDecoderWarning.
     `target_parameters` is how large the network may be; None: what its architecture is allowed (`BUDGETS`). A phrase
-    bank has to be named; of `config` it takes `device`.
+    bank and a hybrid have to be named; of `config` they take `device`.
     Raises UnknownArchitectureError, listing those there are, CheckpointError when the checkpoint is of another
     architecture, and BudgetError, naming both numbers.
     """
     check_architecture(architecture)
-    if architecture == PHRASE_BANK:
+    if architecture in (PHRASE_BANK, HYBRID):
         return _by_name(architecture, embedding_dim, checkpoint, **config)
     network = NetworkConfig.of(architecture, embedding_dim=embedding_dim)
     network.check_budget(target_parameters or BUDGETS[architecture])
@@ -65,7 +68,9 @@ def create_generative_decoder(
 
 def _by_name(architecture: str, embedding_dim: int, checkpoint: str | None, device: str = "auto") -> TextDecoder:
     if checkpoint in (None, "auto"):
-        raise InputError(f"a {architecture} is made of texts and none ships; expected a checkpoint's name or folder")
+        raise InputError(
+            f"a {architecture} is made of your own texts and none ships; expected a checkpoint's name or folder"
+        )
     decoder = load_decoder(str(checkpoint), device)
     if decoder.architecture != architecture:
         raise CheckpointError(f"{checkpoint!r} holds a {decoder.architecture}; expected a {architecture}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -166,11 +166,8 @@ class GenerativeDecoder(TextDecoder):
 
     def answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Answer]:
         decoded = self.decode_batch(vectors, indices, options, seed)
-        cosines = [one.candidates[0].round_trip for one in decoded]
-        if options.round_trip and decoded and cosines[0] is None:
-            begun = time.perf_counter()
-            cosines = [*round_trips([one.text for one in decoded], vectors, self._needed_encoder("round_trip"))]
-            self.score_ms += (time.perf_counter() - begun) * 1000.0
+        if options.round_trip and decoded and decoded[0].candidates[0].round_trip is None:
+            decoded = self._embedded_again(decoded, vectors)
         return [
             Answer(
                 status=RowStatus.OK,
@@ -178,9 +175,19 @@ class GenerativeDecoder(TextDecoder):
                 text=one.text,
                 tokens=one.tokens,
                 quality=one.quality,
-                round_trip=cosine,
+                round_trip=one.candidates[0].round_trip,
                 candidates=one.candidates,
             )
+            for one in decoded
+        ]
+
+    def _embedded_again(self, decoded: list[Decoded], vectors: Vectors) -> list[Decoded]:
+        """The same, with the cosine of each row's best and its vector (N, D)."""
+        begun = time.perf_counter()
+        cosines = round_trips([one.text for one in decoded], vectors, self._needed_encoder("round_trip"))
+        self.score_ms += (time.perf_counter() - begun) * 1000.0
+        return [
+            replace(one, candidates=(replace(one.candidates[0], round_trip=cosine), *one.candidates[1:]))
             for one, cosine in zip(decoded, cosines, strict=True)
         ]
 

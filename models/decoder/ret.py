@@ -2,7 +2,7 @@
 
 Choices:
 - One transformer layer, pre-norm, shared by every pass; no biases in its projections. v2.0 has three layers, not
-  shared, at twice the width, and 1,000 pieces: 2,977,792 parameters. All the rest is the same (docs/decisions/0005).
+  shared, at twice the width, and 1,000 pieces: 2,977,792 parameters. All the rest is the same (docs/decisions/0007).
 - Rotary positions: no parameters.
 - The projected embedding is the first position and is added again at every other one.
 - The output is tied to the piece embeddings, which are scaled up by `PIECE_SCALE` on the way in: the tied table can
@@ -63,7 +63,7 @@ class Layer(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         hidden, attention = config.hidden_dim, config.heads * config.head_width
-        self.heads = config.heads
+        self.heads, self.head_width = config.heads, config.head_width
         self.attention_norm = nn.LayerNorm(hidden)
         self.qkv = nn.Linear(hidden, 3 * attention, bias=False)
         self.out = nn.Linear(attention, hidden, bias=False)
@@ -73,7 +73,7 @@ class Layer(nn.Module):
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         batch, length, _ = x.shape
-        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, -1)
+        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, self.head_width)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 × (B, H, T, D)
         return query, key, value
 

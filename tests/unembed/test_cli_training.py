@@ -120,3 +120,31 @@ def test_a_bank_whose_embeddings_do_not_fit_is_refused(folder: Path) -> None:
     done = unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "few.npy", cwd=folder)
     assert done.returncode == 2
     assert "36 phrases need embeddings of shape (36, dim), not (3, 16)" in done.stderr
+
+
+def test_a_hybrid_is_learnt_of_a_decoder_and_a_bank(folder: Path) -> None:
+    # Given a decoder and a bank of the same texts
+    random_checkpoint(folder / "toy")
+    assert unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "toys.npy", cwd=folder).returncode == 0
+    # When they are joined on held-out texts
+    args = ["--decoder", "toy", "--bank", "phrases", "--dev", "toys=toys.txt,toys.npy"]
+    done = unembed("hybrid", "-o", "both", *args, cwd=folder)
+    # Then it says what it learnt, and the hybrid can be evaluated
+    assert done.returncode == 0, done.stderr
+    assert "word F1 of the decoder" in done.stderr
+    scored = unembed("evaluate", "./both", "--set", "toys=toys.txt,toys.npy", "--json", cwd=folder)
+    assert json.loads(scored.stdout)["toys"]["exact"] == 1.0, scored.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--decoder", "gone"], "unknown decoder 'gone'"),
+        (["--dev", "toys=toys.txt,toys.npy"], "no rule to learn without a phrase bank; expected --bank beside --dev"),
+        (["--margin", "3"], "--margin"),
+    ],
+)
+def test_a_hybrid_that_cannot_be_made_is_refused(folder: Path, args: list[str], message: str) -> None:
+    done = unembed("hybrid", "-o", "both", *args, cwd=folder)
+    assert done.returncode == 2
+    assert message in done.stderr

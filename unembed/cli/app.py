@@ -47,6 +47,7 @@ VERBS: Final = {
     "evaluate": Verb("evaluate", "evaluate", _TRAIN),
     "embed": Verb("embed", "embed", _TRAIN),
     "bank": Verb("bank", "bank", _TRAIN),
+    "hybrid": Verb("hybrid", "hybrid", _TRAIN),
 }
 
 

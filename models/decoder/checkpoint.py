@@ -1,4 +1,4 @@
-"""A checkpoint: safetensors + config.json + tokenizer.json, saved and loaded together. No pickle."""
+"""A checkpoint: safetensors + config.json + tokenizer.json + self-test, saved and loaded together. No pickle."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from models.decoder.catalog import CONFIG_FILE, find, read_config
 from models.decoder.config import CheckpointConfig
 from models.decoder.ret import RET
+from models.decoder.self_test import SelfTest
 from models.decoder.tokenizer import Tokenizer
 from unembed.errors import CheckpointError
 
@@ -26,6 +27,7 @@ class Checkpoint:
     config: CheckpointConfig
     network: RET  # float32, on the CPU, in eval mode
     tokenizer: Tokenizer
+    self_test: SelfTest | None = None
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -34,6 +36,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     state = {name: value.detach().half().contiguous().cpu() for name, value in checkpoint.network.state_dict().items()}
     save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     checkpoint.tokenizer.save(folder / TOKENIZER_FILE)
+    if checkpoint.self_test is None:
+        SelfTest.remove(folder)  # that of other weights
+    else:
+        checkpoint.self_test.save(folder)
     (folder / CONFIG_FILE).write_text(checkpoint.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -76,4 +82,5 @@ def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
         network.load_state_dict({name: value.to(torch.float32) for name, value in state.items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{folder / WEIGHTS_FILE} cannot be loaded: {error}") from None
-    return Checkpoint(config, network.eval(), tokenizer)
+    self_test = SelfTest.load(folder, config.network.embedding_dim)
+    return Checkpoint(config, network.eval(), tokenizer, self_test)

@@ -107,9 +107,14 @@ class GenerativeDecoder(TextDecoder):
         )
 
     def _take(self, checkpoint: Checkpoint) -> None:
-        self._device: Device = choose(self.config.device)
+        """Raises CheckpointError, and stays as it was, when the checkpoint fails its self-test."""
+        device = choose(self.config.device)
+        network = checkpoint.network.to(device.torch_device).eval()
+        if checkpoint.self_test is not None:
+            checkpoint.self_test.run(checkpoint.config.name, network, checkpoint.tokenizer, device)
+        self._device: Device = device
         self._checkpoint = checkpoint
-        self._network: RET = checkpoint.network.to(self._device.torch_device).eval()
+        self._network: RET = network
         self._tally = Tally()
         self.score_ms = 0.0
 
@@ -267,7 +272,7 @@ class GenerativeDecoder(TextDecoder):
         }
 
     def save_model(self, folder: str | Path) -> Path:
-        """Saves the checkpoint: model.safetensors, config.json, tokenizer.json."""
+        """Saves the checkpoint: model.safetensors, config.json, tokenizer.json and its self-test if it has one."""
         save_checkpoint(Path(folder), self._checkpoint)
         return Path(folder)
 
@@ -282,8 +287,8 @@ class GenerativeDecoder(TextDecoder):
         if network.embedding_dim != self.config.embedding_dim:
             raise DimensionError.between(network.embedding_dim, self.config.embedding_dim, "this decoder")
         network.check_budget(self.config.budget)
-        self.config = self.config.model_copy(update={"checkpoint": f"{folder}/"})
         self._take(checkpoint)
+        self.config = self.config.model_copy(update={"checkpoint": f"{folder}/"})
 
 
 def _checkpoint_for(config: GenerativeConfig) -> Checkpoint:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, save_checkpoint
+from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from models.decoder.config import RET_V21, CheckpointConfig, NetworkConfig
 from models.decoder.encoder import shared_encoder
 from models.decoder.generative import GenerativeDecoder
+from models.decoder.self_test import make_self_test
 from models.decoder.tokenizer import Tokenizer
 from models.decoder.training.calibrate import calibrate
 from models.decoder.training.card import Trained, write_card
@@ -94,7 +95,8 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
     checkpoint = Checkpoint(
         CheckpointConfig(name=plan.name, network=config, encoder=plan.encoder), run.averaged().cpu(), tokenizer
     )
-    export(plan, checkpoint, trained, {name: lines for name, (lines, _) in dev.items()}, dev_vectors, say)
+    sample = next(iter(dev_vectors.values()), vectors)
+    export(plan, checkpoint, trained, {name: lines for name, (lines, _) in dev.items()}, dev_vectors, sample, say)
     return True
 
 
@@ -104,9 +106,16 @@ def export(
     trained: Trained,
     dev: dict[str, list[str]],
     vectors: dict[str, npt.NDArray[np.float32]],
+    sample: npt.NDArray[np.float32],
     say: Say,
 ) -> None:
-    """Saves, calibrates, scores and describes a checkpoint; what is measured is what was saved, in half precision."""
+    """Saves, calibrates, scores and describes a checkpoint; what is measured is what was saved, in half precision.
+
+    The first vectors of `sample` (N, E) become its self-test.
+    """
+    save_checkpoint(plan.folder, checkpoint)
+    saved = load_checkpoint(plan.folder)
+    checkpoint = replace(checkpoint, self_test=make_self_test(saved.network, saved.tokenizer, sample))
     save_checkpoint(plan.folder, checkpoint)
     scores, check = {}, None
     config = checkpoint.config
@@ -116,7 +125,7 @@ def export(
         all_texts = [line for lines in dev.values() for line in lines]
         calibration, check = calibrate(decoder, all_texts, np.concatenate(list(vectors.values())))
         config = config.model_copy(update={"calibration": calibration})
-        save_checkpoint(plan.folder, Checkpoint(config, checkpoint.network, checkpoint.tokenizer))
+        save_checkpoint(plan.folder, replace(checkpoint, config=config))
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
         encoder = shared_encoder(plan.encoder) if plan.encoder else None
         for name, lines in dev.items():

@@ -118,6 +118,10 @@ def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, mon
     assert "CC0" in card
     assert "toys: 36 lines" in card
     assert "--set toys=toys/train.txt" in card
+    # And a self-test, made from the first of the held-out vectors
+    kept = decoder.checkpoint.self_test
+    assert kept is not None
+    assert [row.text for row in kept.expected.rows] == [answer["text"] for answer in answers[:8]]
     # And a second call has nothing left to do but to export
     assert train_decoder(plan, said.append, quiet)
 

@@ -9,11 +9,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.decoder.config import Defaults
 from models.decoder.quality import Quality
 from models.decoder.vectors import Embeddings, Vectors, as_array, check
 from unembed.errors import InputError
@@ -51,6 +53,7 @@ class TextDecoder(ABC):
     """A decoder on one device. Not thread-safe: one decoder a thread."""
 
     score_ms: float = 0.0  # of the last call, spent on ranking and scores
+    defaults: Defaults = Defaults()  # of calls that do not name their own; `configure` changes them
 
     @property
     @abstractmethod
@@ -85,20 +88,18 @@ class TextDecoder(ABC):
     @abstractmethod
     def parameters(self) -> int: ...
 
-    @property
-    @abstractmethod
-    def options(self) -> DecodeOptions:
-        """What is not named in a call."""
+    def configure(self, **changes: Any) -> Defaults:
+        """Changes the defaults of a live decoder: fields of DecodeOptions, `seed`, `quality_floor`.
 
-    @property
-    @abstractmethod
-    def seed(self) -> int:
-        """Of a call that names none."""
+        `save_model` saves them with the checkpoint. Jobs bring options of their own, so workers do not ask for them.
+        Raises InputError, and changes nothing, for an unknown name or a value out of range.
+        """
+        self.defaults = self.defaults.changed(changes)
+        return self.defaults
 
-    @property
     @abstractmethod
-    def quality_floor(self) -> float:
-        """overall_quality from which `quality_passed` is true."""
+    def save_model(self, folder: str | Path) -> Path:
+        """Saves the decoder, its defaults included, as a checkpoint's folder."""
 
     @abstractmethod
     def peak_memory_bytes(self) -> int | None: ...
@@ -132,9 +133,9 @@ class TextDecoder(ABC):
         vectors = check(as_array(embeddings), self.embedding_dim, f"the decoder {self.name!r}")
         if n_best < 1:
             raise InputError(f"n_best is {n_best}; expected 1 or more")
-        chosen = DecodeOptions.model_validate(self.options.model_dump() | options)
+        chosen = DecodeOptions.model_validate(self.defaults.options.model_dump() | options)
         begun = time.perf_counter()
-        answers = self.answer(vectors, np.arange(len(vectors)), chosen, self.seed if seed is None else seed)
+        answers = self.answer(vectors, np.arange(len(vectors)), chosen, self.defaults.seed if seed is None else seed)
         seconds = (time.perf_counter() - begun) / max(1, len(vectors))
         return [self._as_dict(one, seconds, n_best) for one in answers]
 
@@ -171,7 +172,7 @@ class TextDecoder(ABC):
             "round_trip": one.round_trip,
             "generation_time": seconds,
             "memory": self.peak_memory_bytes(),
-            "quality_passed": self.trained and overall is not None and overall >= self.quality_floor,
+            "quality_passed": self.trained and overall is not None and overall >= self.defaults.quality_floor,
             "parameters_used": self.parameters,
             "architecture": self.architecture,
             "source": one.source,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from unembed.errors import BudgetError, UnknownArchitectureError
-from unembed.schemas import Wire
+from unembed.errors import BudgetError, InputError, UnknownArchitectureError
+from unembed.schemas import DecodeOptions, Wire
 
 RET_V21: Final = "resource_efficient_v21"
 RET_V2: Final = "resource_efficient_v2"
@@ -93,6 +93,40 @@ class NetworkConfig(Wire):
             )
 
 
+class Defaults(Wire):
+    """What a decoder does when a call names nothing else; saved in its config.json."""
+
+    options: DecodeOptions = DecodeOptions()
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    quality_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5  # overall_quality from which `quality_passed` is true
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """The same with `changes`: fields of DecodeOptions, `seed` and `quality_floor`, by name.
+
+        Raises InputError, naming the value and what was expected.
+        """
+        own = type(self).model_fields.keys() - {"options"}
+        known = own | DecodeOptions.model_fields.keys()
+        if unknown := sorted(changes.keys() - known):
+            raise InputError(f"unknown setting {unknown[0]!r}; there are: {', '.join(sorted(known))}")
+        try:
+            options = DecodeOptions.model_validate(
+                self.options.model_dump() | {name: value for name, value in changes.items() if name not in own}
+            )
+            named = {name: value for name, value in changes.items() if name in own}
+            return type(self).model_validate(self.model_dump() | {"options": options} | named)
+        except ValidationError as error:
+            raise InputError(_said(error)) from None
+
+
+def _said(error: ValidationError) -> str:
+    first = error.errors()[0]
+    said = str(first["msg"]).removeprefix("Value error, ")
+    if not first["loc"]:  # two settings that do not go together
+        return said
+    return f"{first['loc'][0]} is {first['input']!r}: {said[0].lower()}{said[1:]}"
+
+
 class Calibration(Wire):
     """A logistic model of P(the decoding is faithful), fitted on held-out rows that were not trained on.
 
@@ -118,6 +152,7 @@ class CheckpointConfig(Wire):
     encoder: str | None = None  # the embedder whose vectors it reads
     normalised: bool = True  # vectors are scaled to unit length before the bridge
     calibration: Calibration | None = None
+    defaults: Defaults = Defaults()
 
     @property
     def architecture(self) -> str:
@@ -138,6 +173,7 @@ class BankConfig(Wire):
     phrases: Annotated[int, Field(ge=1)]
     encoder: str | None = None  # the embedder whose vectors it holds
     threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0  # the least cosine with which a phrase answers
+    defaults: Defaults = Defaults()
 
 
 PartName = Annotated[str, Field(min_length=1, pattern=r"^[^/\\]+$")]  # of a checkpoint; never a path
@@ -158,6 +194,7 @@ class HybridConfig(Wire):
     # Without the encoder, it answers while the phrase's cosine is at most this. None: always.
     known_from: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
     floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0  # a decoding of less overall_quality does not answer
+    defaults: Defaults | None = None  # None: those of the decoder
 
 
 AnyConfig = CheckpointConfig | BankConfig | HybridConfig

@@ -11,7 +11,7 @@ import time
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from models.decoder.config import (
     RET_V21,
     Architecture,
     CheckpointConfig,
+    Defaults,
     NetworkConfig,
 )
 from models.decoder.device import Device, choose
@@ -46,8 +47,6 @@ from models.decoder.vectors import Vectors
 from unembed.errors import CheckpointError, DimensionError, InputError
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, RowStatus, Wire
 
-QUALITY_FLOOR: Final = 0.5  # overall_quality from which `quality_passed` is true: more likely faithful than not
-
 
 class UntrainedDecoderWarning(UserWarning):
     """A decoder with random weights was made; what it writes means nothing until it is trained."""
@@ -61,9 +60,10 @@ class GenerativeConfig(Wire):
     target_parameters: Annotated[int, Field(ge=1)] | None = None  # a larger network is an error; None: `BUDGETS`
     checkpoint: str | None = None  # a decoder's name or folder; None: random weights
     device: str = "auto"
-    quality_floor: Annotated[float, Field(ge=0.0, le=1.0)] = QUALITY_FLOOR
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    options: DecodeOptions = DecodeOptions()
+    # None: the checkpoint's own defaults
+    quality_floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    options: DecodeOptions | None = None
 
     @property
     def budget(self) -> int:
@@ -115,6 +115,9 @@ class GenerativeDecoder(TextDecoder):
         self._device: Device = device
         self._checkpoint = checkpoint
         self._network: RET = network
+        named = {name: getattr(self.config, name) for name in Defaults.model_fields}
+        own = {name: value for name, value in named.items() if value is not None}
+        self.defaults = checkpoint.config.defaults.model_copy(update=own)
         self._tally = Tally()
         self.score_ms = 0.0
 
@@ -141,18 +144,6 @@ class GenerativeDecoder(TextDecoder):
     @property
     def trained(self) -> bool:
         return self.config.checkpoint is not None
-
-    @property
-    def options(self) -> DecodeOptions:
-        return self.config.options
-
-    @property
-    def seed(self) -> int:
-        return self.config.seed
-
-    @property
-    def quality_floor(self) -> float:
-        return self.config.quality_floor
 
     @property
     def embedding_dim(self) -> int:
@@ -257,7 +248,7 @@ class GenerativeDecoder(TextDecoder):
 
     def get_performance_report(self) -> dict[str, Any]:
         """What was decoded since this decoder was made: counts, seconds, rates, and on what."""
-        report = self._tally.report(self.quality_floor)
+        report = self._tally.report(self.defaults.quality_floor)
         return {
             "architecture": self.architecture,
             "decoder": self.name,
@@ -272,12 +263,13 @@ class GenerativeDecoder(TextDecoder):
         }
 
     def save_model(self, folder: str | Path) -> Path:
-        """Saves the checkpoint: model.safetensors, config.json, tokenizer.json and its self-test if it has one."""
-        save_checkpoint(Path(folder), self._checkpoint)
+        """Saves model.safetensors, tokenizer.json, the self-test if there is one, and config.json with the defaults."""
+        config = self._checkpoint.config.model_copy(update={"defaults": self.defaults})
+        save_checkpoint(Path(folder), replace(self._checkpoint, config=config))
         return Path(folder)
 
     def load_model(self, folder: str | Path) -> None:
-        """Takes up another checkpoint of the same architecture.
+        """Takes up another checkpoint of the same architecture, with its defaults.
 
         Raises CheckpointError, also for another architecture, BudgetError, or DimensionError if D is another.
         """
@@ -308,7 +300,7 @@ def _checkpoint_for(config: GenerativeConfig) -> Checkpoint:
         UntrainedDecoderWarning,
         stacklevel=4,
     )
-    torch.manual_seed(config.seed)
+    torch.manual_seed(config.seed or 0)
     tokenizer = Tokenizer.load(SHIPPED / DEFAULT_DECODER / TOKENIZER_FILE).widened(network.vocab_size)
     return Checkpoint(CheckpointConfig(name="untrained", network=network), RET(network).eval(), tokenizer)
 

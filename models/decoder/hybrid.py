@@ -51,6 +51,7 @@ class HybridDecoder(TextDecoder):
             if part.embedding_dim != config.embedding_dim:
                 raise DimensionError.between(config.embedding_dim, part.embedding_dim, f"its part {part.name!r}")
         self._config, self._network, self._bank = config, network, bank
+        self.defaults = config.defaults or network.defaults
 
     @classmethod
     def load(cls, name_or_folder: str | Path, device: str = "auto") -> HybridDecoder:
@@ -66,7 +67,7 @@ class HybridDecoder(TextDecoder):
 
     def save_model(self, folder: str | Path) -> Path:
         """config.json alone: the parts are checkpoints of their own."""
-        save_hybrid(Path(folder), self._config)
+        save_hybrid(Path(folder), self._config.model_copy(update={"defaults": self.defaults}))
         return Path(folder)
 
     @property
@@ -104,18 +105,6 @@ class HybridDecoder(TextDecoder):
     @property
     def parameters(self) -> int:
         return self._network.parameters
-
-    @property
-    def options(self) -> DecodeOptions:
-        return self._network.options
-
-    @property
-    def seed(self) -> int:
-        return self._network.seed
-
-    @property
-    def quality_floor(self) -> float:
-        return self._network.quality_floor
 
     def peak_memory_bytes(self) -> int | None:
         return self._network.peak_memory_bytes()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -119,7 +119,9 @@ class PhraseBankDecoder(TextDecoder):
     ) -> None:
         """`threshold` is the least cosine of an answer; None: the bank's own."""
         self._bank = bank
-        self._options = options or DecodeOptions()
+        self.defaults = bank.config.defaults
+        if options is not None:
+            self.defaults = self.defaults.model_copy(update={"options": options})
         self.threshold = bank.config.threshold if threshold is None else threshold
         if not -1.0 <= self.threshold <= 1.0:
             raise InputError(f"the threshold is {threshold}; expected a cosine, -1 to 1")
@@ -130,6 +132,11 @@ class PhraseBankDecoder(TextDecoder):
     @classmethod
     def load(cls, name_or_folder: str | Path, device: str = "auto") -> PhraseBankDecoder:
         return cls(Bank.load(name_or_folder), device)
+
+    def save_model(self, folder: str | Path) -> Path:
+        config = self._bank.config.model_copy(update={"defaults": self.defaults})
+        replace(self._bank, config=config).save(Path(folder))
+        return Path(folder)
 
     @property
     def name(self) -> str:
@@ -166,18 +173,6 @@ class PhraseBankDecoder(TextDecoder):
     @property
     def parameters(self) -> int:
         return 0
-
-    @property
-    def options(self) -> DecodeOptions:
-        return self._options
-
-    @property
-    def seed(self) -> int:
-        return 0
-
-    @property
-    def quality_floor(self) -> float:
-        return 0.0
 
     def peak_memory_bytes(self) -> int | None:
         return self._device.peak_memory_bytes()

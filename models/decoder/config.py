@@ -152,6 +152,7 @@ class CheckpointConfig(Wire):
     encoder: str | None = None  # the embedder whose vectors it reads
     normalised: bool = True  # vectors are scaled to unit length before the bridge
     calibration: Calibration | None = None
+    seen_calibration: Calibration | None = None  # of texts that were embedded again
     defaults: Defaults = Defaults()
 
     @property

@@ -38,7 +38,7 @@ from models.decoder.config import (
 from models.decoder.device import Device, choose
 from models.decoder.engine import log_likelihood
 from models.decoder.quality import Evidence, Quality, assess
-from models.decoder.rank import Ranked, by_decoder, by_encoder, ranking, round_trips
+from models.decoder.rank import Ranked, by_decoder, by_encoder, embedded_again, ranking
 from models.decoder.report import Tally
 from models.decoder.ret import RET
 from models.decoder.search import as_generated, drafts
@@ -161,9 +161,6 @@ class GenerativeDecoder(TextDecoder):
         return self._device.peak_memory_bytes()
 
     def answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Answer]:
-        decoded = self.decode_batch(vectors, indices, options, seed)
-        if options.round_trip and decoded and decoded[0].candidates[0].round_trip is None:
-            decoded = self._embedded_again(decoded, vectors)
         return [
             Answer(
                 status=RowStatus.OK,
@@ -171,20 +168,10 @@ class GenerativeDecoder(TextDecoder):
                 text=one.text,
                 tokens=one.tokens,
                 quality=one.quality,
-                round_trip=one.candidates[0].round_trip,
+                round_trip=one.evidence.round_trip,
                 candidates=one.candidates,
             )
-            for one in decoded
-        ]
-
-    def _embedded_again(self, decoded: list[Decoded], vectors: Vectors) -> list[Decoded]:
-        """The same, with the cosine of each row's best and its vector (N, D)."""
-        begun = time.perf_counter()
-        cosines = round_trips([one.text for one in decoded], vectors, self._needed_encoder("round_trip"))
-        self.score_ms += (time.perf_counter() - begun) * 1000.0
-        return [
-            replace(one, candidates=(replace(one.candidates[0], round_trip=cosine), *one.candidates[1:]))
-            for one, cosine in zip(decoded, cosines, strict=True)
+            for one in self.decode_batch(vectors, indices, options, seed)
         ]
 
     def _needed_encoder(self, option: str) -> str:
@@ -210,6 +197,8 @@ class GenerativeDecoder(TextDecoder):
             ranked = by_encoder(found, vectors, self._needed_encoder("rank_by"), options, self.name)
         else:
             ranked = by_decoder(found, options, self.name)
+            if options.round_trip:
+                ranked = embedded_again(ranked, vectors, self._needed_encoder("round_trip"))
         decoded = self._judged(ranked)
         ended = time.perf_counter()
         self.score_ms = (ended - decoded_at) * 1000.0
@@ -231,7 +220,7 @@ class GenerativeDecoder(TextDecoder):
             generated = as_generated([row.best for row in ranked], self._device.torch_device)
             nothing = torch.zeros((len(ranked), self.embedding_dim), device=self._device.torch_device)
             lm_log_probs = log_likelihood(self._network, nothing, generated).tolist()
-        calibration = self._checkpoint.config.calibration
+        config = self._checkpoint.config
         decoded = []
         for row, lm_log_prob in zip(ranked, lm_log_probs, strict=True):
             best = row.best
@@ -242,8 +231,10 @@ class GenerativeDecoder(TextDecoder):
                 pieces=len(best.ids),
                 diversity=best.diversity,
                 truncated=best.truncated,
+                round_trip=row.candidates[0].round_trip,
             )
-            decoded.append(Decoded(best.text, len(best.ids), evidence, assess(evidence, calibration), row.candidates))
+            quality = assess(evidence, config.calibration, config.seen_calibration)
+            decoded.append(Decoded(best.text, len(best.ids), evidence, quality, row.candidates))
         return decoded
 
     def get_performance_report(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Consensus among the candidates and the PMI of text and embedding were measured, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -68,6 +68,15 @@ def by_encoder(
         candidates = tuple(Candidate(one.text, score, source, score) for score, one in pairs)
         ranked.append(Ranked(pairs[0][1], candidates))
     return ranked
+
+
+def embedded_again(ranked: Sequence[Ranked], vectors: Vectors, encoder: str) -> list[Ranked]:
+    """The same, in the same order, with the cosine of each best candidate and its vector (N, D)."""
+    cosines = round_trips([row.best.text for row in ranked], vectors, encoder)
+    return [
+        replace(row, candidates=(replace(row.candidates[0], round_trip=cosine), *row.candidates[1:]))
+        for row, cosine in zip(ranked, cosines, strict=True)
+    ]
 
 
 def _score(one: Draft, options: DecodeOptions) -> float:

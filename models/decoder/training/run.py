@@ -15,9 +15,10 @@ from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoin
 from models.decoder.config import RET_V21, CheckpointConfig, NetworkConfig
 from models.decoder.encoder import shared_encoder
 from models.decoder.generative import GenerativeDecoder
+from models.decoder.quality import SEEN_FEATURES
 from models.decoder.self_test import make_self_test
 from models.decoder.tokenizer import Tokenizer
-from models.decoder.training.calibrate import calibrate
+from models.decoder.training.calibrate import SEEN_ROWS, SEEN_WAYS, calibrate
 from models.decoder.training.card import Trained, write_card
 from models.decoder.training.data import pair, read_texts
 from models.decoder.training.loop import Progress, Recipe, Run
@@ -117,14 +118,19 @@ def export(
     saved = load_checkpoint(plan.folder)
     checkpoint = replace(checkpoint, self_test=make_self_test(saved.network, saved.tokenizer, sample))
     save_checkpoint(plan.folder, checkpoint)
-    scores, check = {}, None
+    scores, check, seen_check = {}, None, None
     config = checkpoint.config
     if dev:
         say("calibrating on held-out rows")
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
         all_texts = [line for lines in dev.values() for line in lines]
-        calibration, check = calibrate(decoder, all_texts, np.concatenate(list(vectors.values())))
+        all_vectors = np.concatenate(list(vectors.values()))
+        calibration, check = calibrate(decoder, all_texts, all_vectors)
         config = config.model_copy(update={"calibration": calibration})
+        if plan.encoder:
+            some = slice(None, None, -(-len(all_texts) // SEEN_ROWS))
+            seen, seen_check = calibrate(decoder, all_texts[some], all_vectors[some], SEEN_WAYS, SEEN_FEATURES)
+            config = config.model_copy(update={"seen_calibration": seen})
         save_checkpoint(plan.folder, replace(checkpoint, config=config))
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
         encoder = shared_encoder(plan.encoder) if plan.encoder else None
@@ -132,7 +138,7 @@ def export(
             say(f"scoring on {name}")
             rows = slice(plan.dev_rows)
             scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder).scores
-    write_card(plan.folder, config, trained, scores, check)
+    write_card(plan.folder, config, trained, scores, check, seen_check)
 
 
 def _tokenizer(run_folder: Path, lines: Sequence[str], vocab_size: int, say: Say) -> Tokenizer:

@@ -56,6 +56,36 @@ def test_evaluate_prints_the_scores_as_json_on_stdout(folder: Path) -> None:
     assert scores["round_trip"] is None, "the toy names no encoder"
 
 
+def test_evaluate_writes_a_page_to_read(folder: Path) -> None:
+    # Given a decoder, and a set of texts
+    random_checkpoint(folder / "toy")
+    sets = ["--set", "toys=toys.txt,toys.npy"]
+    # When a report is asked for
+    done = unembed("evaluate", "./toy", *sets, "--report", "toys.html", "--json", cwd=folder)
+    # Then there is a page with the scores that were printed, and the command that made it
+    assert done.returncode == 0, done.stderr
+    assert "wrote the report to toys.html" in done.stderr
+    page = (folder / "toys.html").read_text()
+    assert f"{json.loads(done.stdout)['toys']['word_f1']:.3f}" in page
+    assert "evaluate ./toy --set toys=toys.txt,toys.npy --report toys.html" in page
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("toys.pdf", "cannot write 'toys.pdf'; expected a name ending in .html"),
+        ("gone/toys.html", "cannot write 'gone/toys.html'; 'gone' is not a folder"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_decoded(
+    folder: Path, name: str, message: str
+) -> None:
+    done = unembed("evaluate", "./nothing", "--set", "toys=toys.txt", "--report", name, cwd=folder)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

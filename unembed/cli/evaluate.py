@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,11 +39,16 @@ def evaluate(
     no_repeat_ngram: given.NoRepeatNgram = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
     examples: Annotated[int, typer.Option(min=0, help="Show so many decodings of each set.")] = 5,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page to read: scores, figures, examples. A name ending in .html.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The scores as JSON on stdout.")] = False,
 ) -> None:
     """Score a decoder on texts: corpus BLEU, chrF, word F1, exact matches and the round-trip cosine."""
     if not sets:
         raise InputError("nothing to evaluate on; expected at least one --set NAME=TEXTS")
+    if report is not None:
+        _check_report(report)
     options = given.decode_options(
         candidates=candidates,
         rank_by=rank_by,
@@ -60,10 +67,15 @@ def evaluate(
         from models.decoder.training.data import read_texts
         from models.decoder.training.measure import measure
         from models.decoder.training.run import Library
+
+        if report is not None:
+            from models.decoder.training.analysis import analyse
+            from models.decoder.training.page import Subject, write_report
     model = load_decoder(decoder, device)
     encoder_name = model.encoder
     library = Library(encoder_name, None, lambda _: None)
     scores: dict[str, Any] = {}
+    analyses = []
     with err.status("") as status:
         for one in map(text_set, sets):
             lines = read_texts([one.texts])[:rows]
@@ -76,12 +88,26 @@ def evaluate(
 
             measured = measure(model, lines, vectors, encoder, options, seed, moved)
             scores[one.name] = asdict(measured.scores)
+            if report is not None:
+                status.update(f"resampling {one.name}")
+                analyses.append(analyse(one.name, lines, measured))
             for reference, generation in list(zip(lines, measured.generations, strict=True))[:examples]:
                 say(f"  {reference}\n  → {generation.text}\n")
+    if report is not None:
+        write_report(report, Subject.of(model, options, seed), analyses, shlex.join(["unembed", *sys.argv[1:]]))
+        say(f"wrote the report to {report}")
     if as_json:
         out.print_json(json.dumps(scores))
     else:
         _show(scores)
+
+
+def _check_report(path: Path) -> None:
+    """Raises InputError, before anything is decoded, for what cannot be written to."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"cannot write {str(path)!r}; expected a name ending in .html")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {str(path)!r}; {str(path.parent)!r} is not a folder")
 
 
 def text_set(spec: str) -> Any:

@@ -111,14 +111,28 @@ def check(probabilities: npt.NDArray[np.float64], faithful: npt.NDArray[np.bool_
     from sklearn.metrics import roc_auc_score
 
     one_kind = faithful.all() or not faithful.any()
-    bins = np.minimum((probabilities * 10).astype(int), 9)
-    gaps = [
-        abs(probabilities[bins == b].mean() - faithful[bins == b].mean()) * (bins == b).mean()
-        for b in range(10)
-        if (bins == b).any()
-    ]
+    gaps = [one.rows * abs(one.predicted - one.faithful) for one in reliability(probabilities, faithful)]
     auroc = float("nan") if one_kind else float(roc_auc_score(faithful, probabilities))
-    return CalibrationReport(len(faithful), float(faithful.mean()), auroc, float(sum(gaps)))
+    return CalibrationReport(len(faithful), float(faithful.mean()), auroc, sum(gaps) / len(faithful))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """The rows whose probability lies in one tenth of [0, 1]."""
+
+    rows: int
+    predicted: float  # mean probability
+    faithful: float  # share
+
+
+def reliability(probabilities: npt.NDArray[np.float64], faithful: npt.NDArray[np.bool_]) -> list[Reliability]:
+    """Ten bins of equal width, without those that are empty."""
+    bins = np.minimum((probabilities * 10).astype(int), 9)
+    return [
+        Reliability(int(some.sum()), float(probabilities[some].mean()), float(faithful[some].mean()))
+        for some in (bins == number for number in range(10))
+        if some.any()
+    ]
 
 
 def lm_log_probs(decoder: GenerativeDecoder, texts: Sequence[str]) -> list[float]:

@@ -29,6 +29,7 @@ class Fault:
         self.name = name
         self.site = site
         self.strikes = 0
+        self.recoveries: list[float] = []  # seconds, once all has ended
         self._collected = collected
         self._hits: list[tuple[str, datetime]] = []
 
@@ -37,6 +38,17 @@ class Fault:
         self.strikes += strikes
         at = datetime.now(UTC)
         self._hits += [(batch.id, at) for batch in hit]
+
+    def strikes_at(self, deaths: Sequence[tuple[str, float]]) -> None:
+        """The same, told afterwards: the batches, and the moments as seconds since 1970."""
+        assert deaths, "the fault has struck"
+        self.strikes += len(deaths)
+        self._hits += [(batch_id, datetime.fromtimestamp(at, UTC)) for batch_id, at in deaths]
+
+    def not_hit_yet(self, batches: Sequence[Batch]) -> list[Batch]:
+        """A batch that is hit twice recovers from the first fault, which takes the longer."""
+        hit = {batch_id for batch_id, _ in self._hits}
+        return [batch for batch in batches if batch.id not in hit]
 
     def ends_well(
         self, *loads: Load, dead: Sequence[str] = (), errors: Sequence[int] = (), gone_too: Sequence[Process] = ()
@@ -61,10 +73,13 @@ class Fault:
             stuck=sum(not batch.state.is_ended for batch in batches),
             attempts=max(batch.attempt for batch in batches),
             recoveries=[
-                (finished - at).total_seconds() for hit, at in self._hits if (finished := ended[hit].finished_at)
+                (finished - at).total_seconds()
+                for hit, at in self._hits
+                if hit in ended and (finished := ended[hit].finished_at)
             ],
         )
         self._collected.append(infliction)
+        self.recoveries = infliction.recoveries
         assert {batch.id for batch in batches if batch.state is BatchState.DEAD} == set(dead)
         assert {batch.state for batch in batches} <= {BatchState.DONE, BatchState.DEAD, BatchState.CANCELLED}
         assert all(batch.attempt <= batch.max_attempts for batch in batches)
@@ -142,6 +157,11 @@ def site(_running_site: Site) -> Site:
     """Everything runs; what an earlier test killed was started again."""
     _running_site.mend()
     return _running_site
+
+
+@pytest.fixture
+def soak_batches(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--soak-batches"))
 
 
 @pytest.fixture

@@ -5,16 +5,15 @@ The queue and the payloads have a Redis each, so that either can be lost alone.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +26,7 @@ from redis.retry import Retry
 
 from models.database import create_engine, upgrade
 from models.decoder.config import CheckpointConfig, NetworkConfig
+from models.payloads import Payloads
 from models.settings import Settings
 from models.store import Store
 from tests import services
@@ -34,13 +34,17 @@ from tests.faults import stand_in
 from tests.faults.stand_in import DECODER, DIM, Kind, Rows
 from tests.worker.processes import await_, family_of, is_alive
 from unembed.client import Client
-from unembed.schemas import Batch, BatchState
+from unembed.corpus import encode_payload
+from unembed.schemas import Batch, BatchState, JobCreate
 from worker import tied
 from worker.celery import QUEUE, make_app, publish
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MICRO_BATCH: Final = 4
 PAYLOADS: Final = "unembed:payload:*"
+SEED: Final = 5
+
+Seconds = float | Sequence[float]  # of each batch, or of all
 
 # Short enough to wait for, long enough for two busy cores.
 SHORT_WAITS: Final = {
@@ -153,11 +157,10 @@ class Load:
 
     job_id: str
     vectors: Rows
-    seed: int
 
     @property
     def texts(self) -> list[str]:
-        return [stand_in.text_of(index, self.seed, row) for index, row in enumerate(self.vectors)]
+        return [stand_in.text_of(index, SEED, row) for index, row in enumerate(self.vectors)]
 
 
 @dataclass
@@ -169,7 +172,6 @@ class Site:
     database_server: services.Server | None  # None: SQLite, a file
     database_url: str
     listening: socket.socket
-    retired: list[Process] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.folder / "journal").touch()
@@ -209,6 +211,13 @@ class Site:
 
     # --- to have it run ----------------------------------------------------------------------------------------------
 
+    def arm(self, point: str, how: str = "") -> None:
+        """The next process that comes past this crash point dies there."""
+        (self.folder / point).write_text(how)
+
+    def has_struck(self, point: str) -> bool:
+        return not (self.folder / point).exists()
+
     @property
     def processes(self) -> list[Process]:
         return [self.api, *self.workers]
@@ -237,15 +246,29 @@ class Site:
         batches: int,
         *,
         rows: int = 8,
-        seconds: float = 0.1,
+        seconds: Seconds = 0.1,
         kinds: Mapping[int, Kind] | None = None,
         key: str | None = None,
+        client: Client | None = None,
     ) -> Load:
         """A job of so many batches with so many rows, a micro-batch of which takes so many seconds."""
-        vectors = corpus(batches * rows, seconds, kinds)
-        seed = uuid.uuid4().int % 1000
-        handle = self.client.submit(vectors, decoder=DECODER, batch_size=rows, seed=seed, idempotency_key=key)
-        return Load(handle.id, vectors, seed)
+        vectors = corpus(batches, rows, seconds, kinds or {})
+        handle = (client or self.client).submit(
+            vectors, decoder=DECODER, batch_size=rows, seed=SEED, idempotency_key=key
+        )
+        return Load(handle.id, vectors)
+
+    def queue_without_message(self, rows: int, seconds: float) -> Load:
+        """A job of one batch that waits, as far as anybody knows with a message on its way."""
+        vectors = corpus(1, rows, seconds, {})
+        data = encode_payload(vectors, None)
+        job, _ = self.store.create_job(JobCreate(decoder=DECODER, embedding_dim=DIM, seed=SEED))
+        digest = hashlib.sha256(data).hexdigest()
+        Payloads(self.payloads, 600).put(f"{job.id}-0", data)
+        batch, _ = self.store.add_batch(job.id, 0, 0, rows, len(data), digest)
+        self.store.mark_published([batch.id])
+        self.store.seal(job.id, 1, rows)
+        return Load(job.id, vectors)
 
     def batches(self, load: Load, *states: BatchState) -> list[Batch]:
         """Those of the job in these states; without states, all."""
@@ -264,6 +287,10 @@ class Site:
 
         await_(runs, 30, "a batch runs")
         return self.holder(found[0]), found[0]
+
+    def held_by(self, worker: Worker, load: Load) -> list[Batch]:
+        """The batches of the job that this worker has, or had when it died."""
+        return [batch for batch in self.batches(load, BatchState.RUNNING) if self.holder(batch) is worker]
 
     def holder(self, batch: Batch) -> Worker:
         (worker,) = (worker for worker in self.workers if worker.name == str(batch.worker).partition("@")[0])
@@ -287,17 +314,27 @@ class Site:
         found = {(batch, int(attempt)) for what, batch, attempt in self.journal() if what == "finished"}
         return sorted(pair for pair in found if pair[0].startswith(load.job_id))
 
-    def logged(self, words: str, since: int = 0) -> int:
-        """How many lines of the workers' logs hold these words."""
-        return sum(
-            words in line for worker in self.workers for line in worker.log.read_text(errors="replace").splitlines()
-        )
+    def deaths(self, load: Load) -> list[tuple[str, float]]:
+        """The batches at which somebody died at a crash point, and when."""
+        died = [(batch, float(at)) for what, batch, at in self.journal() if what == "died"]
+        return [each for each in died if each[0].startswith(load.job_id)]
+
+    def logged(self, *words: str) -> int:
+        """How many lines of the workers' logs hold all of these words."""
+        logs = [worker.log.read_text(errors="replace") for worker in self.workers]
+        return sum(all(word in line for word in words) for log in logs for line in log.splitlines())
 
 
-def corpus(rows: int, seconds: float, kinds: Mapping[int, Kind] | None = None) -> Rows:
-    kinds = kinds or {}
-    listed = [stand_in.embedding(index, seconds, kinds.get(index, Kind.GOOD)) for index in range(rows)]
-    return np.array(listed, dtype=np.float32)  # (N, DIM)
+def corpus(batches: int, rows: int, seconds: Seconds, kinds: Mapping[int, Kind]) -> Rows:
+    each = [seconds] * batches if isinstance(seconds, float) else seconds
+    assert len(each) == batches, f"{batches} batches have {len(each)} times"
+    return np.array(
+        [
+            stand_in.embedding(index, each[index // rows], kinds.get(index, Kind.GOOD))
+            for index in range(batches * rows)
+        ],
+        dtype=np.float32,
+    )  # (N, DIM)
 
 
 def write_decoder(folder: Path) -> None:
@@ -334,11 +371,3 @@ def running_site(database: str, folder: Path) -> Iterator[Site]:
 def gone(pids: set[int], seconds: float = 10) -> None:
     """None of these lives any more."""
     await_(lambda: not any(map(is_alive, pids)), seconds, f"of {sorted(pids)} none is left")
-
-
-def until(condition: Callable[[], object], seconds: float, what: str) -> float:
-    """The seconds that it took."""
-    began = time.monotonic()
-    with suppress(redis.ConnectionError):
-        await_(condition, seconds, what)
-    return time.monotonic() - began

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from sqlalchemy import Connection, RowMapping
 
 from unembed.schemas import DecodeOptions, Generation, RowStatus
 
@@ -81,14 +82,15 @@ class Faults:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def come_past(self, point: str) -> None:
-        """Dies if this point is a crash point now: the file says whether alone ("self") or with its parent."""
+    def come_past(self, point: str, batch_id: str) -> None:
+        """Dies if this point is a crash point now; the file says whether with its parent (PARENT_TOO)."""
         mine = self.folder / f"{point}.{os.getpid()}"
         try:
             (self.folder / point).rename(mine)  # one process alone succeeds
         except FileNotFoundError:
             return
-        if mine.read_text() == "parent too":
+        self.note("died", batch_id, time.time())
+        if mine.read_text() == PARENT_TOO:
             os.kill(os.getppid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -98,9 +100,11 @@ class Faults:
             journal.write((" ".join(map(str, words)) + "\n").encode())
 
 
-AFTER_COMMIT: Final = "after the result's commit, before the acknowledgement"
-WITHIN_FINISH: Final = "within the finishing transaction"
-BEFORE_PUBLISH: Final = "after the row's commit, before the message"
+# The crash points.
+AFTER_COMMIT: Final = "after-commit"  # of a result, and before its message is acknowledged
+WITHIN_FINISH: Final = "within-finish"  # in the transaction, after the rows
+BEFORE_PUBLISH: Final = "before-publish"  # of a batch's message, and after its row's commit
+PARENT_TOO: Final = "parent too"
 
 
 def patch(faults: Faults) -> None:
@@ -114,16 +118,16 @@ def patch(faults: Faults) -> None:
         finished = finish(self, batch_id, attempt, *args, **more)
         faults.note("finished" if finished else "fenced", batch_id, attempt)
         if finished:
-            faults.come_past(AFTER_COMMIT)
+            faults.come_past(AFTER_COMMIT, batch_id)
         return finished
 
-    def written_rows(*args: Any) -> None:
-        write_rows(*args)
-        faults.come_past(WITHIN_FINISH)
+    def written_rows(connection: Connection, batch: RowMapping, rows: Sequence[Generation]) -> None:
+        write_rows(connection, batch, rows)
+        faults.come_past(WITHIN_FINISH, batch["id"])
 
     def added_batch(self: Store, *args: Any, **more: Any) -> Any:
         added = add_batch(self, *args, **more)
-        faults.come_past(BEFORE_PUBLISH)
+        faults.come_past(BEFORE_PUBLISH, added[0].id)
         return added
 
     def prepare(device: str, threads: int) -> None:

@@ -1,0 +1,31 @@
+"""Workers are told to stop, one after the other, as in a rolling update."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.faults.conftest import Fault
+from tests.faults.rig import Site
+from tests.worker.processes import await_
+
+
+@pytest.mark.fault("T9 rolling TERM")
+def test_workers_that_are_told_to_stop_hand_their_batches_back(site: Site, fault: Fault) -> None:
+    # Given a job that two workers decode
+    load = site.submit(batches=6, rows=20, seconds=0.15)
+    # When each worker in turn gets TERM in the middle of a batch, and is started again
+    for worker in site.workers:
+        await_(lambda worker=worker: worker.is_ready and site.held_by(worker, load), 60, "it decodes")
+        fault.strikes_now(*site.held_by(worker, load))
+        worker.signal(signal.SIGTERM)
+        assert worker.await_end() == 0
+        worker.start()
+    # Then all is well, and no batch has lost an attempt, or waited for a lease to run out
+    fault.ends_well(load)
+    batches = site.batches(load)
+    assert {batch.max_attempts - batch.attempt for batch in batches} == {site.settings.max_attempts - 1}
+    assert {batch.error_code for batch in batches} == {None}
+    # And some were handed back
+    assert max(batch.attempt for batch in batches) > 1

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from anyio import to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from api import uploads
+from api import ended, uploads
 from api.auth import Client
 from api.deps import Needs
 from api.problems import documented
@@ -96,6 +96,23 @@ def seal_job(job_id: JobId, seal: JobSeal, deps: Needs, _client: Client) -> Job:
 def cancel_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
     """Start no further batch, and stop those that run; what is done stays. 409 when the job has ended otherwise."""
     return deps.store.cancel(job_id)
+
+
+@router.post("/jobs/{job_id}/retry", tags=["jobs"], responses=documented(404, 409))
+def retry_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
+    """Queue again each dead batch whose vectors are still there; the job runs once more. 409 when there is none.
+
+    Batches that lost their vectors stay dead: PUT them ended.
+    """
+    return ended.retry(deps, job_id)
+
+
+@router.delete(
+    "/jobs/{job_id}", status_code=204, response_class=Response, tags=["jobs"], responses=documented(404, 409)
+)
+def remove_job(job_id: JobId, deps: Needs, _client: Client) -> None:
+    """Take an ended job away, with its batches, its rows and the vectors that are left. 409 while it has not ended."""
+    ended.remove(deps, job_id)
 
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}

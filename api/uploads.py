@@ -1,4 +1,4 @@
-"""One batch on its way in: read, checked, kept in Redis, recorded in SQL, announced to the workers. In that order."""
+"""One batch on its way in: read, checked, let in, kept in Redis, recorded in SQL, announced. In that order."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Literal
 
 from starlette.exceptions import HTTPException
 
+from api import admission
 from api.deps import Deps
 from models.settings import Settings
 from unembed.corpus import Slice, decode_payload, decode_raw, encode_payload
 from unembed.errors import DimensionError, InputError, QueueUnavailableError, TooLargeError
-from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, BatchState, Job, JobState
+from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, Job, JobState
 from worker.celery import publish
 
 log = logging.getLogger(__name__)
@@ -44,23 +45,35 @@ def media_type(content_type: str | None) -> str:
 def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
     """The recorded batch, and whether it is new; False when this ordinal was accepted before with the same rows.
 
-    Raises what `payload_of` raises, ConflictError when the job is not receiving or has other rows at this ordinal, and
+    A batch that is dead because its vectors were lost is queued again. Raises what `payload_of` raises, BusyError when
+    there is no room for it, ConflictError when the job is not receiving or has other rows at this ordinal, and
     UnavailableError when Redis or the database is down: then nothing was accepted, and the client sends it again.
     """
     payload, rows = payload_of(upload, deps.settings)
+    admission.require_room(deps, upload.job, rows, len(payload))
     digest = hashlib.sha256(payload).hexdigest()
     batch_id = f"{upload.job.id}-{upload.ordinal}"
     # Never over a payload that is there: it may be that of an accepted batch, and this upload about to be refused.
     receiving = upload.job.state is JobState.RECEIVING
     kept = receiving and deps.payloads.put(batch_id, payload, replace=False)
     batch, created = deps.store.add_batch(upload.job.id, upload.ordinal, upload.first_index, rows, len(payload), digest)
-    if batch.state is not BatchState.QUEUED:
+    if batch.lacks_its_vectors:
+        return _revive(deps, batch, payload), False
+    if batch.state.is_ended:
         deps.payloads.delete([batch.id])
     elif not kept:
-        deps.payloads.put(batch.id, payload)  # what was there may be of an upload that was never recorded
+        # What is there may be of an upload that was never recorded. Of a running batch, too: its attempt may yet fail.
+        deps.payloads.put(batch.id, payload)
     if created:
-        _announce(deps, batch)
+        announce(deps, batch)
     return batch, created
+
+
+def _revive(deps: Deps, batch: Batch, payload: bytes) -> Batch:
+    deps.payloads.put(batch.id, payload)  # first: whoever claims the batch looks for it at once
+    revived = deps.store.resent(batch.id)
+    announce(deps, revived)
+    return revived
 
 
 def payload_of(upload: Upload, settings: Settings) -> tuple[bytes, int]:
@@ -93,7 +106,7 @@ def _check(found: Slice, job: Job, settings: Settings) -> None:
         )
 
 
-def _announce(deps: Deps, batch: Batch) -> None:
+def announce(deps: Deps, batch: Batch) -> None:
     """Send the message. The batch is safe in SQL already, so a failure here only makes it wait for the sweeper."""
     try:
         publish(deps.celery, batch.id)

@@ -8,25 +8,39 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import redis
 
 from unembed.errors import BusyError, QueueUnavailableError, UnembedError
+from unembed.schemas import PAYLOAD_DAMAGED, PAYLOAD_MISSING
 
 SOCKET_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 5
+
+_PREFIX = "unembed:payload:"
+_KEYS_A_SCAN = 1000
 
 
 class PayloadMissingError(UnembedError):
     """The batch's vectors are no longer in Redis."""
 
-    code = "payload_missing"
+    code = PAYLOAD_MISSING
 
 
 class PayloadDamagedError(UnembedError):
     """The batch's vectors are not those that were sent."""
 
-    code = "payload_damaged"
+    code = PAYLOAD_DAMAGED
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a Redis uses and may use, in bytes."""
+
+    used: int
+    limit: int  # 0: as much as the machine has
+    policy: str  # what it does at the limit; only "noeviction" throws nothing away
 
 
 class Payloads:
@@ -79,15 +93,29 @@ class Payloads:
             )
         return data
 
-    def exists(self, batch_id: str) -> bool:
+    def present(self, batch_ids: Sequence[str]) -> list[str]:
+        """Of these batches, those that have a payload."""
+        with self._reaching(), self.redis.pipeline(transaction=False) as asked:
+            for batch_id in batch_ids:
+                asked.exists(_key(batch_id))
+            return [batch_id for batch_id, found in zip(batch_ids, asked.execute(), strict=True) if found]
+
+    def batch_ids(self) -> set[str]:
+        """All batches that have a payload; one that has it all the while is never left out."""
         with self._reaching():
-            return bool(self.redis.exists(_key(batch_id)))
+            keys = self.redis.scan_iter(match=_key("*"), count=_KEYS_A_SCAN)
+            return {key.decode().removeprefix(_PREFIX) for key in keys}
 
     def delete(self, batch_ids: Sequence[str]) -> None:
         """Those that are not there are no error."""
-        if batch_ids:
-            with self._reaching():
-                self.redis.unlink(*(_key(batch_id) for batch_id in batch_ids))
+        with self._reaching():
+            for start in range(0, len(batch_ids), _KEYS_A_SCAN):
+                self.redis.unlink(*map(_key, batch_ids[start : start + _KEYS_A_SCAN]))
+
+    def memory(self) -> Memory:
+        with self._reaching():
+            told = self.redis.info("memory")
+        return Memory(int(told["used_memory"]), int(told.get("maxmemory", 0)), str(told.get("maxmemory_policy", "")))
 
     def ping(self) -> None:
         with self._reaching():
@@ -114,4 +142,4 @@ class Payloads:
 
 
 def _key(batch_id: str) -> str:
-    return f"unembed:payload:{batch_id}"
+    return f"{_PREFIX}{batch_id}"

@@ -39,6 +39,16 @@ class Settings(BaseSettings):
     max_batch_rows: Annotated[int, Field(ge=1)] = 65_536
     max_batch_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
     payload_ttl: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
+    # A job that was begun and not sealed is cancelled so long after its last batch came.
+    receive_timeout: Annotated[float, Field(gt=0)] = 24 * 3600.0
+    job_ttl: Annotated[float, Field(ge=0)] | None = None  # ended jobs are removed, rows and all; None: never
+
+    # Past these, a new batch is refused (429) until workers have made room. Queued and running ones count.
+    max_queued_rows: Annotated[int, Field(ge=1)] = 50_000_000
+    max_queued_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
+    max_client_rows: Annotated[int, Field(ge=1)] | None = None  # of one API key; None: only the limit of all together
+    max_client_bytes: Annotated[int, Field(ge=1)] | None = None
+    max_redis_use: Annotated[float, Field(gt=0, le=1)] = 0.7  # of Redis's maxmemory; the rest is for messages and acks
 
     @field_validator("api_keys", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ import hashlib
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -35,7 +35,7 @@ from unembed.schemas import (
     JobSeal,
     JobState,
 )
-from unembed.transport import Transport
+from unembed.transport import BUSY_TIMEOUT, Busy, Stop, Transport
 
 if TYPE_CHECKING:
     import httpx2
@@ -51,7 +51,10 @@ Sent = Callable[[int, int], None]  # rows sent, rows in all
 
 class Client:
     """A server of Unembed. `url` and `api_key` default to UNEMBED_URL and UNEMBED_API_KEY, and then to the `unembed up`
-    that runs on this machine. `timeout` is in seconds and of one request; `retries` are of one request too."""
+    that runs on this machine. `timeout` is in seconds and of one request; `retries` are of one request too.
+
+    A server whose queue is full is asked again, for `busy_timeout` seconds; `busy` is told each time why, and how many
+    seconds it will be until then. It is called from several threads."""
 
     def __init__(
         self,
@@ -60,10 +63,20 @@ class Client:
         *,
         timeout: float = 60.0,
         retries: int = 5,
+        busy_timeout: float = BUSY_TIMEOUT,
+        busy: Busy = lambda _why, _pause: None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         key = api_key or os.environ.get("UNEMBED_API_KEY")
-        self._api = Transport(require_url(url), key, timeout=timeout, retries=retries, transport=transport)
+        self._api = Transport(
+            require_url(url),
+            key,
+            timeout=timeout,
+            retries=retries,
+            busy_timeout=busy_timeout,
+            busy=busy,
+            transport=transport,
+        )
 
     @property
     def url(self) -> str:
@@ -96,7 +109,8 @@ class Client:
         """Sends a corpus, a path to one, or (N, D) floats, in batches of `batch_size` rows, and returns its job.
 
         Workers may begin before the last batch is sent. With an `idempotency_key` an interrupted submit is continued
-        by the same call, and a finished one is found again; without one, what cannot be sent whole is cancelled.
+        by the same call, which sends what is missing: what never arrived, and what the server has lost since. A
+        finished one is found again. Without a key, what cannot be sent whole is cancelled.
         """
         corpus = as_corpus(source, column=column, id_column=id_column, ids=ids)
         spec = _spec(
@@ -110,9 +124,10 @@ class Client:
         # A key of our own makes it safe to try again when the answer to this request is lost.
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         job: Job = self._api.fetch(Job, "POST", "/v1/jobs", json=spec.model_dump(mode="json"), headers=headers)
-        if job.state is JobState.RECEIVING:
+        known = {batch.ordinal: batch for batch in self.batches(job.id)} if job.batches.total else {}
+        if job.state is JobState.RECEIVING or any(batch.lacks_its_vectors for batch in known.values()):
             try:
-                job = self._send(job, corpus, batch_size, progress)
+                job = self._send(job, corpus, known, batch_size, progress)
             except BaseException:
                 if idempotency_key is None:
                     self._try_to_cancel(job.id)
@@ -143,6 +158,16 @@ class Client:
         job: Job = self._api.fetch(Job, "POST", f"/v1/jobs/{job_id}/cancel")
         return job
 
+    def retry(self, job_id: str) -> Job:
+        """Its dead batches are tried again, as far as the server still has their vectors; submit the others again,
+        under the key that the job had. ConflictError when there are none, or the job was cancelled."""
+        job: Job = self._api.fetch(Job, "POST", f"/v1/jobs/{job_id}/retry")
+        return job
+
+    def remove(self, job_id: str) -> None:
+        """An ended job goes, with its rows and whatever is left of it. ConflictError while it has not ended."""
+        self._api.send("DELETE", f"/v1/jobs/{job_id}")
+
     def results(self, job_id: str, order: Order = "finished") -> Iterator[Generation]:
         """The rows that are there by now, fetched a page at a time."""
         cursor: str | None = None
@@ -155,10 +180,15 @@ class Client:
             if cursor is None or not lines:
                 return
 
-    def _send(self, job: Job, corpus: Corpus, batch_size: int, progress: Sent | None) -> Job:
-        known = {batch.ordinal: batch.sha256 for batch in self.batches(job.id)} if job.batches.total else {}
+    def _send(
+        self, job: Job, corpus: Corpus, known: Mapping[int, Batch], batch_size: int, progress: Sent | None
+    ) -> Job:
+        """Sends the batches that are not known, or whose vectors are lost, and seals the job if it is open."""
+        # Cut as it was begun: another batch size would fit no batch that has arrived.
+        size = max((batch.rows for batch in known.values()), default=batch_size)
         batches = rows = sent = 0
         waiting: deque[Future[int]] = deque()
+        stop = Stop()
 
         def settle() -> None:
             nonlocal sent
@@ -168,25 +198,31 @@ class Client:
 
         with ThreadPoolExecutor(UPLOADS, "upload") as pool:
             try:
-                for ordinal, batch in enumerate(corpus.batches(batch_size)):
-                    waiting.append(pool.submit(self._put, job.id, ordinal, batch, known.get(ordinal)))
+                for ordinal, batch in enumerate(corpus.batches(size)):
+                    waiting.append(pool.submit(self._put, job.id, ordinal, batch, known.get(ordinal), stop))
                     batches, rows = ordinal + 1, rows + len(batch)
                     if len(waiting) == 2 * UPLOADS:
                         settle()
                 while waiting:
                     settle()
             except BaseException:
+                stop.set()  # nobody waits for a server that is busy any more
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        if job.sealed_at is not None:
+            return self.job(job.id).job
         seal = JobSeal(batches=batches, rows=rows)
         sealed: Job = self._api.fetch(Job, "POST", f"/v1/jobs/{job.id}/seal", json=seal.model_dump())
         return sealed
 
-    def _put(self, job_id: str, ordinal: int, batch: Slice, known: str | None) -> int:
+    def _put(self, job_id: str, ordinal: int, batch: Slice, known: Batch | None, stop: Stop) -> int:
         payload = encode_payload(batch.embeddings, batch.ids)
-        if known is None or known != hashlib.sha256(payload).hexdigest():
+        # One that arrived as something else is sent too: the server says what is wrong.
+        there = known is not None and known.sha256 == hashlib.sha256(payload).hexdigest()
+        if known is None or not there or known.lacks_its_vectors:
             path, params = f"/v1/jobs/{job_id}/batches/{ordinal}", {"first_index": batch.first_index}
-            self._api.send("PUT", path, params=params, content=payload, headers={"Content-Type": ARROW_STREAM})
+            headers = {"Content-Type": ARROW_STREAM}
+            self._api.send("PUT", path, stop=stop, params=params, content=payload, headers=headers)
         return len(batch)
 
     def _try_to_cancel(self, job_id: str) -> None:

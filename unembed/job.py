@@ -43,6 +43,13 @@ class JobHandle:
         self.job = self._client.cancel(self.id)
         return self.job
 
+    def retry(self) -> Job:
+        self.job = self._client.retry(self.id)
+        return self.job
+
+    def remove(self) -> None:
+        self._client.remove(self.id)
+
     def wait(
         self,
         timeout: float | None = None,

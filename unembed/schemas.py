@@ -3,11 +3,16 @@
     batch   queued ──claim──▶ running ──finish──▶ done
               ▲                 │  │
               │   lease expired │  └── failed, attempts used up ──▶ dead       (kept with its last error)
-              └─────────────────┘
+              ├─────────────────┘                                   │
+              └── retry, or its lost vectors are sent again ────────┘
             queued or running ── job cancelled ──▶ cancelled                   (what is done stays done)
+            queued ── its vectors are no longer in Redis ──▶ dead              (payload_missing)
 
     job     receiving ──sealed──▶ queued ──first claim──▶ running ──▶ succeeded | partial | failed
+                partial | failed ── a dead batch is queued again ──▶ running
                 any that is not ended ── cancel ──▶ cancelling ── running batches have stopped ──▶ cancelled
+                receiving, and nothing came for long ── as if by cancel, and says so ──▶ cancelled
+                ended ── removed ──▶ gone, with its batches and rows
 
     row     ok | fallback (another source answered, and says so) | error (code, message)     never silently absent
 
@@ -30,6 +35,10 @@ PROBLEM_JSON: Final = "application/problem+json"
 DEFAULT_DECODER: Final = "ret-v21-minilm"
 DEFAULT_BATCH_SIZE: Final = 1024
 
+# Error codes of a batch whose vectors are gone from Redis, or are not those that were sent.
+PAYLOAD_MISSING: Final = "payload_missing"
+PAYLOAD_DAMAGED: Final = "payload_damaged"
+
 _NO_NUL: Final = r"^[^\x00]*$"  # PostgreSQL has no place for the character NUL in a text
 
 
@@ -41,7 +50,7 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"  # every row has a text
     PARTIAL = "partial"  # some rows have a text, some are errors or were never decoded
     FAILED = "failed"  # no row has a text
-    CANCELLED = "cancelled"  # ended by request; what was done stays
+    CANCELLED = "cancelled"  # ended by request, or because it was never sealed; what was done stays
 
     @property
     def is_ended(self) -> bool:
@@ -168,6 +177,11 @@ class Batch(Wire):
     queued_at: datetime
     claimed_at: datetime | None = None
     finished_at: datetime | None = None
+
+    @property
+    def lacks_its_vectors(self) -> bool:
+        """It is dead for want of them: sent again, it is queued again."""
+        return self.state is BatchState.DEAD and self.error_code in (PAYLOAD_MISSING, PAYLOAD_DAMAGED)
 
 
 class Job(Wire):

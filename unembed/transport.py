@@ -6,6 +6,7 @@ Every request of this API may be repeated: a job has its idempotency key, a batc
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,10 +21,17 @@ from unembed.schemas import PROBLEM_JSON, Problem
 FIRST_DELAY: Final = 0.2  # seconds; doubles with each retry
 LONGEST_DELAY: Final = 30.0  # seconds; also of what a server may ask for
 
-_AGAIN: Final = frozenset({429, 502, 503, 504})
+BUSY_TIMEOUT: Final = 3600.0  # seconds; a full queue empties as fast as workers decode
+
+_BUSY: Final = 429
+_AGAIN: Final = frozenset({502, 503, 504})
 _NEVER: Final = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
 _PLAIN: Final[dict[int, type[UnembedError]]] = {401: AuthError, 404: NotFoundError, 429: BusyError}
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+Stop = threading.Event
+Busy = Callable[[str, float], object]  # why the server has no room, and the seconds until it is asked again
 
 
 class Transport:
@@ -36,6 +44,8 @@ class Transport:
         *,
         timeout: float,
         retries: int,
+        busy_timeout: float = BUSY_TIMEOUT,
+        busy: Busy = lambda _why, _pause: None,
         transport: httpx2.BaseTransport | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -44,6 +54,8 @@ class Transport:
             raise InputError(f"the server's URL is {url!r}, but it must look like http://127.0.0.1:8765")
         self.url = url.rstrip("/")
         self._retries = retries
+        self._busy_timeout = busy_timeout
+        self._busy = busy
         self._sleep = sleep
         self._http = httpx2.Client(
             base_url=self.url,
@@ -56,24 +68,39 @@ class Transport:
     def close(self) -> None:
         self._http.close()
 
-    def send(self, method: str, path: str, **request: Any) -> httpx2.Response:
-        """The response, which is a success; raises the server's error, or UnavailableError when none can be had."""
-        for retry in range(self._retries + 1):
+    def send(self, method: str, path: str, *, stop: Stop | None = None, **request: Any) -> httpx2.Response:
+        """The response, which is a success; raises the server's error, or UnavailableError when none can be had.
+
+        A server that is busy is asked again, as often as it takes, for `busy_timeout` seconds. `stop` ends every wait,
+        with the error that led to it.
+        """
+        waits = Waits(self._retries, self._busy_timeout)
+        while True:
             try:
                 response = self._http.request(method, path, **request)
             except _NEVER as error:
                 raise InputError(f"no request can be made to {self.url}: {error}") from error
             except httpx2.TransportError as error:
-                if retry == self._retries:
+                pause = waits.after_failure(None)
+                if pause is None or self._is_stopped(pause, stop):
                     raise UnavailableError(f"no server answers at {self.url}: {_reason(error)}") from error
-                self._sleep(_delay(retry, None))
                 continue
-            if response.status_code not in _AGAIN or retry == self._retries:
-                break
-            self._sleep(_delay(retry, response.headers.get("Retry-After")))
-        if not response.is_success:
-            raise self._error(response)
-        return response
+            if response.is_success:
+                return response
+            pause = waits.after(response)
+            if pause is None:
+                raise self._error(response)
+            if response.status_code == _BUSY:
+                self._busy(self._error(response).message, pause)
+            if self._is_stopped(pause, stop):
+                raise self._error(response)
+
+    def _is_stopped(self, pause: float, stop: Stop | None) -> bool:
+        """After a pause, or at once."""
+        if stop is not None:
+            return stop.wait(pause)
+        self._sleep(pause)
+        return False
 
     def fetch(self, kind: Any, method: str, path: str, **request: Any) -> Any:
         """The response's JSON as a value of `kind`, a type that pydantic knows."""
@@ -100,11 +127,35 @@ class Transport:
         return kind(f"{self.url} answered {answer}, and not as an Unembed server does: {response.text[:200]!r}")
 
 
-def _delay(retry: int, asked: str | None) -> float:
-    """Seconds to wait: what the server asks for, or the back-off, at random between half of it and all of it."""
-    if asked is not None and asked.strip().isdigit():
-        return min(float(asked), LONGEST_DELAY)
-    return min(FIRST_DELAY * 2.0**retry, LONGEST_DELAY) * random.uniform(0.5, 1.0)  # noqa: S311
+class Waits:
+    """How long one request waits before it is tried again; None: no more."""
+
+    def __init__(self, retries: int, busy_timeout: float) -> None:
+        self._left = retries
+        self._busy_until = time.monotonic() + busy_timeout
+        self._tried = 0
+
+    def after(self, response: httpx2.Response) -> float | None:
+        """After an answer that is no success."""
+        asked = response.headers.get("Retry-After")
+        if response.status_code == _BUSY:
+            # Not a failure: the server does well to refuse, and counts on being asked again.
+            pause = self._pause(asked)
+            return pause if time.monotonic() + pause <= self._busy_until else None
+        return self.after_failure(asked) if response.status_code in _AGAIN else None
+
+    def after_failure(self, asked: str | None) -> float | None:
+        if self._left == 0:
+            return None
+        self._left -= 1
+        return self._pause(asked)
+
+    def _pause(self, asked: str | None) -> float:
+        """Seconds: what the server asks for, or the back-off, at random between half of it and all of it."""
+        tried, self._tried = self._tried, self._tried + 1
+        if asked is not None and asked.strip().isdigit():
+            return min(float(asked), LONGEST_DELAY)
+        return min(FIRST_DELAY * 2.0 ** min(tried, 16), LONGEST_DELAY) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 def _reason(error: httpx2.TransportError) -> str:

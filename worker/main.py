@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,8 +17,9 @@ from redis.retry import Retry
 
 from models.settings import Settings
 from unembed.errors import MissingExtraError
+from worker import lost
 from worker.celery import QUEUE, make_app
-from worker.context import open_context
+from worker.context import Context, open_context
 from worker.process import HAND_BACK
 from worker.sweeper import Sweeper
 
@@ -32,10 +34,14 @@ def run(name: str | None = None) -> int:
     # OpenMP's threads spin while they wait for each other; where others want the cores too, that is many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     settings = Settings()
-    watch = _Watch(settings)
+    node = f"{name or default_name()}@{socket.gethostname()}"
+    context = open_context(settings, node, os.getpid())
+    lost.take_back_of_predecessor(context)
+    lost.watch_children(context)
+    watch = _Watch(context)
     worker_ready.connect(watch.on_ready)
     worker_shutting_down.connect(watch.on_shutting_down)
-    arguments = ["worker", "--hostname", f"{name or default_name()}@%h", "--pool", "prefork", "--concurrency", "1"]
+    arguments = ["worker", "--hostname", node, "--pool", "prefork", "--concurrency", "1"]
     arguments += ["--queues", QUEUE, "--task-events", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
     try:
         make_app(settings).worker_main(arguments)
@@ -53,8 +59,8 @@ def default_name() -> str:
 class _Watch:
     """What happens in the main process beside Celery."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._ended = threading.Event()
         self._sweeper: threading.Thread | None = None
         self._children: Callable[[], list[int]] = list
@@ -64,8 +70,7 @@ class _Watch:
         pool = sender.pool
         self._children = lambda: list(pool.info["processes"])
         if self._sweeper is None:
-            name = str(sender.hostname)
-            self._sweeper = threading.Thread(target=self._sweep, args=[name], name="sweeper", daemon=True)
+            self._sweeper = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
             self._sweeper.start()
 
     def on_shutting_down(self, **_: Any) -> None:
@@ -75,10 +80,11 @@ class _Watch:
             with suppress(ProcessLookupError):
                 os.kill(pid, HAND_BACK)
 
-    def _sweep(self, name: str) -> None:
-        settings = self._settings
-        context = open_context(settings, name, os.getpid())
+    def _sweep(self) -> None:
+        context, settings = self._context, self._context.settings
         once = Retry(NoBackoff(), 0)  # the next sweep is soon enough
         queue = redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5, socket_timeout=30, retry=once)
-        sweeper = Sweeper(context.store, queue, context.publish, name=name, interval=settings.sweep_interval)
+        sweeper = Sweeper(
+            context.store, queue, context.payloads, context.publish, name=context.name, interval=settings.sweep_interval
+        )
         sweeper.run(self._ended, context.seen)

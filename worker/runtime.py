@@ -1,7 +1,8 @@
 """What runs on the device: decoders, loaded once a process, and the rows of a batch, some at a time.
 
 Rows that no decoder can read are set aside as error rows before the others are decoded. A micro-batch that does not fit
-into the device's memory is halved, down to one row, and the smaller size is kept for the rest of the batch.
+into the device's memory is halved, down to one row, and the smaller size is kept for the rest of the batch. Where the
+decoder fails, the micro-batch is halved until the row at fault stands alone: it is an error row, the others decode.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
 import numpy as np
+from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 
 from unembed.corpus import Slice
@@ -23,6 +25,9 @@ from unembed.schemas import DecodeOptions, Generation, Job, RowStatus
 log = logging.getLogger(__name__)
 
 Rows = NDArray[np.float32]  # (N, D)
+
+DECODE_FAILED: Final = "decode_failed"
+_ERROR_CHARACTERS: Final = 1000
 
 
 class Decoder(Protocol):
@@ -77,7 +82,8 @@ class Decoders:
 def decode_slice(decoder: Decoder, part: Slice, job: Job, *, micro_batch: int, between: Callable[[], None]) -> Decoded:
     """Every row of the slice, in order. `between` is called before each micro-batch; what it raises passes through.
 
-    Raises DimensionError, and OutOfMemoryError when not even one row fits.
+    Raises DimensionError, OutOfMemoryError when not even one row fits, and what the decoder raises when it cannot be
+    told that a row is at fault rather than the decoder.
     """
     if part.dim != decoder.embedding_dim:
         raise DimensionError.between(part.dim, decoder.embedding_dim, job.decoder)
@@ -85,50 +91,98 @@ def decode_slice(decoder: Decoder, part: Slice, job: Job, *, micro_batch: int, b
         embeddings = part.embeddings.astype(np.float32, copy=False)
     unreadable = _unreadable(embeddings, part.first_index)
     good = [offset for offset in range(len(part)) if offset not in unreadable]
-    decoded, decode_ms, score_ms = _decode_good(decoder, embeddings, good, part.first_index, job, micro_batch, between)
-    rows = unreadable | decoded
-    return Decoded([_with_id(rows[offset], part, offset) for offset in range(len(part))], decode_ms, score_ms)
+    run = _Run(decoder, embeddings, part.first_index, job, between, micro_batch)
+    run.decode(good)
+    rows = unreadable | run.decoded | run.failed
+    return Decoded([_with_id(rows[offset], part, offset) for offset in range(len(part))], run.decode_ms, run.score_ms)
 
 
-def _decode_good(
-    decoder: Decoder,
-    embeddings: Rows,
-    good: Sequence[int],
-    first_index: int,
-    job: Job,
-    micro_batch: int,
-    between: Callable[[], None],
-) -> tuple[dict[int, Generation], float, float]:
-    """The good rows by their offset, and the milliseconds of decoding and of scoring."""
-    decoded: dict[int, Generation] = {}
-    decode_ms = score_ms = 0.0
-    start = 0
-    while start < len(good):
-        between()
-        offsets = good[start : start + micro_batch]
+@dataclass
+class _Run:
+    """One pass over the good rows of a slice; rows are known by their offset in it."""
+
+    decoder: Decoder
+    embeddings: Rows
+    first_index: int
+    job: Job
+    between: Callable[[], None]
+    micro_batch: int  # shrinks when memory runs out
+    decoded: dict[int, Generation] = field(default_factory=dict)
+    failed: dict[int, Generation] = field(default_factory=dict)
+    decode_ms: float = 0.0
+    score_ms: float = 0.0
+
+    def decode(self, offsets: Sequence[int]) -> None:
+        start = 0
+        while start < len(offsets):
+            some = offsets[start : start + self.micro_batch]
+            error = self._try(some)
+            if error is not None and is_out_of_memory(error):
+                self._shrink(some, error)
+                continue
+            if error is not None:
+                self._set_aside(some, error)
+            start += len(some)
+
+    def _try(self, offsets: Sequence[int]) -> Exception | None:
+        """Decodes these rows together; what the decoder raised, unless that says that no row is at fault."""
+        self.between()
         began = time.perf_counter()
+        indices = [self.first_index + offset for offset in offsets]
         try:
-            texts = decoder.decode_rows(
-                embeddings[offsets],
-                indices=[first_index + offset for offset in offsets],
-                options=job.options,
-                seed=job.seed,
-            )
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
+            texts = self.decoder.decode_rows(self.embeddings[offsets], indices, self.job.options, self.job.seed)
+        except (UnembedError, SoftTimeLimitExceeded):
+            raise
+        except Exception as error:
+            if is_broken_device(error):
                 raise
-            if len(offsets) == 1:
-                raise OutOfMemoryError(f"not even one row fits into the memory of {decoder.device}: {error}") from error
-            micro_batch = len(offsets) // 2
-            log.warning("out of memory on %s; going on with %d rows at a time", decoder.device, micro_batch)
-            forget_cache()
-            continue
+            return error
         took = (time.perf_counter() - began) * 1000
-        decoded.update(zip(offsets, texts, strict=True))
-        score_ms += decoder.score_ms
-        decode_ms += max(0.0, took - decoder.score_ms)
-        start += len(offsets)
-    return decoded, decode_ms, score_ms
+        self.score_ms += self.decoder.score_ms
+        self.decode_ms += max(0.0, took - self.decoder.score_ms)
+        self.decoded.update(zip(offsets, texts, strict=True))
+        return None
+
+    def _shrink(self, offsets: Sequence[int], error: Exception) -> None:
+        if len(offsets) == 1:
+            raise self._does_not_fit(error) from error
+        self.micro_batch = len(offsets) // 2
+        log.warning("out of memory on %s; going on with %d rows at a time", self.decoder.device, self.micro_batch)
+        forget_cache()
+
+    def _set_aside(self, offsets: Sequence[int], error: Exception) -> None:
+        """Makes error rows of those at fault; raises the error when the decoder does no row at all any more."""
+        faults = self._bisect(offsets, error)
+        if len(faults) == len(offsets) and not self._still_decodes():
+            raise error
+        for offset, fault in faults.items():
+            index, why = self.first_index + offset, f"{type(fault).__name__}: {fault}"
+            log.error("row %d of job %s makes the decoder fail: %s", index, self.job.id, why, exc_info=fault)
+            self.failed[offset] = Generation(
+                index=index, status=RowStatus.ERROR, error_code=DECODE_FAILED, error=why[:_ERROR_CHARACTERS]
+            )
+
+    def _bisect(self, offsets: Sequence[int], error: Exception) -> dict[int, Exception]:
+        """The rows at fault, each with what the decoder raised over it alone; the others are decoded."""
+        if len(offsets) == 1:
+            if is_out_of_memory(error):
+                raise self._does_not_fit(error) from error
+            return {offsets[0]: error}
+        middle = len(offsets) // 2
+        faults: dict[int, Exception] = {}
+        for half in (offsets[:middle], offsets[middle:]):
+            again = self._try(half)
+            if again is not None:
+                faults |= self._bisect(half, again)
+        return faults
+
+    def _still_decodes(self) -> bool:
+        """Whether a row that was decoded before can be decoded now."""
+        known = next(iter(self.decoded), None)
+        return known is not None and self._try([known]) is None
+
+    def _does_not_fit(self, error: Exception) -> OutOfMemoryError:
+        return OutOfMemoryError(f"not even one row fits into the memory of {self.decoder.device}: {error}")
 
 
 def _unreadable(embeddings: Rows, first_index: int) -> dict[int, Generation]:

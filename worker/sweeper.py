@@ -1,8 +1,9 @@
 """What was lost comes back: a thread in each worker's main process, of which one at a time sweeps.
 
 A message can vanish: popped by a worker that died before it noted it, or with Redis itself. A worker can vanish: its
-lease runs out. `Store.sweep` finds both in SQL; here their messages are sent. Two sweepers at once would do no harm,
-they would send some messages twice; so a lock in Redis, which may be lost, is enough.
+lease runs out. `Store.sweep` finds both in SQL; here their messages are sent. Less often it tidies: vectors that are
+lost, vectors that nobody needs any more, jobs that were left half sent, jobs that have outlived their use. Two sweepers
+at once would do no harm, they would send some messages twice; so a lock in Redis, which may be lost, is enough.
 """
 
 from __future__ import annotations
@@ -14,21 +15,32 @@ from typing import Final
 
 import redis
 
+from models.payloads import Payloads
 from models.store import Store, Swept
-from unembed.errors import UnavailableError
+from unembed.errors import ConflictError, NotFoundError, UnavailableError
 
 log = logging.getLogger(__name__)
 
 LEADER: Final = "unembed:sweeper"
 _LEADS_FOR: Final = 3  # intervals, without a word from the leader
+_TIDIES_EVERY: Final = 6  # sweeps; it walks through all payloads
 
 
 class Sweeper:
     def __init__(
-        self, store: Store, queue: redis.Redis, publish: Callable[[str], None], *, name: str, interval: float
+        self,
+        store: Store,
+        queue: redis.Redis,
+        payloads: Payloads,
+        publish: Callable[[str], None],
+        *,
+        name: str,
+        interval: float,
     ) -> None:
         self._store = store
         self._queue = queue
+        self._payloads = payloads
+        self._sweeps = 0
         self._publish = publish
         self._name = name
         self._interval = interval
@@ -43,7 +55,30 @@ class Sweeper:
         self._store.mark_published(swept.publish)
         if swept.publish or swept.expired:
             log.info("%d sent again, %d leases ran out, %d dead", len(swept.publish), swept.expired, swept.dead)
+        self._sweeps += 1
+        if self._sweeps % _TIDIES_EVERY == 0:
+            self.tidy()
         return swept
+
+    def tidy(self) -> None:
+        """Raises UnavailableError."""
+        # In this order: a batch that waits before the payloads are listed had its payload before that, too.
+        waiting = self._store.waiting()
+        there = self._payloads.batch_ids()
+        if lost := self._store.payloads_lost(waiting - there):
+            log.error("%d batches have lost their vectors and are dead", lost)
+        self._payloads.delete(self._store.spent(there))
+        for job_id in self._store.give_up_unsealed():
+            log.warning("job %s was never sealed and is cancelled", job_id)
+        for job_id in self._store.outlived():
+            self._remove(job_id)
+
+    def _remove(self, job_id: str) -> None:
+        try:
+            self._payloads.delete(self._store.remove(job_id))
+        except (ConflictError, NotFoundError):
+            return  # somebody retried or removed it just now
+        log.info("job %s is older than it is to be kept and was removed", job_id)
 
     def run(self, ended: threading.Event, alive: Callable[[], None]) -> None:
         """Until `ended`; `alive` is called every time, leader or not."""

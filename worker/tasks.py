@@ -34,7 +34,7 @@ T = TypeVar("T")
 _PATIENCE: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts to reach a database that is away
 
 
-@shared_task(name=DECODE_BATCH)  # type: ignore[untyped-decorator]
+@shared_task(name=DECODE_BATCH, Request="worker.lost:BatchRequest")  # type: ignore[untyped-decorator]
 def decode_batch(batch_id: str) -> Outcome:
     with hands_back_on_sigterm():
         return run(batch_id, context())
@@ -96,7 +96,7 @@ def _load(claim: Claim, worker: Context) -> Slice:
 
 
 def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
-    code = error.code if isinstance(error, UnembedError) else _CODES.get(type(error), "decode_failed")
+    code = error.code if isinstance(error, UnembedError) else _CODES.get(type(error), runtime.DECODE_FAILED)
     why = error.message if isinstance(error, UnembedError) else f"{type(error).__name__}: {error}"
     log.error("batch %s, attempt %d: %s", claim.batch.id, claim.attempt, why, exc_info=error)
     state = _patiently(lambda: worker.store.fail(claim.batch.id, claim.attempt, code, why, final=_is_final(error)))

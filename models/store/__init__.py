@@ -1,9 +1,11 @@
 """Every SQL statement there is. `Store` is the whole of it; each of its methods is one short transaction.
 
-    jobs       create_job, add_batch, seal, cancel; job, jobs, batches, dead_batches
+    jobs       create_job, add_batch, seal, cancel, remove; job, jobs, batches, dead_batches
     attempts   mark_published, claim, heartbeat, finish, fail, release, cancel_running
+    again      retry, resent
+    sweeping   sweep, take_back, waiting, payloads_lost, spent, give_up_unsealed, outlived
     results    generations
-    upkeep     sweep, worker_seen, worker_done, workers, stats, ping
+    upkeep     worker_seen, worker_done, workers, stats, backlog, ping
 
 They return the frozen values of `unembed.schemas` and `models.store.values`, and raise the errors of `unembed.errors`:
 StoreUnavailableError whenever the database does not answer.
@@ -11,14 +13,16 @@ StoreUnavailableError whenever the database does not answer.
 
 from __future__ import annotations
 
+from models.store.again import AgainPart
 from models.store.attempts import AttemptsPart
 from models.store.jobs import JobsPart
 from models.store.results import ResultsPart
+from models.store.sweeping import SweepingPart
 from models.store.upkeep import UpkeepPart
-from models.store.values import Beat, Claim, QueueStats, Swept, Worker
+from models.store.values import Backlog, Beat, Claim, QueueStats, Swept, Worker
 
-__all__ = ["Beat", "Claim", "QueueStats", "Store", "Swept", "Worker"]
+__all__ = ["Backlog", "Beat", "Claim", "QueueStats", "Store", "Swept", "Worker"]
 
 
-class Store(JobsPart, AttemptsPart, ResultsPart, UpkeepPart):
+class Store(JobsPart, AttemptsPart, AgainPart, SweepingPart, ResultsPart, UpkeepPart):
     """The jobs, batches, rows and workers of one database."""

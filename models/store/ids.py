@@ -24,6 +24,10 @@ def batch_id(job_id: str, ordinal: int) -> str:
     return f"{job_id}-{ordinal}"
 
 
+def job_of(batch_id: str) -> str:
+    return batch_id.rpartition("-")[0]
+
+
 def jobs_cursor(created_at: datetime, job_id: str) -> str:
     return base64.urlsafe_b64encode(f"{created_at.isoformat()} {job_id}".encode()).decode().rstrip("=")
 

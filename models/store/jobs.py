@@ -1,10 +1,10 @@
-"""Jobs: created, filled with batches, sealed, cancelled, looked at."""
+"""Jobs: created, filled with batches, sealed, cancelled, looked at, removed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, RowMapping, and_, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, delete, or_, select, update
 
 from models.clock import now
 from models.store import ids
@@ -12,6 +12,8 @@ from models.store.settling import settle
 from models.store.sql import BATCHES, JOBS, Part, insert, lock_job, one, read_job, read_jobs, storable, to_batch
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
 from unembed.schemas import Batch, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState
+
+_REMOVED_AT_ONCE = 16  # batches
 
 
 class JobsPart(Part):
@@ -40,7 +42,10 @@ class JobsPart(Part):
             old = one(
                 connection, select(JOBS).where(JOBS.c.client == client, JOBS.c.idempotency_key == idempotency_key)
             )
-            assert old is not None, "jobs are never deleted while they are created"
+            if old is None:  # removed in between
+                raise ConflictError(
+                    f"the job of the idempotency key {idempotency_key!r} has just been removed; try again"
+                )
             _expect_same(idempotency_key, old, spec)
             return read_job(connection, old["id"]), False
 
@@ -106,13 +111,29 @@ class JobsPart(Part):
             if job["state"] not in (JobState.CANCELLING, JobState.CANCELLED):
                 if JobState(job["state"]).is_ended:
                     raise ConflictError(f"job {job_id} has {job['state']} already and cannot be cancelled")
-                waiting = update(BATCHES).where(BATCHES.c.job_id == job_id, BATCHES.c.state == BatchState.QUEUED)
-                connection.execute(waiting.values(state=BatchState.CANCELLED, finished_at=now()))
-                statement = update(JOBS).where(JOBS.c.id == job_id).values(state=JobState.CANCELLING)
-                cancelling = one(connection, statement.returning(JOBS))
-                assert cancelling is not None, "the job is locked"
-                settle(connection, cancelling)
+                cancel_locked(connection, job_id)
             return read_job(connection, job_id)
+
+    def remove(self, job_id: str) -> list[str]:
+        """Take an ended job away, its batches and rows with it; the ids of those batches, whose payloads may be left.
+
+        Raises NotFoundError, and ConflictError while the job has not ended.
+        """
+        removed: list[str] = []
+        while True:
+            # A few batches at a time: on SQLite everybody else waits for as long as the transaction lasts. Each goes
+            # together with its rows, so whoever reads in between finds fewer batches, and those whole.
+            with self._write() as connection:
+                job = lock_job(connection, job_id)
+                if not JobState(job["state"]).is_ended:
+                    raise ConflictError(f"job {job_id} is {job['state']}: cancel it, or wait for its end, to remove it")
+                some = select(BATCHES.c.id).where(BATCHES.c.job_id == job_id).limit(_REMOVED_AT_ONCE)
+                found = connection.scalars(some).all()
+                if not found:
+                    connection.execute(delete(JOBS).where(JOBS.c.id == job_id))
+                    return removed
+                connection.execute(delete(BATCHES).where(BATCHES.c.id.in_(found)))
+            removed += found
 
     def job(self, job_id: str) -> Job:
         with self._read() as connection:
@@ -147,6 +168,16 @@ class JobsPart(Part):
             if connection.scalar(select(JOBS.c.id).where(JOBS.c.id == job_id)) is None:
                 raise NotFoundError(f"no job has the id {job_id!r}")
             return [to_batch(row) for row in connection.execute(statement).mappings()]
+
+
+def cancel_locked(connection: Connection, job_id: str, why: str | None = None) -> None:
+    """Cancel a job that has not ended and that the caller has locked."""
+    waiting = update(BATCHES).where(BATCHES.c.job_id == job_id, BATCHES.c.state == BatchState.QUEUED)
+    connection.execute(waiting.values(state=BatchState.CANCELLED, finished_at=now()))
+    statement = update(JOBS).where(JOBS.c.id == job_id).values(state=JobState.CANCELLING, error=why)
+    cancelling = one(connection, statement.returning(JOBS))
+    assert cancelling is not None, "the job is locked"
+    settle(connection, cancelling)
 
 
 def _columns(spec: JobCreate) -> dict[str, object]:

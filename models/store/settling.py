@@ -14,14 +14,15 @@ from unembed.schemas import BatchCounts, BatchState, JobState, RowCounts
 def settle(connection: Connection, job: RowMapping) -> None:
     """End the job if nothing of it waits or runs any more. The caller holds the job's lock and has just moved a batch.
 
-    `job` is the row as it was when it was locked; of it only the state before that move and the seal are looked at.
+    `job` is the row as it was when it was locked; of it only the state before that move, the seal and the reason of a
+    cancel are looked at.
     """
     sums = sums_of(connection, job["id"])
     batches = batch_counts(sums)
     if batches.queued or batches.running or JobState(job["state"]).is_ended:
         return
     if job["state"] == JobState.CANCELLING:
-        _end(connection, job["id"], JobState.CANCELLED, None)
+        _end(connection, job["id"], JobState.CANCELLED, job["error"])
     elif job["sealed_at"] is not None:
         rows = row_counts(sums)
         _end(connection, job["id"], _outcome(rows, batches), _reason(connection, job["id"], rows, batches))

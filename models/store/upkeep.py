@@ -1,36 +1,16 @@
-"""Upkeep: what was lost comes back; who works; how long the queue is."""
+"""Upkeep: who works, how long the queue is, and how much of it is whose."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, text, update
 
 from models.clock import now, seconds_between
-from models.store.attempts import ended, queued_again
-from models.store.settling import settle
-from models.store.sql import BATCHES, JOBS, WORKERS, Part, insert, lock_job
-from models.store.values import QueueStats, Swept, Worker
+from models.store.sql import BATCHES, JOBS, WORKERS, Part, insert
+from models.store.values import Backlog, QueueStats, Worker
 from unembed.schemas import BatchState, JobState, RowStatus
-
-_PUBLISH_AT_ONCE = 1000
-_PROBES = 8
 
 
 class UpkeepPart(Part):
-    def sweep(self) -> Swept:
-        """Take back the batches whose lease ran out, and name those whose message is to be sent."""
-        expired = dead = 0
-        with self._read() as connection:
-            lapsed = select(BATCHES.c.job_id).where(_lease_ran_out()).distinct()
-            job_ids = connection.scalars(lapsed.order_by(BATCHES.c.job_id)).all()
-        for job_id in job_ids:
-            with self._write() as connection:
-                taken, died = _take_back(connection, job_id)
-            expired, dead = expired + taken, dead + died
-        with self._read() as connection:
-            return Swept(_to_publish(connection, self.settings.republish_after), expired, dead)
-
     def worker_seen(self, name: str, host: str, pid: int, device: str | None, dtype: str | None) -> None:
         """A worker is there. With another pid it has started anew."""
         with self._write() as connection:
@@ -42,7 +22,9 @@ class UpkeepPart(Part):
             keep = {
                 column: func.coalesce(statement.excluded[column], WORKERS.c[column]) for column in ("device", "dtype")
             }
-            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=facts | keep))
+            anew = case((WORKERS.c.pid != statement.excluded.pid, now()), else_=WORKERS.c.started_at)
+            changes = facts | keep | {"started_at": anew}
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changes))
 
     def worker_done(self, name: str, rows: int) -> None:
         """A worker has finished a batch of so many rows."""
@@ -62,6 +44,18 @@ class UpkeepPart(Part):
         with self._read() as connection:
             found = connection.execute(select(WORKERS).order_by(WORKERS.c.name)).mappings()
             return [Worker(**row) for row in found]
+
+    def is_deaf(self, name: str, seconds: float) -> bool:
+        """Whether batches could have been taken for so long, and the worker has neither taken one nor runs one."""
+        ago = now(-seconds)
+        due = or_(BATCHES.c.not_before.is_(None), BATCHES.c.not_before < ago)
+        waits = select(BATCHES.c.id).where(BATCHES.c.state == BatchState.QUEUED, BATCHES.c.queued_at < ago, due)
+        took = select(BATCHES.c.id).where(
+            BATCHES.c.worker == name, or_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.claimed_at >= ago)
+        )
+        new = select(WORKERS.c.name).where(WORKERS.c.name == name, WORKERS.c.started_at >= ago)
+        with self._read() as connection:
+            return bool(connection.scalar(select(and_(waits.exists(), ~took.exists(), ~new.exists()))))
 
     def stats(self) -> QueueStats:
         open_states = (BatchState.QUEUED, BatchState.RUNNING, BatchState.DEAD)
@@ -94,54 +88,24 @@ class UpkeepPart(Part):
             rows={status: int(number) for status, number in zip(RowStatus, rows, strict=True)},
         )
 
+    def backlog(self, job_id: str) -> Backlog:
+        """What is queued or running, in all and of the client that this job belongs to."""
+        owner = select(JOBS.c.client).where(JOBS.c.id == job_id).scalar_subquery()
+        own = JOBS.c.client == owner
+
+        def total(column: str, *, of_client: bool) -> ColumnElement[int]:
+            counted = case((own, BATCHES.c[column]), else_=0) if of_client else BATCHES.c[column]
+            return func.coalesce(func.sum(counted), 0)
+
+        statement = (
+            select(*(total(column, of_client=of) for of in (False, True) for column in ("rows", "bytes")))
+            .join_from(BATCHES, JOBS, BATCHES.c.job_id == JOBS.c.id)
+            .where(BATCHES.c.state.in_((BatchState.QUEUED, BatchState.RUNNING)))
+        )
+        with self._read() as connection:
+            return Backlog(*(int(number) for number in connection.execute(statement).one()))
+
     def ping(self) -> None:
         """Raises StoreUnavailableError when the database cannot be reached."""
         with self._read() as connection:
             connection.execute(text("SELECT 1"))
-
-
-def _lease_ran_out() -> ColumnElement[bool]:
-    return and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.lease_until < now())
-
-
-def _take_back(connection: Connection, job_id: str) -> tuple[int, int]:
-    """How many of the job's leases had run out, and how many of those batches are dead now."""
-    job = lock_job(connection, job_id)
-    lapsed = update(BATCHES).where(BATCHES.c.job_id == job_id, _lease_ran_out())
-    if job["state"] == JobState.CANCELLING:
-        expired, dead = connection.execute(lapsed.values(ended(BatchState.CANCELLED))).rowcount, 0
-    else:
-        why = {"error_code": "lease_expired", "error": "the worker stopped answering"}
-        last = lapsed.where(BATCHES.c.attempt >= BATCHES.c.max_attempts)
-        dead = connection.execute(last.values(ended(BatchState.DEAD) | why)).rowcount
-        expired = dead + connection.execute(lapsed.values(queued_again() | why)).rowcount
-    settle(connection, job)
-    return expired, dead
-
-
-def _to_publish(connection: Connection, republish_after: float) -> list[str]:
-    """The queued batches whose message was never sent, or is lost.
-
-    To send again whatever waits for long would flood a long queue with copies. But messages are taken in the order in
-    which they were sent: a batch that was sent well before one that runs by now was passed over, its message is lost.
-    If no batch was claimed for long, then every worker is busy, or every message is lost; a few probes tell: once one
-    of them is claimed, all that was sent before it counts as passed over.
-    """
-    due = and_(BATCHES.c.state == BatchState.QUEUED, or_(BATCHES.c.not_before.is_(None), BATCHES.c.not_before <= now()))
-    sent_long_ago = BATCHES.c.published_at < now(-republish_after)
-    latest, claimed = connection.execute(
-        select(func.max(BATCHES.c.published_at), func.max(BATCHES.c.claimed_at) >= now(-republish_after)).where(
-            BATCHES.c.state == BatchState.RUNNING
-        )
-    ).one()
-    passed_over = false() if latest is None else BATCHES.c.published_at < latest - timedelta(seconds=republish_after)
-    unsent = or_(BATCHES.c.published_at.is_(None), and_(sent_long_ago, passed_over))
-    found = connection.scalars(
-        select(BATCHES.c.id).where(due, unsent).order_by(BATCHES.c.queued_at).limit(_PUBLISH_AT_ONCE)
-    ).all()
-    if claimed:
-        return list(found)
-    probes = connection.scalars(
-        select(BATCHES.c.id).where(due, sent_long_ago).order_by(BATCHES.c.published_at).limit(_PROBES)
-    ).all()
-    return list(dict.fromkeys([*found, *probes]))

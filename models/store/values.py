@@ -35,6 +35,16 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is queued or running: rows, and bytes of payload."""
+
+    rows: int
+    bytes: int
+    client_rows: int  # of one client alone
+    client_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     name: str
     host: str

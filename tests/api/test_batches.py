@@ -11,7 +11,6 @@ from fastapi.testclient import TestClient
 
 from models.payloads import Payloads
 from models.settings import Settings
-from models.store import Store
 from tests.api.conftest import assert_problem, new_job, payload, put, vectors
 from tests.builders import DIM
 from unembed.corpus import decode_payload
@@ -84,24 +83,6 @@ def test_other_rows_at_an_ordinal_that_is_taken_are_a_conflict(api: TestClient, 
     # When other rows come at its ordinal, Then they are refused, and what was accepted is still what is kept
     assert_problem(put(api, job, content=payload(3)), 409, "conflict")
     assert kept(api_settings, batch) == payload()
-
-
-def test_a_batch_again_after_it_was_done_leaves_nothing_in_redis(
-    api: TestClient, api_settings: Settings, store: Store
-) -> None:
-    # Given a batch whose attempt has ended, and with it its payload
-    job = new_job(api)
-    batch = put(api, job).json()
-    claim = store.claim(batch["id"], "w", 60)
-    assert claim is not None
-    store.fail(batch["id"], claim.attempt, "bad", "bad", final=True)
-    with redis.Redis.from_url(api_settings.redis_url) as client:
-        Payloads(client, 60).delete([batch["id"]])
-        before = set(client.keys())
-        # When the client, which did not hear of its success, sends it again
-        assert put(api, job).status_code == 200
-        # Then no payload stays behind that nobody would delete
-        assert set(client.keys()) == before
 
 
 def test_a_sealed_job_takes_no_more_batches(api: TestClient) -> None:

@@ -116,7 +116,7 @@ def test_a_redis_that_is_full_refuses_the_batch(serve: Serve) -> None:
         # When a batch arrives, Then it is refused for now, and was not recorded
         job = new_job(client)
         answer = put(client, job)
-        assert_problem(answer, 429, "busy", "no room")
+        assert_problem(answer, 429, "busy", "of 1 bytes", "70%")
         assert int(answer.headers["retry-after"]) > 0
         assert client.get(f"/v1/jobs/{job}/batches").json() == []
 

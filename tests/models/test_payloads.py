@@ -27,7 +27,7 @@ def test_a_payload_comes_back_byte_for_byte(payloads: Payloads) -> None:
     payloads.put("job-0", DATA)
     assert payloads.get("job-0", SHA) == DATA
     # And is still there: it is deleted when its rows are committed, not when it is read
-    assert payloads.exists("job-0")
+    assert payloads.present(["job-0"]) == ["job-0"]
 
 
 def test_the_same_payload_again_is_no_error(payloads: Payloads) -> None:
@@ -61,7 +61,8 @@ def test_payloads_are_deleted_and_those_of_others_stay(payloads: Payloads) -> No
         payloads.put(batch_id, DATA)
     payloads.delete(["job-0", "job-2", "nothing-0"])
     payloads.delete([])
-    assert [payloads.exists(f"job-{n}") for n in range(3)] == [False, True, False]
+    assert payloads.present([f"job-{n}" for n in range(3)]) == ["job-1"]
+    assert payloads.batch_ids() == {"job-1"}
 
 
 def test_a_payload_does_not_stay_for_ever(payloads: Payloads) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from unembed.corpus import decode_payload
 from unembed.schemas import BatchState, Generation, RowStatus, Timings
 
 DECODER = "toy"
+
+ServeWith = Callable[..., str]
 
 
 @pytest.fixture
@@ -46,12 +49,11 @@ def server_settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.Monk
     return settings.model_copy(update={"decoders": folder.parent, "max_batch_rows": 100})
 
 
-@pytest.fixture
-def url(server_settings: Settings) -> Iterator[str]:
-    """Where the API answers."""
+@contextmanager
+def _serving(settings: Settings) -> Iterator[str]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(create_app(server_settings), log_level="error", lifespan="on")
+        config = uvicorn.Config(create_app(settings), log_level="error", lifespan="on")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
@@ -61,6 +63,20 @@ def url(server_settings: Settings) -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
         thread.join(10)
+
+
+@pytest.fixture
+def url(server_settings: Settings) -> Iterator[str]:
+    """Where the API answers."""
+    with _serving(server_settings) as url:
+        yield url
+
+
+@pytest.fixture
+def serve_with(server_settings: Settings) -> Iterator[ServeWith]:
+    """Starts an API whose settings differ from the usual ones; where it answers."""
+    with ExitStack() as servers:
+        yield lambda **changes: servers.enter_context(_serving(server_settings.model_copy(update=changes)))
 
 
 @pytest.fixture
@@ -88,6 +104,20 @@ class Hand:
             if batch.state is BatchState.QUEUED
         ]
         return sum(self._decode(batch_id) for batch_id in queued[:limit])
+
+    def fail(self, ordinal: int) -> None:
+        """The newest job's batch of this ordinal is dead."""
+        (job,) = self._store.jobs(limit=1).jobs
+        claim = self._store.claim(f"{job.id}-{ordinal}", "hand", 30)
+        assert claim is not None
+        self._store.fail(claim.batch.id, claim.attempt, "decode_failed", "it went wrong", final=True)
+
+    def lose_payload(self, batch_id: str) -> None:
+        self._payloads.delete([batch_id])
+
+    def find_payloads_lost(self) -> None:
+        """What the sweeper does."""
+        self._store.payloads_lost(self._store.waiting() - self._payloads.batch_ids())
 
     def start(self) -> None:
         """Decodes whatever comes, until the test ends."""

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.builders import DIM
-from tests.unembed.conftest import DECODER, Hand
+from tests.unembed.conftest import DECODER, Hand, ServeWith
 from unembed.cli import main
 from unembed.cli.app import VERBS
 from unembed.client import Client
@@ -219,3 +219,47 @@ def test_decode_without_a_server_has_one_of_its_own_in_a_folder_that_goes_away(
     assert run("decode", corpus, "-o", "out.jsonl", "--decoder", DECODER, "--home", corpus.parent).code == 3
     assert homes[1] == corpus.parent
     assert homes[1].is_dir()
+
+
+def test_retry_says_what_waits_and_what_stays_dead(run: Run, server: str, hand: Hand, client: Client) -> None:
+    # Given a job of two dead batches, of which one has lost its vectors
+    vectors = np.ones((6, DIM), np.float32)
+    job = client.submit(vectors, decoder=DECODER, batch_size=3)
+    hand.fail(0)
+    hand.fail(1)
+    hand.lose_payload(f"{job.id}-0")
+    # When it is retried, Then the one waits, and it is said how the other can come back
+    ran = run("retry", job.id)
+    assert (ran.code, ran.out) == (0, "")
+    assert f"unembed wait {job.id}" in ran.err
+    assert "still dead: 1 of its batches" in ran.err
+    assert "--idempotency-key" in ran.err
+    # And of a job that has nothing dead there is nothing to retry
+    hand.work()
+    hand.lose_payload(f"{job.id}-1")
+    assert run("retry", job.id).code == 1
+
+
+def test_rm_removes_what_has_ended(run: Run, server: str, hand: Hand, client: Client) -> None:
+    # Given two ended jobs, and one that waits
+    vectors = np.ones((2, DIM), np.float32)
+    ended = [client.submit(vectors, decoder=DECODER) for _ in range(2)]
+    hand.work()
+    waits = client.submit(vectors, decoder=DECODER)
+    # When they are removed, Then the two are gone, and the third is there and says what to do
+    ran = run("rm", *(job.id for job in ended), waits.id)
+    assert ran.code == 1
+    assert [f"the job {job.id} is removed" in ran.err for job in ended] == [True, True]
+    assert "cancel it" in ran.err
+    assert [job.id for job in client.jobs().jobs] == [waits.id]
+
+
+def test_a_server_without_room_is_no_silence(run: Run, serve_with: ServeWith, hand: Hand, corpus: Path) -> None:
+    # Given a server with room for ten rows
+    url = serve_with(max_queued_rows=10)
+    hand.start()
+    # When 25 rows are submitted, Then it is said once why it takes so long, and the job is sent whole
+    ran = run("submit", corpus, "--decoder", DECODER, "--batch-size", 5, "--url", url)
+    assert ran.code == 0
+    assert ran.err.count("the server has no room yet") == 1
+    assert "limit of 10" in ran.err

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import redis
 
+from models.settings import Settings
 from tests.builders import DIM
-from tests.unembed.conftest import DECODER, Hand
+from tests.unembed.conftest import DECODER, Hand, ServeWith
 from unembed.client import Client
 from unembed.corpus import corpus_from_array
 from unembed.errors import (
@@ -143,6 +146,102 @@ def test_an_interrupted_submit_is_continued_under_its_key(client: Client, hand: 
     # Then it is the same job, whole
     assert job.id == before.id
     assert [row.index for row in job.wait(timeout=30).results("index")] == list(range(25))
+
+
+def test_a_submit_is_continued_with_the_batches_that_it_was_begun_with(client: Client, hand: Hand) -> None:
+    # Given a submit in batches of 2 that breaks off
+    def break_off(sent: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.submit(vectors(), decoder=DECODER, batch_size=2, idempotency_key="k", progress=break_off)
+    # When it is submitted again with another batch size, Then what arrived still fits, and the job is whole
+    job = client.submit(vectors(), decoder=DECODER, batch_size=10, idempotency_key="k")
+    hand.work()
+    assert {batch.rows for batch in client.batches(job.id)} == {2, 1}
+    assert [row.index for row in job.wait(timeout=30).results("index")] == list(range(25))
+
+
+def test_what_the_server_lost_is_sent_again_and_nothing_else(
+    client: Client, hand: Hand, server_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a job of five batches of which one is done, and a Redis that has lost the vectors of the others
+    first = client.submit(vectors(), decoder=DECODER, batch_size=5, idempotency_key="k")
+    hand.work(limit=1)
+    with redis.Redis.from_url(server_settings.redis_url) as connection:
+        connection.flushall()
+    hand.find_payloads_lost()
+    assert first.refresh().state is JobState.PARTIAL
+    # When the same is submitted again
+    sent: list[str] = []
+    send = client._api.send
+
+    def counted(method: str, path: str, **request: Any) -> Any:
+        sent.extend([path] if method == "PUT" else [])
+        return send(method, path, **request)
+
+    monkeypatch.setattr(client._api, "send", counted)
+    job = client.submit(vectors(), decoder=DECODER, batch_size=5, idempotency_key="k")
+    # Then it is the same job, just those four batches were sent, and it ends with every row once
+    assert job.id == first.id
+    assert sorted(path[-1] for path in sent) == ["1", "2", "3", "4"]
+    hand.work()
+    assert job.wait(timeout=30).job.state is JobState.SUCCEEDED
+    assert [row.index for row in job.results("index")] == list(range(25))
+
+
+def test_a_dead_batch_is_retried(client: Client, hand: Hand) -> None:
+    # Given a job of which one batch is dead
+    job = client.submit(vectors(), decoder=DECODER, batch_size=10)
+    hand.fail(1)
+    hand.work()
+    assert job.refresh().state is JobState.PARTIAL
+    # When it is retried, Then the job runs again, and every row is there once
+    assert job.retry().state is JobState.RUNNING
+    hand.work()
+    assert job.wait(timeout=30).job.state is JobState.SUCCEEDED
+    assert [row.index for row in job.results("index")] == list(range(25))
+    # And then there is nothing to retry any more
+    with pytest.raises(ConflictError, match="no dead batch"):
+        job.retry()
+
+
+def test_a_removed_job_is_gone(client: Client) -> None:
+    # Given a job that waits, When it is removed, Then it has to be cancelled first; after that it is gone
+    job = client.submit(vectors(), decoder=DECODER)
+    with pytest.raises(ConflictError, match="cancel it"):
+        job.remove()
+    job.cancel()
+    job.remove()
+    with pytest.raises(NotFoundError):
+        job.refresh()
+
+
+def test_a_full_queue_makes_a_submit_wait_and_lose_nothing(serve_with: ServeWith, hand: Hand) -> None:
+    # Given a server with room for ten rows, and a worker
+    told: list[str] = []
+    url = serve_with(max_queued_rows=10)
+    hand.start()
+    # When forty rows are submitted
+    with Client(url, busy=lambda why, _: told.append(why)) as client:
+        job = client.submit(vectors(40), decoder=DECODER, batch_size=5).wait(timeout=60)
+        # Then the client was held back, and all of them came through
+        assert any("limit of 10" in why for why in told)
+        assert [row.index for row in job.results("index")] == list(range(40))
+
+
+def test_an_interrupted_submit_does_not_wait_for_room(serve_with: ServeWith) -> None:
+    # Given a server that has no room, and nobody who would make any
+    url = serve_with(max_queued_rows=5)
+
+    def interrupt(sent: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    # When the submit is interrupted, Then it ends at once although others of its batches wait to be let in
+    with Client(url) as client, pytest.raises(KeyboardInterrupt):
+        client.submit(vectors(40), decoder=DECODER, batch_size=5, progress=interrupt)
+    with Client(url) as client:
+        assert [job.state for job in client.jobs().jobs] == [JobState.CANCELLED]
 
 
 def test_what_cannot_be_sent_whole_is_cancelled(client: Client, tmp_path: Path) -> None:

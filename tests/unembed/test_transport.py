@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import httpx2
 import pytest
@@ -26,7 +28,7 @@ def problem(status: int, code: str, headers: dict[str, str] | None = None) -> ht
     return httpx2.Response(status, content=body, headers={"Content-Type": PROBLEM_JSON, **(headers or {})})
 
 
-def transport(*answers: Answer, retries: int = 3) -> tuple[Transport, list[httpx2.Request], list[float]]:
+def transport(*answers: Answer, retries: int = 3, **more: Any) -> tuple[Transport, list[httpx2.Request], list[float]]:
     """A transport to a server that gives these answers, one after the other; its requests, and its pauses."""
     requests: list[httpx2.Request] = []
     pauses: list[float] = []
@@ -46,6 +48,7 @@ def transport(*answers: Answer, retries: int = 3) -> tuple[Transport, list[httpx
         retries=retries,
         transport=httpx2.MockTransport(handle),
         sleep=pauses.append,
+        **more,
     )
     return made, requests, pauses
 
@@ -87,6 +90,44 @@ def test_the_server_says_how_long_to_wait_up_to_a_limit() -> None:
     assert pauses[2] < 1
 
 
+def test_a_busy_server_is_asked_again_as_often_as_it_takes() -> None:
+    # Given a server that is busy more often than a request may fail
+    told: list[tuple[str, float]] = []
+    busy = [problem(429, "busy", {"Retry-After": "5"}) for _ in range(20)]
+    sender, requests, pauses = transport(*busy, httpx2.Response(200), retries=0, busy=lambda *why: told.append(why))
+    # When a request is sent, Then it waits as long as it was asked to, says why, and succeeds
+    sender.send("PUT", "/x")
+    assert len(requests) == 21
+    assert pauses == [5] * 20
+    assert told == [("the detail", 5)] * 20
+
+
+def test_a_server_that_stays_busy_is_given_up_after_a_while() -> None:
+    # Given a server that is always busy, When it has been for longer than the client waits, Then that is the error
+    sender, requests, _ = transport(problem(429, "busy", {"Retry-After": "5"}), busy_timeout=4)
+    with pytest.raises(BusyError, match="the detail"):
+        sender.send("PUT", "/x")
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (lambda: problem(429, "busy", {"Retry-After": "30"}), BusyError),
+        (lambda: problem(503, "unavailable", {"Retry-After": "30"}), UnavailableError),
+        (lambda: httpx2.ConnectError("refused"), UnavailableError),
+    ],
+)
+def test_who_is_told_to_stop_waits_no_longer(failure: Callable[[], Answer], kind: type[Exception]) -> None:
+    # Given a request that would be tried again later, When it is told to stop, Then it ends with what it met
+    sender, requests, pauses = transport(failure())
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(kind):
+        sender.send("PUT", "/x", stop=stop)
+    assert (len(requests), pauses) == (1, [])
+
+
 def test_no_server_is_unavailable_and_names_the_address() -> None:
     # Given nothing that answers
     sender, requests, _ = transport(*[httpx2.ConnectError("refused")] * 4)
@@ -125,7 +166,7 @@ def test_a_problem_that_does_not_pass_is_raised_in_the_end() -> None:
 @pytest.mark.parametrize(("status", "kind"), [(502, UnavailableError), (404, NotFoundError), (429, BusyError)])
 def test_an_answer_that_is_not_of_this_api_says_so(status: int, kind: type[Exception]) -> None:
     # Given a proxy's page, When it arrives, Then the error names the address, the status and the text
-    sender, _, _ = transport(*[httpx2.Response(status, text="<html>")] * 4)
+    sender, _, _ = transport(*[httpx2.Response(status, text="<html>")] * 4, busy_timeout=0)
     with pytest.raises(kind, match=rf"http://server:1 answered {status} .*<html>"):
         sender.send("GET", "/x")
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
 import sqlalchemy
 
 from models.settings import Settings
 from models.store import Store
+from tests.builders import add_batches, make_job
+from unembed.schemas import BatchState
 from worker import alive
 
 
@@ -23,6 +26,49 @@ def test_a_worker_that_was_silent_for_long_is_not(store: Store, engine: sqlalche
         connection.execute(sqlalchemy.text("UPDATE workers SET last_seen = '2026-01-01 00:00:00.000000'"))
     # When its host is asked, Then it does not live
     assert alive.is_alive(store, "here") is False
+
+
+@pytest.fixture
+def impatient(settings: Settings, engine: sqlalchemy.Engine) -> Store:
+    """A store for which 50 ms are a long time to wait."""
+    return Store(engine, settings.model_copy(update={"republish_after": 0.01, "sweep_interval": 0.01}))
+
+
+def seen_long_ago(store: Store, engine: sqlalchemy.Engine) -> None:
+    """A worker that started long ago and still says that it is there."""
+    store.worker_seen("worker@here", "here", 1, None, None)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE workers SET started_at = '2026-01-01 00:00:00.000000'"))
+
+
+def test_a_worker_that_takes_nothing_while_batches_wait_is_deaf(impatient: Store, engine: sqlalchemy.Engine) -> None:
+    # Given a worker that shows itself, and a batch that has waited for long
+    seen_long_ago(impatient, engine)
+    assert alive.is_alive(impatient, "here")
+    first, second = add_batches(impatient, make_job(impatient))
+    time.sleep(0.1)
+    # When its host is asked, Then it does not live, whatever its process says
+    assert alive.is_alive(impatient, "here") is False
+    # And with a batch in its hands it does, though another one waits
+    impatient.claim(first.id, "worker@here", 60)
+    assert alive.is_alive(impatient, "here")
+    # And when it is another worker that has it, it does not
+    impatient.release(first.id, 1)
+    impatient.claim(first.id, "worker@elsewhere", 60)
+    time.sleep(0.1)
+    assert alive.is_alive(impatient, "here") is False
+    assert second.state is BatchState.QUEUED
+
+
+def test_a_worker_that_has_just_started_is_given_time(impatient: Store, engine: sqlalchemy.Engine) -> None:
+    # Given a batch that has waited while no worker was there
+    add_batches(impatient, make_job(impatient))
+    seen_long_ago(impatient, engine)
+    time.sleep(0.1)
+    assert alive.is_alive(impatient, "here") is False
+    # When another process takes the worker's place, Then it lives
+    impatient.worker_seen("worker@here", "here", 2, None, None)
+    assert alive.is_alive(impatient, "here")
 
 
 def test_the_exit_code_says_it(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 
 from tests.builders import DIM
 from tests.worker.stubs import StubDecoder
 from unembed.corpus import Slice
-from unembed.errors import DimensionError
+from unembed.errors import DimensionError, MissingExtraError
 from unembed.schemas import BatchCounts, DecodeOptions, Job, JobState, RowCounts, RowStatus, Timings
 from worker.runtime import Decoders, OutOfMemoryError, decode_slice, is_broken_device, is_out_of_memory
 
@@ -100,6 +101,95 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_it_small() -> None:
 def test_a_row_that_does_not_fit_alone_fails_the_attempt() -> None:
     with pytest.raises(OutOfMemoryError, match="not even one row"):
         decode_slice(at_most(0), part(4), JOB, micro_batch=4, between=nothing)
+
+
+def poisoned(*bad: int, error: Exception | None = None) -> StubDecoder:
+    """Fails at every micro-batch that has one of these rows."""
+
+    def before(indices: Sequence[int]) -> None:
+        if set(indices) & set(bad):
+            raise error or ValueError("the decoder is unwell")
+
+    return StubDecoder(before)
+
+
+def test_a_row_at_which_the_decoder_fails_is_an_error_row_and_the_others_decode() -> None:
+    # Given a row that makes the decoder fail, in the second of three micro-batches
+    decoder = poisoned(109)
+    # When 20 rows are decoded, 8 at a time
+    ids = tuple(str(number) for number in range(20))
+    rows = decode_slice(decoder, part(20, ids=ids), JOB, micro_batch=8, between=nothing).rows
+    # Then that row alone says why it has no text, with its id, and every row is there once, in order
+    assert [row.index for row in rows] == list(range(100, 120))
+    assert [row.id for row in rows] == list(ids)
+    (failed,) = [row for row in rows if row.status is RowStatus.ERROR]
+    assert (failed.index, failed.error_code, failed.error) == (
+        109,
+        "decode_failed",
+        "ValueError: the decoder is unwell",
+    )
+    # And it was found by halving, not one by one
+    assert len(decoder.calls) == 3 + 2 * 3
+
+
+def test_several_rows_at_fault_are_all_found() -> None:
+    rows = decode_slice(poisoned(100, 103, 104, 119), part(20), JOB, micro_batch=32, between=nothing).rows
+    assert [row.index for row in rows if row.status is RowStatus.ERROR] == [100, 103, 104, 119]
+
+
+def test_a_row_at_fault_that_is_a_micro_batch_of_its_own_is_told_from_a_decoder_that_is_broken() -> None:
+    # Given a last row that is alone, When the decoder fails at it, Then another row shows that the decoder is well
+    decoder = poisoned(104)
+    rows = decode_slice(decoder, part(5), JOB, micro_batch=2, between=nothing).rows
+    assert [row.index for row in rows if row.status is RowStatus.ERROR] == [104]
+    assert decoder.calls[-2:] == [[104], [100]]
+
+
+def test_a_decoder_that_does_no_row_at_all_fails_the_attempt() -> None:
+    # Given a decoder that is broken, When rows are decoded, Then they are not made error rows: another worker may do
+    with pytest.raises(ValueError, match="unwell"):
+        decode_slice(poisoned(*range(100, 120)), part(20), JOB, micro_batch=8, between=nothing)
+
+
+def test_a_decoder_that_breaks_on_the_way_fails_the_attempt() -> None:
+    # Given a decoder that works for its first micro-batch and then no more
+    def before(indices: Sequence[int]) -> None:
+        if len(decoder.calls) > 1:
+            raise RuntimeError("lost its mind")
+
+    decoder = StubDecoder(before)
+    # When rows are decoded, Then the rest are not taken for bad rows
+    with pytest.raises(RuntimeError, match="lost its mind"):
+        decode_slice(decoder, part(16), JOB, micro_batch=8, between=nothing)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: device-side assert triggered"),
+        MissingExtraError.of("sentence_transformers", "minilm"),
+        SoftTimeLimitExceeded(),
+    ],
+)
+def test_what_is_no_row_s_fault_is_not_searched_for_among_the_rows(error: Exception) -> None:
+    # Given an error of the device, of the installation, or of the clock
+    decoder = poisoned(103, error=error)
+    # When it is met, Then the attempt ends there
+    with pytest.raises(type(error)):
+        decode_slice(decoder, part(8), JOB, micro_batch=8, between=nothing)
+    assert len(decoder.calls) == 1
+
+
+def test_a_cancel_is_seen_while_a_row_at_fault_is_searched_for() -> None:
+    # Given a cancel that comes with the third call
+    decoder = poisoned(107)
+
+    def between() -> None:
+        if len(decoder.calls) == 3:
+            raise KeyError("cancelled")
+
+    with pytest.raises(KeyError):
+        decode_slice(decoder, part(8), JOB, micro_batch=8, between=between)
 
 
 def test_what_is_raised_between_micro_batches_stops_the_decoding() -> None:

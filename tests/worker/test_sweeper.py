@@ -8,11 +8,14 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from sqlalchemy import Engine, text
 
+from models.payloads import Payloads
 from models.settings import Settings
 from models.store import Store
+from tests.builders import make_job
 from unembed.errors import UnavailableError
-from unembed.schemas import Batch, BatchState
+from unembed.schemas import Batch, BatchState, JobState
 from worker.celery import make_app, publish
 from worker.sweeper import LEADER, Sweeper
 
@@ -25,7 +28,8 @@ def sweeper(store: Store, queue: redis.Redis, settings: Settings) -> MakeSweeper
     app = make_app(settings)
 
     def make(name: str, interval: float = 10) -> Sweeper:
-        return Sweeper(store, queue, lambda batch_id: publish(app, batch_id), name=name, interval=interval)
+        payloads = Payloads(queue, settings.payload_ttl)
+        return Sweeper(store, queue, payloads, lambda batch_id: publish(app, batch_id), name=name, interval=interval)
 
     return make
 
@@ -95,7 +99,7 @@ def test_a_leader_that_ends_makes_way_at_once(sweeper: MakeSweeper, queue: redis
 
 def test_without_redis_nobody_sweeps_and_the_thread_lives_on(store: Store) -> None:
     away = redis.Redis(unix_socket_path="/nowhere/redis.sock", retry=Retry(NoBackoff(), 0))
-    sweeper = Sweeper(store, away, lambda _: None, name="a", interval=0.01)
+    sweeper = Sweeper(store, away, Payloads(away, 60), lambda _: None, name="a", interval=0.01)
     with pytest.raises(UnavailableError):
         sweeper.sweep()
     ended, alive = threading.Event(), threading.Semaphore(0)
@@ -104,3 +108,63 @@ def test_without_redis_nobody_sweeps_and_the_thread_lives_on(store: Store) -> No
     assert all(alive.acquire(timeout=10) for _ in range(3))
     ended.set()
     thread.join()
+
+
+class TestTidying:
+    def test_a_batch_that_lost_its_vectors_is_found_though_nobody_asks_for_them(
+        self, sweeper: MakeSweeper, queued: Queued, queue: redis.Redis, store: Store
+    ) -> None:
+        # Given two batches that wait, and vectors that are gone for one of them
+        lost, kept = queued(), queued()
+        queue.delete(f"unembed:payload:{lost.id}")
+        # When the sweeper tidies
+        sweeper("a").tidy()
+        # Then the one is dead and says so, and the other waits
+        (dead,) = store.dead_batches(lost.job_id)
+        assert dead.lacks_its_vectors
+        assert store.batches(kept.job_id)[0].state is BatchState.QUEUED
+
+    def test_vectors_that_nobody_needs_any_more_go_and_a_stranger_s_stay(
+        self, sweeper: MakeSweeper, queued: Queued, queue: redis.Redis, store: Store
+    ) -> None:
+        # Given the vectors of a cancelled batch, of one that waits, and of one that this database does not know
+        cancelled, waits = queued(), queued()
+        store.cancel(cancelled.job_id)
+        queue.set("unembed:payload:stranger-0", b"x")
+        # When the sweeper tidies, Then those of the cancelled one are gone
+        sweeper("a").tidy()
+        assert Payloads(queue, 60).batch_ids() == {waits.id, "stranger-0"}
+
+    def test_it_happens_every_few_sweeps(
+        self, sweeper: MakeSweeper, queued: Queued, queue: redis.Redis, store: Store
+    ) -> None:
+        # Given vectors that are gone, When it is swept often enough, Then that is found
+        batch = queued()
+        queue.delete(f"unembed:payload:{batch.id}")
+        one = sweeper("a")
+        for _ in range(20):
+            one.sweep()
+        assert store.batches(batch.job_id)[0].state is BatchState.DEAD
+
+    def test_jobs_left_half_sent_end(self, sweeper: MakeSweeper, store: Store, engine: Engine) -> None:
+        # Given a job that was begun two days ago and never sealed
+        job = make_job(store)
+        two_days_ago = {"sqlite": "datetime('now', '-2 days')", "postgresql": "now() - interval '2 days'"}
+        with engine.begin() as connection:
+            connection.execute(text(f"UPDATE jobs SET created_at = {two_days_ago[engine.dialect.name]}"))
+        # When the sweeper tidies, Then it is cancelled
+        sweeper("a").tidy()
+        assert store.job(job.id).state is JobState.CANCELLED
+
+    def test_old_jobs_go_with_their_vectors(
+        self, queued: Queued, queue: redis.Redis, engine: Engine, settings: Settings
+    ) -> None:
+        # Given a store that keeps no ended job, one that has ended, and one that waits
+        store = Store(engine, settings.model_copy(update={"job_ttl": 0.05}))
+        ended, waits = queued(), queued()
+        store.cancel(ended.job_id)
+        time.sleep(0.1)
+        # When the sweeper tidies, Then the one is gone
+        Sweeper(store, queue, Payloads(queue, 60), lambda _: None, name="a", interval=10).tidy()
+        assert [job.id for job in store.jobs().jobs] == [waits.job_id]
+        assert Payloads(queue, 60).batch_ids() == {waits.id}

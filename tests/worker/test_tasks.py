@@ -60,7 +60,7 @@ def test_a_batch_is_claimed_decoded_and_finished(context: Context, store: Store,
     assert done.timings.load_ms > 0
     assert store.job(batch.job_id).state is JobState.PARTIAL
     # And its payload is gone, and the worker is counted
-    assert not context.payloads.exists(batch.id)
+    assert context.payloads.present([batch.id]) == []
     (worker,) = store.workers()
     assert (worker.name, worker.batches_done, worker.rows_done, worker.device) == ("cpu0@here", 1, 4, "stub")
 
@@ -103,7 +103,7 @@ def test_a_cancel_is_seen_between_two_micro_batches(
     assert batch_of(store, batch).state is BatchState.CANCELLED
     assert store.job(batch.job_id).state is JobState.CANCELLED
     assert store.generations(batch.job_id).generations == []
-    assert not context.payloads.exists(batch.id)
+    assert context.payloads.present([batch.id]) == []
 
 
 def test_an_attempt_that_lost_its_batch_never_commits(
@@ -125,7 +125,7 @@ def test_an_attempt_that_lost_its_batch_never_commits(
     assert store.generations(batch.job_id).generations == []
     found = batch_of(store, batch)
     assert (found.state, found.worker) == (BatchState.RUNNING, "other")
-    assert context.payloads.exists(batch.id)
+    assert context.payloads.present([batch.id]) == [batch.id]
 
 
 def test_a_worker_that_shuts_down_hands_its_batch_back(

@@ -34,6 +34,8 @@ VERBS: Final = {
     "wait": Verb("wait", "wait", _DECODE),
     "results": Verb("results", "results", _DECODE),
     "cancel": Verb("cancel", "cancel", _DECODE),
+    "retry": Verb("retry", "retry", _DECODE),
+    "rm": Verb("rm", "rm", _DECODE),
     "ls": Verb("ls", "ls", _DECODE),
     "demo": Verb("demo", "demo", _DECODE),
     "up": Verb("up", "up", _SERVE),

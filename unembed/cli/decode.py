@@ -137,7 +137,7 @@ def decode_to_file(
     home: Path | None = None,
 ) -> Done:
     """Decodes a corpus in sight of a person, who may interrupt; leaves the program, saying how to go on, if they do."""
-    with _server(url, home, workers) as server, Client(server.url) as client:
+    with _server(url, home, workers) as server, Client(server.url, busy=given.SayBusy()) as client:
         started = time.monotonic()
         handle: JobHandle | None = None
         try:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
 
+from unembed.cli.console import say
 from unembed.client import Client
 from unembed.errors import InputError
 from unembed.home import require_url
 from unembed.schemas import DecodeOptions
 
+_SAY_AGAIN: Final = 60.0  # seconds
 _CORPUS, _HOW, _WHERE = "The corpus", "How it is decoded", "Where it is decoded"
 
 Source = Annotated[
@@ -101,4 +104,17 @@ def decode_options(**values: Any) -> DecodeOptions:
 
 def connect(url: str | None, home: Path | None) -> Client:
     """A client of the server that these options name; UnavailableError when they name none."""
-    return Client(require_url(url, home))
+    return Client(require_url(url, home), busy=SayBusy())
+
+
+class SayBusy:
+    """Says once in a while why nothing seems to happen."""
+
+    def __init__(self) -> None:
+        self._said: float | None = None
+
+    def __call__(self, why: str, pause: float) -> None:
+        now = time.monotonic()
+        if self._said is None or now - self._said > _SAY_AGAIN:
+            self._said = now
+            say(f"the server has no room yet, trying again every {pause:.0f} s: {why}", "yellow")

@@ -1,0 +1,182 @@
+"""Sweeping: what was lost comes back, what cannot come back ends, and what has outlived its use is named.
+
+running    its lease ran out, or its worker is known to be dead ──▶ queued, or dead after the last attempt
+queued     its message is lost ──▶ named by `sweep`, to be sent again
+queued     its payload is lost ──▶ dead (payload_missing), until its client sends it again
+receiving  and nothing came for long ──▶ cancelled
+ended      and older than it is to be kept ──▶ named by `outlived`, to be removed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import timedelta
+from itertools import groupby
+
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, update
+
+from models.clock import now
+from models.store import ids
+from models.store.attempts import ended, queued_again
+from models.store.jobs import cancel_locked
+from models.store.settling import settle
+from models.store.sql import BATCHES, JOBS, Part, lock_job
+from models.store.values import Swept
+from unembed.schemas import ENDED_JOB_STATES, PAYLOAD_MISSING, BatchState, JobState
+
+_PUBLISH_AT_ONCE = 1000
+_PROBES = 8
+_IDS_A_QUERY = 500
+_OUTLIVED_AT_ONCE = 20
+
+_SILENT = {"error_code": "lease_expired", "error": "the worker stopped answering"}
+_GONE = {"error_code": "worker_lost", "error": "the worker's process died while it decoded this batch"}
+
+
+class SweepingPart(Part):
+    def sweep(self) -> Swept:
+        """Take back the batches whose lease ran out, and name those whose message is to be sent."""
+        expired, dead = self._take_back(_lease_ran_out(), _SILENT)
+        with self._read() as connection:
+            return Swept(_to_publish(connection, self.settings.republish_after), expired, dead)
+
+    def take_back(self, worker: str, batch_id: str | None = None) -> int:
+        """A worker is known to be dead: what it held need not wait for its lease to run out. How many batches it held.
+
+        `batch_id` for that one alone. The attempt counts, for it may be the batch that kills its workers.
+        """
+        held = and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.worker == worker)
+        taken, _ = self._take_back(held if batch_id is None else and_(held, BATCHES.c.id == batch_id), _GONE)
+        return taken
+
+    def waiting(self) -> set[str]:
+        """The ids of all queued batches."""
+        with self._read() as connection:
+            return set(connection.scalars(select(BATCHES.c.id).where(BATCHES.c.state == BatchState.QUEUED)))
+
+    def payloads_lost(self, batch_ids: Collection[str]) -> int:
+        """These batches have no payload: those that still wait are dead; how many."""
+        dead = 0
+        for job_id, of_job in groupby(sorted(batch_ids), key=ids.job_of):
+            for some in _chunks(list(of_job)):
+                with self._write() as connection:
+                    dead += _end_without_payload(connection, job_id, some)
+        return dead
+
+    def spent(self, batch_ids: Collection[str]) -> list[str]:
+        """Of these, the batches that are done or cancelled: nobody will ask for their payloads again."""
+        found: list[str] = []
+        for some in _chunks(sorted(batch_ids)):
+            over = BATCHES.c.state.in_((BatchState.DONE, BatchState.CANCELLED))
+            with self._read() as connection:
+                found += connection.scalars(select(BATCHES.c.id).where(BATCHES.c.id.in_(some), over))
+        return found
+
+    def give_up_unsealed(self) -> list[str]:
+        """Cancel the jobs that their clients began and left; their ids."""
+        given_up = []
+        with self._read() as connection:
+            abandoned = connection.scalars(select(JOBS.c.id).where(_was_left(self.settings.receive_timeout))).all()
+        for job_id in abandoned:
+            with self._write() as connection:
+                lock_job(connection, job_id)
+                still = and_(JOBS.c.id == job_id, _was_left(self.settings.receive_timeout))
+                if connection.scalar(select(JOBS.c.id).where(still)) is not None:
+                    cancel_locked(connection, job_id, _unsealed(self.settings.receive_timeout))
+                    given_up.append(job_id)
+        return given_up
+
+    def outlived(self) -> list[str]:
+        """Some of the ended jobs that are older than they are to be kept, the oldest first."""
+        if self.settings.job_ttl is None:
+            return []
+        old = and_(JOBS.c.state.in_(sorted(ENDED_JOB_STATES)), JOBS.c.finished_at < now(-self.settings.job_ttl))
+        with self._read() as connection:
+            statement = select(JOBS.c.id).where(old).order_by(JOBS.c.finished_at).limit(_OUTLIVED_AT_ONCE)
+            return list(connection.scalars(statement))
+
+    def _take_back(self, which: ColumnElement[bool], why: dict[str, str]) -> tuple[int, int]:
+        """How many batches were taken back, and how many of them are dead now."""
+        expired = dead = 0
+        with self._read() as connection:
+            job_ids = connection.scalars(select(BATCHES.c.job_id).where(which).distinct()).all()
+        for job_id in sorted(job_ids):
+            with self._write() as connection:
+                taken, died = _take_back_of(connection, job_id, which, why)
+            expired, dead = expired + taken, dead + died
+        return expired, dead
+
+
+def _lease_ran_out() -> ColumnElement[bool]:
+    return and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.lease_until < now())
+
+
+def _take_back_of(
+    connection: Connection, job_id: str, which: ColumnElement[bool], why: dict[str, str]
+) -> tuple[int, int]:
+    job = lock_job(connection, job_id)
+    lost = update(BATCHES).where(BATCHES.c.job_id == job_id, which)
+    if job["state"] == JobState.CANCELLING:
+        expired, dead = connection.execute(lost.values(ended(BatchState.CANCELLED))).rowcount, 0
+    else:
+        last = lost.where(BATCHES.c.attempt >= BATCHES.c.max_attempts)
+        dead = connection.execute(last.values(ended(BatchState.DEAD) | why)).rowcount
+        expired = dead + connection.execute(lost.values(queued_again() | why)).rowcount
+    settle(connection, job)
+    return expired, dead
+
+
+def _to_publish(connection: Connection, republish_after: float) -> list[str]:
+    """The queued batches whose message was never sent, or is lost.
+
+    To send again whatever waits for long would flood a long queue with copies. But messages are taken in the order in
+    which they were sent: a batch that was sent well before one that runs by now was passed over, its message is lost.
+    If no batch was claimed for long, then every worker is busy, or every message is lost; a few probes tell: once one
+    of them is claimed, all that was sent before it counts as passed over.
+    """
+    due = and_(BATCHES.c.state == BatchState.QUEUED, or_(BATCHES.c.not_before.is_(None), BATCHES.c.not_before <= now()))
+    sent_long_ago = BATCHES.c.published_at < now(-republish_after)
+    latest, claimed = connection.execute(
+        select(func.max(BATCHES.c.published_at), func.max(BATCHES.c.claimed_at) >= now(-republish_after)).where(
+            BATCHES.c.state == BatchState.RUNNING
+        )
+    ).one()
+    passed_over = false() if latest is None else BATCHES.c.published_at < latest - timedelta(seconds=republish_after)
+    unsent = or_(BATCHES.c.published_at.is_(None), and_(sent_long_ago, passed_over))
+    found = connection.scalars(
+        select(BATCHES.c.id).where(due, unsent).order_by(BATCHES.c.queued_at).limit(_PUBLISH_AT_ONCE)
+    ).all()
+    if claimed:
+        return list(found)
+    probes = connection.scalars(
+        select(BATCHES.c.id).where(due, sent_long_ago).order_by(BATCHES.c.published_at).limit(_PROBES)
+    ).all()
+    return list(dict.fromkeys([*found, *probes]))
+
+
+def _end_without_payload(connection: Connection, job_id: str, batch_ids: Sequence[str]) -> int:
+    job = lock_job(connection, job_id)
+    lost = update(BATCHES).where(BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.QUEUED)
+    why = {
+        "error_code": PAYLOAD_MISSING,
+        "error": "its vectors are no longer in Redis: they expired, or were lost with it",
+    }
+    dead = connection.execute(lost.values(ended(BatchState.DEAD) | why)).rowcount
+    settle(connection, job)
+    return dead
+
+
+def _was_left(receive_timeout: float) -> ColumnElement[bool]:
+    """Receiving, and neither begun nor sent a batch of late."""
+    late = now(-receive_timeout)
+    came = select(BATCHES.c.id).where(BATCHES.c.job_id == JOBS.c.id, BATCHES.c.queued_at >= late).exists()
+    return and_(JOBS.c.state == JobState.RECEIVING, JOBS.c.created_at < late, ~came)
+
+
+def _unsealed(receive_timeout: float) -> str:
+    return f"its client began it and never sealed it: nothing came for {receive_timeout:g} s"
+
+
+def _chunks(batch_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(batch_ids), _IDS_A_QUERY):
+        yield batch_ids[start : start + _IDS_A_QUERY]

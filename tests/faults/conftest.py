@@ -16,7 +16,8 @@ from tests.faults.rig import Load, Process, Site, gone, running_site
 from tests.worker.processes import await_
 from unembed.schemas import Batch, BatchState, RowStatus
 
-WITHIN = 60.0  # seconds for everything to end; a healthy site needs a tenth of it
+WITHIN = 45.0  # seconds for everything to end; a healthy site needs a tenth of it
+TIDY_WITHIN = 15.0  # seconds for what is left over to go
 
 _inflictions = pytest.StashKey[list[report.Infliction]]()
 _costs = pytest.StashKey[list[str]]()
@@ -25,8 +26,9 @@ _costs = pytest.StashKey[list[str]]()
 class Fault:
     """One infliction of a fault on a site."""
 
-    def __init__(self, name: str, site: Site, collected: list[report.Infliction]) -> None:
+    def __init__(self, name: str, until: report.Until, site: Site, collected: list[report.Infliction]) -> None:
         self.name = name
+        self.until = until
         self.site = site
         self.strikes = 0
         self.recoveries: list[float] = []  # seconds, once all has ended
@@ -72,11 +74,7 @@ class Fault:
             duplicates=sum(len(found) - len(set(found)) for found in rows),
             stuck=sum(not batch.state.is_ended for batch in batches),
             attempts=max(batch.attempt for batch in batches),
-            recoveries=[
-                (finished - at).total_seconds()
-                for hit, at in self._hits
-                if hit in ended and (finished := ended[hit].finished_at)
-            ],
+            recoveries=[self._seconds(ended[hit], at) for hit, at in self._hits if hit in ended],
         )
         self._collected.append(infliction)
         self.recoveries = infliction.recoveries
@@ -89,10 +87,16 @@ class Fault:
             assert len(committed) == len(set(committed)), "no batch was committed by two attempts"
         self.leaves_nothing_behind(dead, gone_too)
 
+    def _seconds(self, batch: Batch, at: datetime) -> float:
+        if self.until == "queued again" and batch.queued_at > at:
+            return (batch.queued_at - at).total_seconds()
+        assert batch.finished_at is not None, "it has ended"
+        return (batch.finished_at - at).total_seconds()
+
     def leaves_nothing_behind(self, dead: Sequence[str] = (), gone_too: Sequence[Process] = ()) -> None:
         site = self.site
-        await_(lambda: site.payload_keys() <= set(dead), WITHIN, f"no payload is left but of {dead}")
-        await_(lambda: site.messages()[0] == 0, WITHIN, "no message is left")
+        await_(lambda: site.payload_keys() <= set(dead), TIDY_WITHIN, f"no payload is left but of {dead}")
+        await_(lambda: site.messages()[0] == 0, TIDY_WITHIN, "no message is left")
         for process in (*site.processes, *gone_too):
             gone(process.gone)
 
@@ -123,7 +127,7 @@ def _status(index: int, errors: Sequence[int]) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "fault(name): what the test inflicts, as the report calls it")
+    config.addinivalue_line("markers", "fault(name, until=...): what the test inflicts, as the report calls it")
     config.stash.setdefault(_inflictions, [])
     config.stash.setdefault(_costs, [])
 
@@ -140,6 +144,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     terminalreporter.section("faults")
     terminalreporter.write_line(report.table(found))
+    terminalreporter.write_line(report.NOTE)
     for cost in config.stash[_costs]:
         terminalreporter.write_line(cost)
     if folder := config.getoption("--faults-out"):
@@ -154,8 +159,9 @@ def _running_site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 def site(_running_site: Site) -> Site:
-    """Everything runs; what an earlier test killed was started again."""
+    """Everything runs; what an earlier test killed was started again, and what it left is gone."""
     _running_site.mend()
+    _running_site.clear()
     return _running_site
 
 
@@ -174,4 +180,5 @@ def round_number() -> int:
 def fault(request: pytest.FixtureRequest, site: Site, round_number: int) -> Fault:
     marker = request.node.get_closest_marker("fault")
     assert marker is not None, "the test says what it inflicts: @pytest.mark.fault"
-    return Fault(marker.args[0], site, request.config.stash[_inflictions])
+    until = marker.kwargs.get("until", "finished")
+    return Fault(marker.args[0], until, site, request.config.stash[_inflictions])

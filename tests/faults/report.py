@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, Literal
+
+Until = Literal["finished", "queued again"]
+
+NOTE: Final = (
+    "Recovery is from the fault to the end of the batch that it hit; for T9 and T14, whose batches then wait behind "
+    "others, to the moment at which it was queued again."
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Infliction:
     duplicates: int
     stuck: int  # batches that did not end
     attempts: int  # the highest number
-    recoveries: list[float] = field(default_factory=list)  # seconds from the fault to the end of each batch it hit
+    recoveries: list[float] = field(default_factory=list)  # seconds, of each batch that it hit
 
 
 @dataclass(frozen=True)
@@ -117,5 +124,5 @@ def write(folder: Path, found: Sequence[Line], costs: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     content = {"faults": [asdict(line) for line in found], "costs": list(costs)}
     (folder / "faults.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    text = markdown(found) + "".join(f"\n{cost}\n" for cost in costs)
+    text = f"{markdown(found)}\n{NOTE}\n" + "".join(f"\n{cost}\n" for cost in costs)
     (folder / "faults.md").write_text(text, encoding="utf-8")

@@ -229,6 +229,17 @@ class Site:
                 process.start()
         await_(lambda: all(worker.is_ready for worker in self.workers), 60, "the workers are ready")
 
+    def clear(self) -> None:
+        """No job is open, even if the last test has failed, and no payload is left of a batch that it left dead."""
+        for point in stand_in.POINTS:
+            (self.folder / point).unlink(missing_ok=True)
+        for job in self.store.jobs(limit=1000).jobs:
+            if not job.state.is_ended:
+                self.store.cancel(job.id)
+                await_(lambda job=job: self.store.job(job.id).state.is_ended, 30, "it is cancelled")
+            self.store.remove(job.id)
+        self.payloads.delete(*[f"{PAYLOADS[:-1]}{key}" for key in self.payload_keys()] or ["none"])
+
     def close(self) -> None:
         self.client.close()
         for process in self.processes:

@@ -104,6 +104,8 @@ class Faults:
 AFTER_COMMIT: Final = "after-commit"  # of a result, and before its message is acknowledged
 WITHIN_FINISH: Final = "within-finish"  # in the transaction, after the rows
 BEFORE_PUBLISH: Final = "before-publish"  # of a batch's message, and after its row's commit
+POINTS: Final = (AFTER_COMMIT, WITHIN_FINISH, BEFORE_PUBLISH)
+
 PARENT_TOO: Final = "parent too"
 
 

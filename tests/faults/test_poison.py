@@ -24,9 +24,8 @@ def test_a_batch_that_kills_its_worker_is_given_up_and_the_others_are_decoded(si
     assert dead.error_code in ("worker_lost", "lease_expired")
     assert dead.error
     assert site.store.job(load.job_id).state is JobState.PARTIAL
-    fault.ends_well(load, dead=[dead.id])
     # And the workers take what comes next
-    fault.ends_well(site.submit(batches=2, seconds=0.02), dead=[dead.id])
+    fault.ends_well(load, site.submit(batches=2, seconds=0.02), dead=[dead.id])
 
 
 @pytest.mark.fault("T8b row that makes the decoder fail")

@@ -7,17 +7,18 @@ import signal
 import pytest
 
 from tests.faults.conftest import Fault
-from tests.faults.rig import Site
+from tests.faults.rig import MICRO_BATCH, Site
 from tests.worker.processes import await_
 
 
-@pytest.mark.fault("T9 rolling TERM")
+@pytest.mark.fault("T9 rolling TERM", until="queued again")
 def test_workers_that_are_told_to_stop_hand_their_batches_back(site: Site, fault: Fault) -> None:
     # Given a job that two workers decode
-    load = site.submit(batches=6, rows=20, seconds=0.15)
-    # When each worker in turn gets TERM in the middle of a batch, and is started again
+    load = site.submit(batches=5, rows=3 * MICRO_BATCH, seconds=0.4)
+    # When each worker in turn, while the other works, gets TERM in the middle of a batch, and is started again
     for worker in site.workers:
-        await_(lambda worker=worker: worker.is_ready and site.held_by(worker, load), 60, "it decodes")
+        await_(lambda: all(each.is_ready for each in site.workers), 60, "both are ready")
+        await_(lambda worker=worker: site.held_by(worker, load), 60, f"{worker.name} decodes")
         fault.strikes_now(*site.held_by(worker, load))
         worker.signal(signal.SIGTERM)
         assert worker.await_end() == 0

@@ -12,10 +12,10 @@ from tests.faults.conftest import Fault
 from tests.faults.rig import Load, Site, Worker
 from unembed.schemas import BatchState
 
-BETWEEN = 2.0  # seconds from one kill to the next
+BETWEEN = 3.0  # seconds from one kill to the next
 
 
-@pytest.mark.fault("T14 soak")
+@pytest.mark.fault("T14 soak", until="queued again")
 @pytest.mark.timeout(3600)
 def test_a_long_job_under_steady_fire_ends_whole(site: Site, fault: Fault, soak_batches: int) -> None:
     # Given a job of many batches

@@ -119,7 +119,7 @@ _MEANINGS: Final = {
     413: "The body, or its number of rows, is over the limit",
     415: "The body's media type is not one of those listed",
     422: "The request is well-formed, but its values are not acceptable",
-    429: "Redis has no room; `Retry-After` says when to try again",
+    429: "The queue or Redis has no room; `Retry-After` says when to try again",
     500: "An error that was not foreseen",
     503: "The database or Redis is down; `Retry-After` says when to try again",
 }

@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     max_queued_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
     max_client_rows: Annotated[int, Field(ge=1)] | None = None  # of one API key; None: only the limit of all together
     max_client_bytes: Annotated[int, Field(ge=1)] | None = None
+    redis_maxmemory: Annotated[int, Field(ge=16 * 1024**2)] | None = (
+        None  # of the embedded Redis; None: a quarter of all
+    )
     max_redis_use: Annotated[float, Field(gt=0, le=1)] = 0.7  # of Redis's maxmemory; the rest is for messages and acks
 
     @field_validator("api_keys", mode="before")

@@ -133,7 +133,8 @@ class Stack:
     def _start_redis(self, supervisor: Supervisor, path: Path, environment: dict[str, str]) -> None:
         data = self.home / "redis"
         data.mkdir(mode=0o700, exist_ok=True)
-        supervisor.add(Part("redis", redis_server.command(path, data), environment, stage=0))
+        command = redis_server.command(path, data, Settings().redis_maxmemory)
+        supervisor.add(Part("redis", command, environment, stage=0))
         _await(supervisor, "redis", lambda: redis_server.answers(path))
 
     def _start_rest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from unembed.errors import MissingExtraError
 SOCKET: Final = "redis.sock"
 # The kernel keeps the path of a unix socket in 108 bytes on Linux and 104 on macOS, the end mark among them.
 _LONGEST_SOCKET: Final = 100
+_LEAST_MEMORY: Final = 256 * 1024**2  # bytes
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./-]+")  # kombu does not undo the quoting of a socket's path in a URL
 
 
@@ -50,8 +52,11 @@ def socket_path(home: Path) -> Iterator[Path]:
         yield Path(folder) / SOCKET
 
 
-def command(socket: Path, data: Path) -> list[str]:
-    """Nothing that was acknowledged is lost when the server is killed; up to a second of it when the machine is."""
+def command(socket: Path, data: Path, maxmemory: int | None = None) -> list[str]:
+    """Nothing that was acknowledged is lost when the server is killed; up to a second of it when the machine is.
+
+    `maxmemory` in bytes; None: a quarter of the machine's, so that a full queue is refused and not killed for its size.
+    """
     options = {
         "port": "0",
         "unixsocket": str(socket),
@@ -60,9 +65,14 @@ def command(socket: Path, data: Path) -> list[str]:
         "save": "",
         "appendonly": "yes",
         "appendfsync": "everysec",
+        "maxmemory": str(maxmemory or _quarter_of_memory()),
         "maxmemory-policy": "noeviction",  # every other one would silently throw batches away
     }
     return [str(find_binary()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def _quarter_of_memory() -> int:
+    return max(_LEAST_MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 
 
 def answers(socket: Path) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from heapq import merge
+from itertools import islice
 from typing import Any, Literal
 
 from sqlalchemy import ARRAY, Column, Connection, RowMapping, and_, func, literal, or_, select
@@ -12,11 +14,12 @@ from sqlalchemy import column as named
 from models.store import ids
 from models.store.sql import BATCHES, GENERATIONS, JOBS, Part, insert, one, storable
 from unembed.errors import InputError, NotFoundError
-from unembed.schemas import GENERATION_FIELDS, Generation, GenerationPage, JobState
+from unembed.schemas import GENERATION_FIELDS, BatchState, Generation, GenerationPage, JobState, RowStatus
 
 Order = Literal["finished", "index"]
 
 _RANGES_A_QUERY = 200
+_WITH_DEAD = (JobState.PARTIAL, JobState.FAILED)
 
 
 class ResultsPart(Part):
@@ -28,7 +31,8 @@ class ResultsPart(Part):
         "finished": by the order in which the batches finished, which only grows at its end: read while the job runs,
         it misses nothing and repeats nothing. The cursor is there whenever rows came, until the last page of an ended
         job; an empty page of a job that runs has none: ask again with the last one.
-        "index": by index in the corpus; whole once the job has ended.
+        "index": by index in the corpus; whole once the job has ended: the rows of dead batches, which are not stored,
+        are error rows then, with their batch's error and without their ids. A cancelled job has what was done.
         """
         if limit < 1:
             raise InputError(f"a page of {limit} rows; expected 1 or more")
@@ -37,18 +41,34 @@ class ResultsPart(Part):
             job = one(connection, select(JOBS.c.state).where(JOBS.c.id == job_id))
             if job is None:
                 raise NotFoundError(f"no job has the id {job_id!r}")
+            state = JobState(job["state"])
             if order == "index":
-                return _by_index(connection, job_id, cursor, limit)
-            return _by_finished(connection, job_id, cursor, limit, JobState(job["state"]).is_ended)
+                return _by_index(connection, job_id, cursor, limit, state)
+            return _by_finished(connection, job_id, cursor, limit, state.is_ended)
 
 
-def _by_index(connection: Connection, job_id: str, cursor: str | None, limit: int) -> GenerationPage:
+def _by_index(connection: Connection, job_id: str, cursor: str | None, limit: int, state: JobState) -> GenerationPage:
+    last = ids.read_index_cursor(cursor)
     index = GENERATIONS.c["index"]
-    after = index > ids.read_index_cursor(cursor)
-    statement = select(GENERATIONS).where(GENERATIONS.c.job_id == job_id, after).order_by(index).limit(limit + 1)
-    rows = [_to_generation(row) for row in connection.execute(statement).mappings()]
+    statement = select(GENERATIONS).where(GENERATIONS.c.job_id == job_id, index > last).order_by(index).limit(limit + 1)
+    written = (_to_generation(row) for row in connection.execute(statement).mappings().all())
+    unwritten = _rows_of_dead(connection, job_id, last, limit + 1) if state in _WITH_DEAD else ()
+    rows = list(islice(merge(written, unwritten, key=lambda row: row.index), limit + 1))
     page, more = rows[:limit], len(rows) > limit
     return GenerationPage(generations=page, next_cursor=ids.index_cursor(page[-1].index) if more else None)
+
+
+def _rows_of_dead(connection: Connection, job_id: str, after: int, limit: int) -> Iterator[Generation]:
+    """The first rows after this index that a dead batch did not come to write."""
+    columns = (BATCHES.c.first_index, BATCHES.c.rows, BATCHES.c.error_code, BATCHES.c.error)
+    dead = select(*columns).where(
+        BATCHES.c.job_id == job_id,
+        BATCHES.c.state == BatchState.DEAD,
+        BATCHES.c.first_index + BATCHES.c.rows > after + 1,
+    )
+    for first, count, code, error in connection.execute(dead.order_by(BATCHES.c.first_index).limit(limit)).all():
+        for index in range(max(first, after + 1), first + count):
+            yield Generation(index=index, status=RowStatus.ERROR, error_code=code, error=error)
 
 
 def _by_finished(

@@ -193,3 +193,47 @@ def test_a_cursor_beyond_the_end_finds_nothing(store: Store, job: Job) -> None:
 def test_an_empty_page_cannot_be_asked_for(store: Store, job: Job) -> None:
     with pytest.raises(InputError, match="a page of 0 rows"):
         store.generations(job.id, limit=0)
+
+
+class TestDeadBatches:
+    def dead(self, store: Store, batch: Batch) -> None:
+        claim = store.claim(batch.id, "worker", 5.0)
+        assert claim is not None
+        store.fail(batch.id, claim.attempt, "worker_lost", "it died", final=True)
+
+    def test_in_the_corpus_s_order_no_row_of_an_ended_job_is_absent(self, store: Store, job: Job) -> None:
+        # Given a job of four batches, of which the first and the third are dead
+        batches = add_batches(store, job, (2, 3, 1, 2))
+        for position, batch in enumerate(batches):
+            self.dead(store, batch) if position in (0, 2) else finish(store, batch)
+        # When its rows are read in pages of any size
+        for limit in (1, 2, 3, 100):
+            rows: list[Generation] = []
+            cursor = None
+            while True:
+                page = store.generations(job.id, cursor=cursor, limit=limit, order="index")
+                rows += page.generations
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+            # Then each is there once, and those of the dead batches say what became of them
+            assert [row.index for row in rows] == list(range(8))
+            assert [row.index for row in rows if row.status is RowStatus.ERROR] == [0, 1, 5]
+            assert {(row.error_code, row.error) for row in rows if row.error_code} == {("worker_lost", "it died")}
+
+    def test_while_the_job_runs_they_may_still_come(self, store: Store, job: Job) -> None:
+        # Given a dead batch of a job that is not over, When rows are read, Then nothing is said of it yet
+        dead, _ = add_batches(store, job, (2, 2))
+        self.dead(store, dead)
+        assert store.generations(job.id, order="index").generations == []
+
+    def test_once_it_was_retried_its_own_rows_take_their_place(self, store: Store, job: Job) -> None:
+        # Given an ended job with a dead batch that is retried and done
+        dead, done = add_batches(store, job, (2, 2))
+        self.dead(store, dead)
+        finish(store, done)
+        store.retry(job.id, [dead.id])
+        finish(store, dead)
+        # When its rows are read, Then they are the decoder's
+        rows = store.generations(job.id, order="index").generations
+        assert [(row.index, row.status) for row in rows] == [(index, RowStatus.OK) for index in range(4)]

@@ -137,11 +137,14 @@ def _redis(home: Path) -> Iterator[Finding]:
     url = Settings().redis_url
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
-            info = client.info("server")
+            info = client.info("server") | client.info("memory")
     except redis.RedisError as error:
         yield Finding("redis", State.FAIL, f"does not answer: {error}", "start it, or correct UNEMBED_REDIS_URL")
         return
     yield Finding("redis", State.OK, f"version {info.get('redis_version', 'unknown')}")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        yield Finding("redis", State.WARN, f"at its limit it evicts ({policy})", "set maxmemory-policy to noeviction")
 
 
 def _database(home: Path) -> Iterator[Finding]:

@@ -124,8 +124,9 @@ def running_redis(*, keeps: bool) -> Iterator[Server]:
 
 
 @contextmanager
-def running_postgres(*, keeps: bool) -> Iterator[Server]:
-    """A PostgreSQL of our own; `keeps`: it may be killed, and starts again with what it had committed."""
+def running_postgres(*, keeps: bool, fsync: bool = False) -> Iterator[Server]:
+    """A PostgreSQL of our own; `keeps`: it may be killed, and starts again with what it had committed. `fsync`: the
+    machine's power may be cut, too."""
     with _short_folder("pg") as folder:
         user = _unprivileged_user()
         os.chown(folder, *user)
@@ -137,8 +138,8 @@ def running_postgres(*, keeps: bool) -> Iterator[Server]:
             raise RuntimeError(f"initdb failed:\n{log.read_text()}")
         # fsync: no test cuts the power, and a slow disk is not what they should wait for. What was written outlives
         # the processes all the same, so that "committed" means what it says when they are killed and `keeps` is set.
-        settings = {"fsync": "off", "full_page_writes": "off", "max_connections": "60"}
-        settings["synchronous_commit"] = "on" if keeps else "off"
+        settings = {"fsync": _on(fsync), "full_page_writes": _on(fsync), "synchronous_commit": _on(keeps)}
+        settings["max_connections"] = "60"
         command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), "-h", ""]
         command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         url = f"postgresql://postgres@/postgres?host={folder}"
@@ -146,6 +147,10 @@ def running_postgres(*, keeps: bool) -> Iterator[Server]:
         server.user = user
         with _running(server):
             yield server
+
+
+def _on(wanted: bool) -> str:
+    return "on" if wanted else "off"
 
 
 @contextmanager

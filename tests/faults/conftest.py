@@ -20,7 +20,6 @@ WITHIN = 45.0  # seconds for everything to end; a healthy site needs a tenth of 
 TIDY_WITHIN = 15.0  # seconds for what is left over to go
 
 _inflictions = pytest.StashKey[list[report.Infliction]]()
-_costs = pytest.StashKey[list[str]]()
 
 
 class Fault:
@@ -127,28 +126,26 @@ def _status(index: int, errors: Sequence[int]) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "fault(name, until=...): what the test inflicts, as the report calls it")
+    config.addinivalue_line("markers", "fault(name, until=, once=): what the test inflicts, as the report calls it")
     config.stash.setdefault(_inflictions, [])
-    config.stash.setdefault(_costs, [])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     rounds = metafunc.config.getoption("--rounds")
-    if rounds > 1 and "round_number" in metafunc.fixturenames:
+    marker = metafunc.definition.get_closest_marker("fault")
+    if rounds > 1 and marker is not None and not marker.kwargs.get("once"):
         metafunc.parametrize("round_number", range(rounds))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     found = report.lines(config.stash[_inflictions])
-    if not found and not config.stash[_costs]:
+    if not found:
         return
     terminalreporter.section("faults")
     terminalreporter.write_line(report.table(found))
     terminalreporter.write_line(report.NOTE)
-    for cost in config.stash[_costs]:
-        terminalreporter.write_line(cost)
     if folder := config.getoption("--faults-out"):
-        report.write(Path(folder), found, config.stash[_costs])
+        report.write(Path(folder), found)
 
 
 @pytest.fixture(scope="session", params=DATABASES)

@@ -119,10 +119,8 @@ def _cells(line: Line) -> tuple[str, ...]:
     return tuple("–" if value is None else str(value) for value in asdict(line).values())
 
 
-def write(folder: Path, found: Sequence[Line], costs: Sequence[str]) -> None:
-    """faults.json and faults.md."""
+def write(folder: Path, found: Sequence[Line]) -> None:
+    """faults.json, and faults.md for the README."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"faults": [asdict(line) for line in found], "costs": list(costs)}
-    (folder / "faults.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    text = f"{markdown(found)}\n{NOTE}\n" + "".join(f"\n{cost}\n" for cost in costs)
-    (folder / "faults.md").write_text(text, encoding="utf-8")
+    (folder / "faults.json").write_text(json.dumps([asdict(line) for line in found], indent=2) + "\n", "utf-8")
+    (folder / "faults.md").write_text(f"{markdown(found)}\n{NOTE}\n", "utf-8")

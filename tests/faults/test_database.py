@@ -15,7 +15,7 @@ from unembed.schemas import BatchState
 
 @pytest.mark.fault("T11b database away")
 def test_a_database_that_goes_away_for_a_while_loses_nothing(site: Site, fault: Fault) -> None:
-    # Given a job that two workers decode
+    # Given a job that several workers decode
     load = site.submit(batches=8, seconds=0.1)
     site.busy(load)
     # When PostgreSQL is killed with -9 and started again, or SQLite's file is locked by another process

@@ -15,7 +15,7 @@ from unembed.schemas import BatchState
 BETWEEN = 3.0  # seconds from one kill to the next
 
 
-@pytest.mark.fault("T14 soak", until="queued again")
+@pytest.mark.fault("T14 soak", until="queued again", once=True)
 @pytest.mark.timeout(3600)
 def test_a_long_job_under_steady_fire_ends_whole(site: Site, fault: Fault, soak_batches: int) -> None:
     # Given a job of many batches

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.faults.conftest import Fault
-from tests.faults.rig import Site, Worker
+from tests.faults.rig import Load, Site, Worker
 from tests.worker.processes import await_
 
 

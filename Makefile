@@ -8,6 +8,8 @@ NEEDS := pyproject.toml constraints.txt
 
 OUT ?= out/demo.parquet
 BENCH_ROWS ?= 12000
+ROUNDS ?= 5
+SOAK_BATCHES ?= 1000
 PORT ?= 8765
 FLOWER_PORT ?= 5555
 ARGS ?=
@@ -15,7 +17,7 @@ ARGS ?=
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench train up clean
+.PHONY: help demo test faults check bench train up clean
 
 help: ## what can be made (this list)
 	@echo "make TARGET [NAME=value ...]"
@@ -31,6 +33,10 @@ demo: $(VENV)/.local ## decode the example corpus through the queue and show the
 test: check ## everything that is checked, then all tests
 	@echo "== tests: on a real Redis, SQLite and PostgreSQL, which start by themselves"
 	@$(BIN)/pytest $(ARGS)
+
+faults: $(VENV)/.dev ## kill workers, Redis and databases for half an hour; what was lost, as a table in out/
+	@$(BIN)/pytest tests/faults --rounds $(ROUNDS) --soak-batches $(SOAK_BATCHES) --faults-out out $(ARGS)
+	@$(BIN)/python -m tests.faults.cost --out out
 
 check: $(VENV)/.dev ## format, lint, types, and that imports point one way
 	@echo "== format" && $(BIN)/ruff format --check .

@@ -18,8 +18,10 @@ from unembed.schemas import PAYLOAD_DAMAGED, PAYLOAD_MISSING
 SOCKET_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 5
 
+SEND_AGAIN = "submit the corpus again, under the idempotency key of its job to keep what is done"
+
 _PREFIX = "unembed:payload:"
-_KEYS_A_SCAN = 1000
+_KEYS_AT_ONCE = 1000
 
 
 class PayloadMissingError(UnembedError):
@@ -83,7 +85,8 @@ class Payloads:
             data = self.redis.get(_key(batch_id))
         if data is None:
             raise PayloadMissingError(
-                f"batch {batch_id} has no payload in Redis at {self.address}: it expired after {self.ttl} s or was lost"
+                f"batch {batch_id} has no payload in Redis at {self.address}, expired after {self.ttl} s or lost; "
+                f"{SEND_AGAIN}"
             )
         assert isinstance(data, bytes), "the client decodes no responses"
         found = hashlib.sha256(data).hexdigest()
@@ -95,22 +98,28 @@ class Payloads:
 
     def present(self, batch_ids: Sequence[str]) -> list[str]:
         """Of these batches, those that have a payload."""
-        with self._reaching(), self.redis.pipeline(transaction=False) as asked:
-            for batch_id in batch_ids:
-                asked.exists(_key(batch_id))
-            return [batch_id for batch_id, found in zip(batch_ids, asked.execute(), strict=True) if found]
+        found: list[str] = []
+        for start in range(0, len(batch_ids), _KEYS_AT_ONCE):
+            some = batch_ids[start : start + _KEYS_AT_ONCE]
+            with self._reaching(), self.redis.pipeline(transaction=False) as asked:
+                for batch_id in some:
+                    asked.exists(_key(batch_id))
+                found += [batch_id for batch_id, there in zip(some, asked.execute(), strict=True) if there]
+        return found
 
     def batch_ids(self) -> set[str]:
-        """All batches that have a payload; one that has it all the while is never left out."""
+        """The batches that have a payload. Some may be left out when Redis is started again meanwhile: a SCAN goes on
+        where it was, but on a server that keeps its keys in another order. `present` is exact.
+        """
         with self._reaching():
-            keys = self.redis.scan_iter(match=_key("*"), count=_KEYS_A_SCAN)
+            keys = self.redis.scan_iter(match=_key("*"), count=_KEYS_AT_ONCE)
             return {key.decode().removeprefix(_PREFIX) for key in keys}
 
     def delete(self, batch_ids: Sequence[str]) -> None:
         """Those that are not there are no error."""
         with self._reaching():
-            for start in range(0, len(batch_ids), _KEYS_A_SCAN):
-                self.redis.unlink(*map(_key, batch_ids[start : start + _KEYS_A_SCAN]))
+            for start in range(0, len(batch_ids), _KEYS_AT_ONCE):
+                self.redis.unlink(*map(_key, batch_ids[start : start + _KEYS_AT_ONCE]))
 
     def memory(self) -> Memory:
         with self._reaching():

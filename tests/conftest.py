@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 DATABASES = ("sqlite", "postgresql")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults", "tests/faults")
+    group.addoption("--rounds", type=int, default=1, help="how often each fault is inflicted")
+    group.addoption("--soak-batches", type=int, default=24, help="how many batches the soak has")
+    group.addoption("--faults-out", help="a folder for the report: faults.json and faults.md")
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:

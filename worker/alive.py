@@ -2,7 +2,7 @@
 
 It reads what the worker wrote into the database, not whether its process answers: one that lost its connection to Redis
 in an unlucky moment may answer every ping and take no batch any more. So a worker lives if it was seen of late, and if
-no batch waits for long that it could have taken.
+no batch waits for long that it could have taken. A worker asks the same of itself, and ends when it is deaf.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from models.store import Store
 from unembed.errors import UnembedError
 
 SILENCE: Final = 6  # sweeps missed in a row
-# Lost messages are sent again within `republish_after`; whoever takes none for so many times as long is deaf.
-DEAF_AFTER: Final = 5
+# Seconds for which a worker may take nothing while batches wait. Longer than a child takes to start, and than messages
+# that were lost stay so.
+PATIENCE: Final = 300.0
+REPUBLISHED: Final = 5  # times that lost messages may have been sent again before it is the worker's fault
 
 
 def is_alive(store: Store, host: str) -> bool:
@@ -27,8 +29,12 @@ def is_alive(store: Store, host: str) -> bool:
     settings = store.settings
     since = datetime.now(UTC) - SILENCE * timedelta(seconds=max(settings.sweep_interval, settings.heartbeat))
     seen = [worker.name for worker in store.workers() if worker.host == host and worker.last_seen > since]
-    patience = DEAF_AFTER * max(settings.republish_after, settings.sweep_interval)
-    return any(not store.is_deaf(name, patience) for name in seen)
+    return any(not is_deaf(store, name) for name in seen)
+
+
+def is_deaf(store: Store, name: str) -> bool:
+    """Whether a worker takes nothing although batches wait. Raises StoreUnavailableError."""
+    return store.is_deaf(name, max(PATIENCE, REPUBLISHED * store.settings.republish_after))
 
 
 def main() -> int:

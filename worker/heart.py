@@ -20,7 +20,7 @@ from unembed.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
-STALL: Final = 600.0  # seconds without a check after which the decoder counts as hung: the lease is let go
+STALL: Final = 600.0  # seconds without a check after which the decoder counts as hung
 PROMPT: Final = 1.0  # seconds; checks ask the database themselves this often, so that a cancel is seen soon
 
 
@@ -37,10 +37,20 @@ class HandBackError(Exception):
 
 
 class Heart:
-    """A context manager; `beat` renews the lease, `stopping` is set when this worker shuts down."""
+    """A context manager; `beat` renews the lease, `stopping` is set when this worker shuts down.
 
-    def __init__(self, beat: Callable[[], Beat], interval: float, stopping: threading.Event) -> None:
+    `hung` is called, from the heart's thread, when the decoder does not come back; the lease is renewed no more.
+    """
+
+    def __init__(
+        self,
+        beat: Callable[[], Beat],
+        interval: float,
+        stopping: threading.Event,
+        hung: Callable[[], object] = lambda: None,
+    ) -> None:
         self._beat = beat
+        self._hung = hung
         self._interval = interval
         self._stopping = stopping
         self._ended = threading.Event()
@@ -74,7 +84,8 @@ class Heart:
     def _run(self) -> None:
         while not self._ended.wait(self._interval):
             if time.monotonic() - self._progress > STALL:
-                log.error("no micro-batch has ended for %.0f s; the lease is let go", STALL)
+                log.error("no micro-batch has ended for %.0f s: the decoder hangs", STALL)
+                self._hung()
                 return
             self._ask()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -18,10 +19,13 @@ from redis.retry import Retry
 from models.settings import Settings
 from unembed.errors import MissingExtraError
 from worker import lost
+from worker.alive import is_deaf
 from worker.celery import QUEUE, make_app
 from worker.context import Context, open_context
 from worker.process import HAND_BACK
 from worker.sweeper import Sweeper
+
+log = logging.getLogger(__name__)
 
 
 def run(name: str | None = None) -> int:
@@ -87,4 +91,11 @@ class _Watch:
         sweeper = Sweeper(
             context.store, queue, context.payloads, context.publish, name=context.name, interval=settings.sweep_interval
         )
-        sweeper.run(self._ended, context.seen)
+        sweeper.run(self._ended, self._show_life)
+
+    def _show_life(self) -> None:
+        """Raises StoreUnavailableError."""
+        self._context.seen()
+        if is_deaf(self._context.store, self._context.name):
+            log.critical("batches wait, and this worker is brought none of them: it ends, to be started again")
+            os._exit(1)  # at once: it runs nothing, and what does not listen may not hear a signal either

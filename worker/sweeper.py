@@ -65,8 +65,10 @@ class Sweeper:
         # In this order: a batch that waits before the payloads are listed had its payload before that, too.
         waiting = self._store.waiting()
         there = self._payloads.batch_ids()
-        if lost := self._store.payloads_lost(waiting - there):
-            log.error("%d batches have lost their vectors and are dead", lost)
+        unlisted = waiting - there
+        lost = unlisted.difference(self._payloads.present(sorted(unlisted)))
+        if dead := self._store.payloads_lost(lost):
+            log.error("%d batches have lost their vectors and are dead", dead)
         self._payloads.delete(self._store.spent(there))
         for job_id in self._store.give_up_unsealed():
             log.warning("job %s was never sealed and is cancelled", job_id)

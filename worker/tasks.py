@@ -50,7 +50,10 @@ def run(batch_id: str, worker: Context) -> Outcome:
         return {"batch": batch_id, "outcome": "not claimed"}
     try:
         with Heart(
-            lambda: store.heartbeat(batch_id, claim.attempt, settings.lease), settings.heartbeat, worker.stopping
+            lambda: store.heartbeat(batch_id, claim.attempt, settings.lease),
+            settings.heartbeat,
+            worker.stopping,
+            hung=_leave_to_another_child,
         ) as heart:
             return _attempt(claim, worker, heart)
     except CancelledError:
@@ -88,6 +91,11 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
     return _outcome(claim, "done", rows=batch.rows, ms=round((time.perf_counter() - began) * 1000))
 
 
+def _leave_to_another_child() -> None:
+    """Ends this process, which decodes nothing any more: Celery starts another, and worker/lost.py frees the batch."""
+    os._exit(1)
+
+
 def _load(claim: Claim, worker: Context) -> Slice:
     """The batch's rows, at their place in the corpus. Raises PayloadMissingError, PayloadDamagedError, CorpusError."""
     part = decode_payload(worker.payloads.get(claim.batch.id, claim.batch.sha256))
@@ -102,7 +110,7 @@ def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
     log.error("batch %s, attempt %d: %s", claim.batch.id, claim.attempt, why, exc_info=error)
     state = _patiently(lambda: worker.store.fail(claim.batch.id, claim.attempt, code, why, final=_is_final(error)))
     if is_broken_device(error):
-        os._exit(1)  # Celery starts another child, with a device that works
+        _leave_to_another_child()
     return _outcome(claim, "fenced" if state is None else f"failed, now {state}", error=code)
 
 

@@ -29,8 +29,9 @@ def test_a_worker_that_was_silent_for_long_is_not(store: Store, engine: sqlalche
 
 
 @pytest.fixture
-def impatient(settings: Settings, engine: sqlalchemy.Engine) -> Store:
+def impatient(settings: Settings, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store for which 50 ms are a long time to wait."""
+    monkeypatch.setattr(alive, "PATIENCE", 0.05)
     return Store(engine, settings.model_copy(update={"republish_after": 0.01, "sweep_interval": 0.01}))
 
 

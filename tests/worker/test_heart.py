@@ -100,11 +100,12 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_the_attempt() -> None
         beating.check()
 
 
-def test_a_decoder_that_hangs_loses_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_hangs_loses_its_lease_and_its_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a decoder that does not come back
     monkeypatch.setattr(heart, "STALL", 0.03)
-    beats = Beats()
-    with Heart(beats, 0.01, threading.Event()) as beating:
-        # When it has hung for long / Then the heart has stopped by itself
+    hung = threading.Event()
+    with Heart(Beats(), 0.01, threading.Event(), hung=hung.set) as beating:
+        # When it has hung for long / Then the heart has stopped by itself, and said so
+        assert hung.wait(10)
         beating._thread.join(10)
         assert not beating._thread.is_alive()

@@ -124,6 +124,16 @@ class TestTidying:
         assert dead.lacks_its_vectors
         assert store.batches(kept.job_id)[0].state is BatchState.QUEUED
 
+    def test_a_list_of_payloads_that_is_not_whole_kills_nobody(
+        self, sweeper: MakeSweeper, queued: Queued, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given a batch that waits, and a list that leaves it out, as when Redis is started again while it is made
+        batch = queued()
+        monkeypatch.setattr(Payloads, "batch_ids", lambda _: set())
+        # When the sweeper tidies, Then Redis was asked for the batch by its name, and it still waits
+        sweeper("a").tidy()
+        assert store.batches(batch.job_id)[0].state is BatchState.QUEUED
+
     def test_vectors_that_nobody_needs_any_more_go_and_a_stranger_s_stay(
         self, sweeper: MakeSweeper, queued: Queued, queue: redis.Redis, store: Store
     ) -> None:

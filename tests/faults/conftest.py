@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,7 +58,7 @@ class Fault:
         """Every batch ends as done, but for those named as dead; every row of the done ones is there, once and right
         (those at the indices in `errors` as error rows); no payload, message or process is left behind."""
         site = self.site
-        await_(lambda: all(site.store.job(load.job_id).state.is_ended for load in loads), WITHIN, "the jobs end")
+        self._await_end(loads)
         batches = [batch for load in loads for batch in site.batches(load)]
         rows = [_rows(site, load) for load in loads]
         expected = [_expected(site, load, errors) for load in loads]
@@ -73,10 +74,15 @@ class Fault:
             duplicates=sum(len(found) - len(set(found)) for found in rows),
             stuck=sum(not batch.state.is_ended for batch in batches),
             attempts=max(batch.attempt for batch in batches),
-            recoveries=[self._seconds(ended[hit], at) for hit, at in self._hits if hit in ended],
+            recoveries=[
+                seconds
+                for hit, at in self._hits
+                if hit in ended and (seconds := self._seconds(ended[hit], at)) is not None
+            ],
         )
         self._collected.append(infliction)
         self.recoveries = infliction.recoveries
+        assert infliction.stuck == 0
         assert {batch.id for batch in batches if batch.state is BatchState.DEAD} == set(dead)
         assert {batch.state for batch in batches} <= {BatchState.DONE, BatchState.DEAD, BatchState.CANCELLED}
         assert all(batch.attempt <= batch.max_attempts for batch in batches)
@@ -86,11 +92,19 @@ class Fault:
             assert len(committed) == len(set(committed)), "no batch was committed by two attempts"
         self.leaves_nothing_behind(dead, gone_too)
 
-    def _seconds(self, batch: Batch, at: datetime) -> float:
-        if self.until == "queued again" and batch.queued_at > at:
-            return (batch.queued_at - at).total_seconds()
-        assert batch.finished_at is not None, "it has ended"
-        return (batch.finished_at - at).total_seconds()
+    def _await_end(self, loads: Sequence[Load]) -> None:
+        """Of all jobs, or of patience: what is stuck then is reported as such."""
+        deadline = time.monotonic() + WITHIN
+        while not all(self.site.store.job(load.job_id).state.is_ended for load in loads):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.02)
+
+    def _seconds(self, batch: Batch, at: datetime) -> float | None:
+        """None: it has not recovered."""
+        again = self.until == "queued again" and batch.queued_at > at
+        recovered = batch.queued_at if again else batch.finished_at
+        return None if recovered is None else (recovered - at).total_seconds()
 
     def leaves_nothing_behind(self, dead: Sequence[str] = (), gone_too: Sequence[Process] = ()) -> None:
         site = self.site

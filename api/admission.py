@@ -9,12 +9,11 @@ from contextlib import suppress
 
 from api.deps import Deps
 from models.payloads import Payloads
-from models.store import Backlog
+from models.store import Backlog, JobHead
 from unembed.errors import BusyError, QueueUnavailableError
-from unembed.schemas import Job
 
 
-def require_room(deps: Deps, job: Job, rows: int, nbytes: int) -> None:
+def require_room(deps: Deps, job: JobHead, rows: int, nbytes: int) -> None:
     """Raises BusyError, naming the limit, when these rows would go past one. Nothing is changed."""
     _require_room_in_queue(deps, deps.store.backlog(job.id), rows, nbytes)
     share = deps.settings.max_redis_use

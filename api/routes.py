@@ -144,7 +144,7 @@ async def put_batch(
     Workers may begin with it at once. Sending the same batch again is harmless; other rows at the same ordinal: 409.
     """
     kind = uploads.media_type(request.headers.get("content-type"))
-    job = await to_thread.run_sync(deps.store.job, job_id)
+    job = await to_thread.run_sync(deps.store.head, job_id)
     body = await request.body()
     upload = uploads.Upload(job, ordinal, first_index, kind, dtype, body)
     batch, created = await to_thread.run_sync(uploads.accept, deps, upload, limiter=deps.uploads)

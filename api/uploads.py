@@ -12,9 +12,10 @@ from starlette.exceptions import HTTPException
 from api import admission
 from api.deps import Deps
 from models.settings import Settings
+from models.store import JobHead
 from unembed.corpus import Slice, decode_payload, decode_raw, encode_payload
 from unembed.errors import DimensionError, InputError, QueueUnavailableError, TooLargeError
-from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, Job, JobState
+from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, JobState
 from worker.celery import publish
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ RawDtype = Literal["float16", "float32", "float64"]
 class Upload:
     """A batch as it came; `dtype` is needed for raw bytes only, for an Arrow stream says it itself."""
 
-    job: Job
+    job: JobHead
     ordinal: int
     first_index: int
     media_type: str
@@ -93,7 +94,7 @@ def payload_of(upload: Upload, settings: Settings) -> tuple[bytes, int]:
     return payload, len(found)
 
 
-def _check(found: Slice, job: Job, settings: Settings) -> None:
+def _check(found: Slice, job: JobHead, settings: Settings) -> None:
     if found.dim != job.embedding_dim:
         raise DimensionError.between(found.dim, job.embedding_dim, f"the job {job.id}")
     if len(found) > settings.max_batch_rows:

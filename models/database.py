@@ -26,18 +26,23 @@ MIGRATES = "unembed_migrates"  # this one changes tables
 BUSY_TIMEOUT_SECONDS = 15
 CONNECT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_SECONDS = 30
+_SYNCHRONOUS = ("NORMAL", "FULL")
 _MIGRATION_LOCK = 7_305_166_281_903  # a PostgreSQL advisory lock of our own; any number that nobody else uses
 
 
 def create_engine(url: str) -> Engine:
     """An engine that keeps the promises the store relies on; it connects when it is first used.
 
-    Raises InputError for a database that is neither SQLite nor PostgreSQL.
+    A commit to SQLite outlives any process. To have it outlive a loss of power as well, at the price of a flush to the
+    disk for each, add `?synchronous=FULL` to the URL. Raises InputError for a database that is neither SQLite nor
+    PostgreSQL.
     """
     parsed = _with_driver(url)
     if parsed.get_backend_name() == "sqlite":
+        synchronous = _synchronous(parsed)
+        parsed = parsed.difference_update_query(["synchronous"])
         engine = sqlalchemy.create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, synchronous))
         event.listen(engine, "begin", _begin_on_sqlite)
         return engine
     arguments = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "unembed"}
@@ -59,11 +64,18 @@ def _with_driver(url: str) -> URL:
     return parsed
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _synchronous(url: URL) -> str:
+    wanted = str(url.query.get("synchronous", "NORMAL")).upper()
+    if wanted not in _SYNCHRONOUS:
+        raise InputError(f"the database's URL has synchronous={wanted}; expected {' or '.join(_SYNCHRONOUS)}")
+    return wanted
+
+
+def _prepare_sqlite(connection: Any, synchronous: str) -> None:
     connection.isolation_level = None  # the driver begins no transactions; `_begin_on_sqlite` does
     cursor = connection.cursor()
     _use_wal(cursor)
-    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute(f"PRAGMA synchronous = {synchronous}")
     cursor.close()
 
 

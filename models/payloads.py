@@ -18,6 +18,8 @@ from unembed.schemas import PAYLOAD_DAMAGED, PAYLOAD_MISSING
 SOCKET_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 5
 
+SEND_AGAIN = "submit the corpus again, under the idempotency key of its job to keep what is done"
+
 _PREFIX = "unembed:payload:"
 _KEYS_AT_ONCE = 1000
 
@@ -83,7 +85,8 @@ class Payloads:
             data = self.redis.get(_key(batch_id))
         if data is None:
             raise PayloadMissingError(
-                f"batch {batch_id} has no payload in Redis at {self.address}: it expired after {self.ttl} s or was lost"
+                f"batch {batch_id} has no payload in Redis at {self.address}, expired after {self.ttl} s or lost; "
+                f"{SEND_AGAIN}"
             )
         assert isinstance(data, bytes), "the client decodes no responses"
         found = hashlib.sha256(data).hexdigest()

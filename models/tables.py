@@ -146,6 +146,7 @@ class BatchRow(Base):
         CheckConstraint("(done_ordinal IS NOT NULL) = (state = 'done')", name="done_has_ordinal"),
         CheckConstraint("state <> 'done' OR rows_ok + rows_fallback + rows_error = rows", name="done_is_whole"),
         Index(None, "state", "queued_at"),
+        Index(None, "job_id", "state"),  # whether a job goes on is asked after each of its batches
     )
 
 

@@ -28,6 +28,25 @@ if TYPE_CHECKING:
 DATABASES = ("sqlite", "postgresql")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults", "tests/faults")
+    group.addoption("--rounds", type=int, default=1, help="how often each fault is inflicted")
+    group.addoption("--soak-batches", type=int, default=24, help="how many batches the soak has")
+    group.addoption("--faults-out", help="a folder for the report: faults.json and faults.md")
+
+
+# Fixtures that start a dozen processes for a whole session. Tests that share one run in the same process of pytest.
+_SHARED = ("stack", "_running_site")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        given: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        for name in _SHARED:
+            if name in given:
+                item.add_marker(pytest.mark.xdist_group(f"{name}-{given[name]}"))
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:

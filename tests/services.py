@@ -10,6 +10,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,10 @@ from pathlib import Path
 
 import psycopg
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.worker.processes import family_of, is_alive
 
 STARTUP_SECONDS = 60.0
 
@@ -37,51 +42,49 @@ os.execv(sys.argv[4], sys.argv[4:])
 """
 
 
-@contextmanager
-def redis_server() -> Iterator[str]:
-    """The URL of a Redis of our own, empty, without persistence."""
-    with _short_folder("redis") as folder:
-        socket = folder / "redis.sock"
-        command = [str(_redis_binary()), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
-        command += ["--save", "", "--appendonly", "no"]
-        with _running(command, folder / "log", user=(os.getuid(), os.getgid()), stop=15) as process:
-            with redis.Redis(unix_socket_path=str(socket)) as client:
-                _await(lambda: bool(client.ping()), process, folder / "log", (redis.ConnectionError,))
-            yield f"unix://{socket}"
+class Server:
+    """A server of ours: started, and killed and started again on the data that it has kept."""
 
+    def __init__(self, url: str, command: list[str], log: Path, ready: Callable[[], bool], stop: int) -> None:
+        self.url = url
+        self.user = (os.getuid(), os.getgid())
+        self._command = command
+        self._log = log
+        self._ready = ready
+        self._stop = stop
+        self._process: subprocess.Popen[bytes] | None = None
 
-@contextmanager
-def postgres_server() -> Iterator[str]:
-    """The URL of the maintenance database of a PostgreSQL of our own; it answers on a unix socket only."""
-    with _short_folder("pg") as folder:
-        user = _unprivileged_user()
-        os.chown(folder, *user)
-        binaries = _runnable(_postgres_binaries(), folder, user)
-        data, log = folder / "data", folder / "log"
-        initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync"]
-        with _running([*initdb, "--encoding=UTF8", "--locale=C"], log, user=user, stop=15) as process:
-            if process.wait(STARTUP_SECONDS) != 0:
-                raise RuntimeError(f"initdb failed:\n{log.read_text()}")
-        command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), "-h", ""]
-        # Durability is not what these tests are about, and a slow disk is not what they should wait for.
-        for setting in ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60"):
-            command += ["-c", setting]
-        url = f"postgresql://postgres@/postgres?host={folder}"
-        with _running(command, log, user=user, stop=3) as process:  # SIGQUIT: at once, nothing is to be kept
-            _await(lambda: _connects(url), process, log, (psycopg.OperationalError,))
-            yield url
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server was started"
+        return self._process.pid
 
+    def start(self) -> None:
+        """Returns when it answers."""
+        process = self._process = _tied(self._command, self._log, self.user, self._stop)
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            with suppress(redis.ConnectionError, psycopg.OperationalError):  # busy loading is a ConnectionError too
+                if self._ready():
+                    return
+            time.sleep(0.02)
+        raise RuntimeError(f"{self._command!r} did not start:\n{self._log.read_text(errors='replace')}")
 
-@contextmanager
-def _running(command: list[str], log: Path, *, user: tuple[int, int], stop: int) -> Iterator[subprocess.Popen[bytes]]:
-    wrapper = [sys.executable, "-c", _TIED_TO_US, str(user[0]), str(user[1]), str(stop)]
-    with log.open("ab") as out:
-        process = subprocess.Popen([*wrapper, *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/")
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(stop)
+    def kill(self) -> None:
+        """With -9, at once with all that it has started."""
+        assert self._process is not None, "the server was started"
+        family = family_of(self._process.pid)
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        while any(map(is_alive, family)):
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.send_signal(self._stop)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
@@ -89,16 +92,80 @@ def _running(command: list[str], log: Path, *, user: tuple[int, int], stop: int)
                 process.wait()
 
 
-def _await(
-    ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, not_yet: tuple[type[Exception], ...]
-) -> None:
-    deadline = time.monotonic() + STARTUP_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        with suppress(*not_yet):
-            if ready():
-                return
-        time.sleep(0.02)
-    raise RuntimeError(f"{process.args!r} did not start:\n{log.read_text(errors='replace')}")
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """The URL of a Redis of our own, empty, without persistence."""
+    with running_redis(keeps=False) as server:
+        yield server.url
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """The URL of the maintenance database of a PostgreSQL of our own; it answers on a unix socket only."""
+    with running_postgres(keeps=False) as server:
+        yield server.url
+
+
+@contextmanager
+def running_redis(*, keeps: bool) -> Iterator[Server]:
+    """A Redis of our own; `keeps`: it may be killed, and starts again with what it had acknowledged."""
+    with _short_folder("redis") as folder:
+        socket = folder / "redis.sock"
+        command = [str(_redis_binary()), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
+        command += ["--save", "", "--appendonly", "yes" if keeps else "no", "--maxmemory-policy", "noeviction"]
+
+        def ready() -> bool:
+            with redis.Redis(unix_socket_path=str(socket), retry=Retry(NoBackoff(), 0)) as client:
+                return bool(client.ping())
+
+        server = Server(f"unix://{socket}", command, folder / "log", ready, signal.SIGTERM)
+        with _running(server):
+            yield server
+
+
+@contextmanager
+def running_postgres(*, keeps: bool, fsync: bool = False) -> Iterator[Server]:
+    """A PostgreSQL of our own; `keeps`: it may be killed, and starts again with what it had committed. `fsync`: the
+    machine's power may be cut, too."""
+    with _short_folder("pg") as folder:
+        user = _unprivileged_user()
+        os.chown(folder, *user)
+        binaries = _runnable(_postgres_binaries(), folder, user)
+        data, log = folder / "data", folder / "log"
+        initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync"]
+        process = _tied([*initdb, "--encoding=UTF8", "--locale=C"], log, user, signal.SIGTERM)
+        if process.wait(STARTUP_SECONDS) != 0:
+            raise RuntimeError(f"initdb failed:\n{log.read_text()}")
+        # fsync: no test cuts the power, and a slow disk is not what they should wait for. What was written outlives
+        # the processes all the same, so that "committed" means what it says when they are killed and `keeps` is set.
+        settings = {"fsync": _on(fsync), "full_page_writes": _on(fsync), "synchronous_commit": _on(keeps)}
+        settings["max_connections"] = "60"
+        command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), "-h", ""]
+        command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        url = f"postgresql://postgres@/postgres?host={folder}"
+        server = Server(url, command, log, lambda: _connects(url), signal.SIGQUIT)  # at once: nothing is to be kept
+        server.user = user
+        with _running(server):
+            yield server
+
+
+def _on(wanted: bool) -> str:
+    return "on" if wanted else "off"
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[None]:
+    try:
+        server.start()
+        yield
+    finally:
+        server.stop()
+
+
+def _tied(command: list[str], log: Path, user: tuple[int, int], stop: int) -> subprocess.Popen[bytes]:
+    wrapper = [sys.executable, "-c", _TIED_TO_US, str(user[0]), str(user[1]), str(int(stop))]
+    with log.open("ab") as out:
+        return subprocess.Popen([*wrapper, *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/")
 
 
 def _connects(url: str) -> bool:

@@ -19,9 +19,10 @@ from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 
 from models.decoder.failures import is_broken_device, is_out_of_memory
+from models.store import JobHead
 from unembed.corpus import Slice
 from unembed.errors import DimensionError, UnembedError
-from unembed.schemas import DecodeOptions, Generation, Job, RowStatus
+from unembed.schemas import DecodeOptions, Generation, RowStatus
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,9 @@ class Decoders:
         return self._loaded[name]
 
 
-def decode_slice(decoder: Decoder, part: Slice, job: Job, *, micro_batch: int, between: Callable[[], None]) -> Decoded:
+def decode_slice(
+    decoder: Decoder, part: Slice, job: JobHead, *, micro_batch: int, between: Callable[[], None]
+) -> Decoded:
     """Every row of the slice, in order. `between` is called before each micro-batch; what it raises passes through.
 
     Raises DimensionError, OutOfMemoryError when not even one row fits, and what the decoder raises when it cannot be
@@ -105,7 +108,7 @@ class _Run:
     decoder: Decoder
     embeddings: Rows
     first_index: int
-    job: Job
+    job: JobHead
     between: Callable[[], None]
     micro_batch: int  # shrinks when memory runs out
     decoded: dict[int, Generation] = field(default_factory=dict)

@@ -191,7 +191,7 @@ class HybridConfig(Wire):
     bank: PartName | None = None  # None: rows that the decoder cannot answer are errors
     encoder: str | None = None
     # Ranked by the encoder, the decoder answers when its cosine and this are at least the phrase's.
-    margin: Annotated[float, Field(ge=-2.0, le=2.0)] = 0.0
+    margin: Annotated[float, Field(ge=-2.0, le=2.0)] = 0.1
     # Without the encoder, it answers while the phrase's cosine is at most this. None: always.
     known_from: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
     floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0  # a decoding of less overall_quality does not answer

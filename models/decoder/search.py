@@ -21,7 +21,7 @@ from models.decoder.sampling import Sampler
 from models.decoder.tokenizer import PAD, Tokenizer
 from unembed.schemas import DecodeOptions
 
-AT_ONCE: Final = {"cpu": 1024, "cuda": 16_384}  # candidates in the loop together; more only fills memory
+AT_ONCE: Final = {"cpu": 1024, "cuda": 8192}  # candidates in the loop together; more only fills memory
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Every SQL statement there is. `Store` is the whole of it; each of its methods is one short transaction.
 
-    jobs       create_job, add_batch, seal, cancel, remove; job, jobs, batches, dead_batches
+    jobs       create_job, add_batch, seal, cancel, remove; head, job, jobs, batches, dead_batches
     attempts   mark_published, claim, heartbeat, finish, fail, release, cancel_running
     again      retry, resent
     sweeping   sweep, take_back, waiting, payloads_lost, spent, give_up_unsealed, outlived
@@ -19,9 +19,9 @@ from models.store.jobs import JobsPart
 from models.store.results import ResultsPart
 from models.store.sweeping import SweepingPart
 from models.store.upkeep import UpkeepPart
-from models.store.values import Backlog, Beat, Claim, QueueStats, Swept, Worker
+from models.store.values import Backlog, Beat, Claim, JobHead, QueueStats, Swept, Worker
 
-__all__ = ["Backlog", "Beat", "Claim", "QueueStats", "Store", "Swept", "Worker"]
+__all__ = ["Backlog", "Beat", "Claim", "JobHead", "QueueStats", "Store", "Swept", "Worker"]
 
 
 class Store(JobsPart, AttemptsPart, AgainPart, SweepingPart, ResultsPart, UpkeepPart):

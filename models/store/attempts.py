@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select, update
 
 from models.clock import now, seconds_between
 from models.store.results import write_rows
 from models.store.settling import settle
-from models.store.sql import BATCHES, JOBS, Part, lock_job_of, one, read_job, storable_error, to_batch
+from models.store.sql import BATCHES, JOBS, Part, lock_job_of, one, storable_error, to_batch, to_head
 from models.store.values import Beat, Claim
 from unembed.schemas import BatchState, Generation, JobState, RowStatus, Timings
 
@@ -56,9 +57,10 @@ class AttemptsPart(Part):
             if taken is None:
                 return None
             state = JobState.RUNNING if job["state"] == JobState.QUEUED else job["state"]
-            started = func.coalesce(JOBS.c.started_at, now())
-            connection.execute(update(JOBS).where(JOBS.c.id == job["id"]).values(state=state, started_at=started))
-            return Claim(to_batch(taken), read_job(connection, job["id"]), taken["attempt"])
+            if state != job["state"] or job["started_at"] is None:
+                started = func.coalesce(JOBS.c.started_at, now())
+                connection.execute(update(JOBS).where(JOBS.c.id == job["id"]).values(state=state, started_at=started))
+            return Claim(to_batch(taken), replace(to_head(job), state=JobState(state)), taken["attempt"])
 
     def heartbeat(self, batch_id: str, attempt: int, lease: float) -> Beat:
         """The lease begins anew, unless the batch is no longer this attempt's."""

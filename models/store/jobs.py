@@ -9,7 +9,20 @@ from sqlalchemy import Connection, RowMapping, and_, delete, or_, select, update
 from models.clock import now
 from models.store import ids
 from models.store.settling import settle
-from models.store.sql import BATCHES, JOBS, Part, insert, lock_job, one, read_job, read_jobs, storable, to_batch
+from models.store.sql import (
+    BATCHES,
+    JOBS,
+    Part,
+    insert,
+    lock_job,
+    one,
+    read_job,
+    read_jobs,
+    storable,
+    to_batch,
+    to_head,
+)
+from models.store.values import JobHead
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
 from unembed.schemas import Batch, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState
 
@@ -134,6 +147,14 @@ class JobsPart(Part):
                     return removed
                 connection.execute(delete(BATCHES).where(BATCHES.c.id.in_(found)))
             removed += found
+
+    def head(self, job_id: str) -> JobHead:
+        """A job without its counts. Raises NotFoundError."""
+        with self._read() as connection:
+            job = one(connection, select(JOBS).where(JOBS.c.id == job_id))
+        if job is None:
+            raise NotFoundError(f"no job has the id {job_id!r}")
+        return to_head(job)
 
     def job(self, job_id: str) -> Job:
         with self._read() as connection:

@@ -17,15 +17,21 @@ def settle(connection: Connection, job: RowMapping) -> None:
     `job` is the row as it was when it was locked; of it only the state before that move, the seal and the reason of a
     cancel are looked at.
     """
+    if JobState(job["state"]).is_ended or _goes_on(connection, job["id"]):
+        return
     sums = sums_of(connection, job["id"])
     batches = batch_counts(sums)
-    if batches.queued or batches.running or JobState(job["state"]).is_ended:
-        return
     if job["state"] == JobState.CANCELLING:
         _end(connection, job["id"], JobState.CANCELLED, job["error"])
     elif job["sealed_at"] is not None:
         rows = row_counts(sums)
         _end(connection, job["id"], _outcome(rows, batches), _reason(connection, job["id"], rows, batches))
+
+
+def _goes_on(connection: Connection, job_id: str) -> bool:
+    """Whether a batch waits or runs. Asked after every batch, so not by counting them all."""
+    open_ = BATCHES.c.state.in_((BatchState.QUEUED, BatchState.RUNNING))
+    return bool(connection.scalar(select(select(BATCHES.c.id).where(BATCHES.c.job_id == job_id, open_).exists())))
 
 
 def _outcome(rows: RowCounts, batches: BatchCounts) -> JobState:

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Engine
 
 from models.database import transaction
 from models.settings import Settings
+from models.store.values import JobHead
 from models.tables import BatchRow, GenerationRow, JobRow, WorkerRow
 from unembed.errors import NotFoundError
 from unembed.schemas import Batch, BatchCounts, BatchState, DecodeOptions, Job, JobState, RowCounts, Timings
@@ -84,6 +85,11 @@ def to_batch(row: RowMapping) -> Batch:
         counts=RowCounts(total=row["rows"], ok=row["rows_ok"], fallback=row["rows_fallback"], error=row["rows_error"]),
         timings=Timings(**{name: row[name] for name in TIMINGS}),
     )
+
+
+def to_head(job: RowMapping) -> JobHead:
+    plain = {name: job[name] for name in ("id", "decoder", "embedding_dim", "seed")}
+    return JobHead(**plain, state=JobState(job["state"]), options=DecodeOptions.model_validate(job["options"]))
 
 
 def read_job(connection: Connection, job_id: str) -> Job:

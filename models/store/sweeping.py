@@ -16,6 +16,7 @@ from itertools import groupby
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, update
 
 from models.clock import now
+from models.payloads import SEND_AGAIN
 from models.store import ids
 from models.store.attempts import ended, queued_again
 from models.store.jobs import cancel_locked
@@ -157,10 +158,7 @@ def _to_publish(connection: Connection, republish_after: float) -> list[str]:
 def _end_without_payload(connection: Connection, job_id: str, batch_ids: Sequence[str]) -> int:
     job = lock_job(connection, job_id)
     lost = update(BATCHES).where(BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.QUEUED)
-    why = {
-        "error_code": PAYLOAD_MISSING,
-        "error": "its vectors are no longer in Redis: they expired, or were lost with it",
-    }
+    why = {"error_code": PAYLOAD_MISSING, "error": f"its vectors are no longer in Redis; {SEND_AGAIN}"}
     dead = connection.execute(lost.values(ended(BatchState.DEAD) | why)).rowcount
     settle(connection, job)
     return dead

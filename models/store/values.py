@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from unembed.schemas import Batch, Job, JobState, RowStatus
+from unembed.schemas import Batch, DecodeOptions, JobState, RowStatus
+
+
+@dataclass(frozen=True, slots=True)
+class JobHead:
+    """What a job is, without what became of its batches: counting those takes the longer the more there are."""
+
+    id: str
+    state: JobState
+    decoder: str
+    embedding_dim: int
+    seed: int
+    options: DecodeOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +27,7 @@ class Claim:
     """A batch, held by one attempt for as long as its lease is renewed."""
 
     batch: Batch
-    job: Job
+    job: JobHead
     attempt: int  # the fence: whoever comes with another number than the row's is stale
 
 

@@ -114,6 +114,21 @@ def test_sqlite_is_set_up_for_several_processes(tmp_path: Path) -> None:
     assert pragmas == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 15_000}
 
 
+@pytest.mark.parametrize("spelt", ["FULL", "full"])
+def test_sqlite_can_be_told_to_flush_every_commit_to_the_disk(tmp_path: Path, spelt: str) -> None:
+    # Given a URL that asks for it, When the database is opened, Then it does, and the file is the one that was named
+    engine = create_engine(f"sqlite:///{tmp_path / 'file.db'}?synchronous={spelt}")
+    with transaction(engine) as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    engine.dispose()
+    assert (tmp_path / "file.db").exists()
+
+
+def test_how_sqlite_flushes_is_one_of_two_words() -> None:
+    with pytest.raises(InputError, match="synchronous=OFF; expected NORMAL or FULL"):
+        create_engine("sqlite:///file.db?synchronous=off")
+
+
 def test_a_reader_does_not_wait_for_a_writer(store: Store, engine: Engine) -> None:
     # Given a writer in the middle of its transaction
     job = make_job(store)

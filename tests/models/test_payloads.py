@@ -45,7 +45,7 @@ def test_a_payload_that_is_there_can_be_left_as_it_is(payloads: Payloads) -> Non
 
 def test_a_payload_that_is_gone_is_missing(payloads: Payloads) -> None:
     with pytest.raises(
-        PayloadMissingError, match=r"batch job-0 has no payload in Redis at unix://.*expired after 60 s"
+        PayloadMissingError, match=r"batch job-0 has no payload in Redis at unix://.*expired after 60 s.*submit"
     ):
         payloads.get("job-0", SHA)
 

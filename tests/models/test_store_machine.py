@@ -1,194 +1,348 @@
-"""Whatever happens in whatever order, the store keeps its promises: at most one attempt, rows once, no batch lost.
+"""Whatever happens in whatever order, the store keeps its promises: no row is lost, doubled or owned twice.
 
-A model in plain Python is told the same things as the store; each answer, and the end, must be what it says. Time does
-not pass: a lease is either long or has already run out.
+A model in plain Python is told the same things as the store, and each answer must be what it says. After every step
+all that the store knows is compared with the model: states and attempts, who holds what, and which rows there are.
+Time does not pass: a lease is either long or has already run out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import Engine, select, text
 
-from models.settings import Settings
 from models.store import Beat, Store
-from tests.builders import add_batches, generations, make_job
-from unembed.errors import ConflictError
-from unembed.schemas import Batch, BatchState, JobState, Timings
+from models.store.sql import GENERATIONS
+from tests.builders import DIM, add_batches, generations, make_job
+from unembed.errors import ConflictError, NotFoundError
+from unembed.schemas import PAYLOAD_MISSING, Batch, BatchState, JobState, Timings
 
 LONG, LAPSED = 600.0, -1.0
-ACTIONS = (
-    "claim",
-    "claim_lapsed",
-    "beat",
-    "finish",
-    "fail",
-    "fail_final",
-    "release",
-    "stop",
-    "stale",
-    "sweep",
-    "cancel",
-)
+WORKERS = ("one", "two")
+
+place = st.integers(0, 2)  # of a batch in its job
 
 
 @dataclass
 class Expected:
     """What a batch should be."""
 
+    batch: Batch
+    allowed: int
     state: BatchState = BatchState.QUEUED
     attempt: int = 0
-    allowed: int = 3
+    holder: str | None = None  # the worker that has it, or had it last
     lapsed: bool = False
+    has_payload: bool = True
 
-    def end(self, state: BatchState) -> None:
+    @property
+    def runs(self) -> bool:
+        return self.state is BatchState.RUNNING
+
+    def become(self, state: BatchState) -> None:
         self.state, self.lapsed = state, False
 
 
 @dataclass
-class Model:
-    store: Store
-    batches: list[Batch]
+class Plain:
+    """One job, as it should be."""
+
+    job_id: str
+    batches: list[Expected]
     cancelled: bool = False
-    expected: dict[str, Expected] = field(default_factory=dict)
+    began: bool = False
+    removed: bool = False
 
-    def __post_init__(self) -> None:
-        self.expected = {batch.id: Expected() for batch in self.batches}
+    @property
+    def ended(self) -> bool:
+        return all(known.state.is_ended for known in self.batches)
 
-    def claim(self, batch: Batch, lease: float) -> None:
-        known = self.expected[batch.id]
-        free = known.state is BatchState.QUEUED or (known.state is BatchState.RUNNING and known.lapsed)
-        claim = self.store.claim(batch.id, "worker", lease)
-        assert (claim is not None) == (free and known.attempt < known.allowed and not self.cancelled)
+    def in_state(self, state: BatchState) -> list[Expected]:
+        return [known for known in self.batches if known.state is state]
+
+    @property
+    def state(self) -> JobState:
+        if not self.ended:
+            if self.cancelled:
+                return JobState.CANCELLING
+            return JobState.RUNNING if self.began else JobState.QUEUED
+        if self.cancelled:
+            return JobState.CANCELLED
+        done = self.in_state(BatchState.DONE)
+        if not done:
+            return JobState.FAILED
+        return JobState.SUCCEEDED if len(done) == len(self.batches) else JobState.PARTIAL
+
+
+def has_begun(machine: StoreMachine) -> bool:
+    """Before the first claim most of what may happen would come to nothing."""
+    return bool(machine.attempts)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Given a job of three batches, any of these may happen next."""
+
+    store: Store
+    engine: Engine
+
+    def __init__(self) -> None:
+        super().__init__()
+        with self.engine.begin() as connection:
+            connection.execute(text("DELETE FROM jobs"))
+        self.attempts: set[tuple[str, int]] = set()  # every number that was ever given out
+
+    @initialize()
+    def submit(self) -> None:
+        batches = add_batches(self.store, make_job(self.store), (1, 2, 1))
+        self.plain = Plain(batches[0].job_id, [Expected(batch, self.store.settings.max_attempts) for batch in batches])
+
+    def at(self, place: int) -> Expected:
+        return self.plain.batches[place]
+
+    # --- attempts ----------------------------------------------------------------------------------------------------
+
+    @rule(place=place, worker=st.sampled_from(WORKERS), lease=st.sampled_from([LONG, LONG, LAPSED]))
+    def claim(self, place: int, worker: str, lease: float) -> None:
+        known = self.at(place)
+        free = known.state is BatchState.QUEUED or (known.runs and known.lapsed)
+        claim = self.store.claim(known.batch.id, worker, lease)
+        could = free and known.attempt < known.allowed and not self.plain.cancelled and not self.plain.removed
+        assert (claim is not None) == could
         if claim is not None:
             known.state, known.attempt, known.lapsed = BatchState.RUNNING, known.attempt + 1, lease < 0
+            known.holder, self.plain.began = worker, True
             assert claim.attempt == known.attempt
+            assert (known.batch.id, claim.attempt) not in self.attempts, "no number is given out twice"
+            self.attempts.add((known.batch.id, claim.attempt))
 
-    def beat(self, batch: Batch) -> None:
-        known = self.expected[batch.id]
-        beat = self.store.heartbeat(batch.id, known.attempt, LONG)
-        if known.state is BatchState.RUNNING:
+    @precondition(lambda self: self.plain.in_state(BatchState.QUEUED))
+    @rule(worker=st.sampled_from(WORKERS))
+    def take_the_next(self, worker: str) -> None:
+        """As a worker does; without it, too few batches would ever run at once."""
+        self.claim(self.plain.batches.index(self.plain.in_state(BatchState.QUEUED)[0]), worker, LONG)
+
+    @precondition(has_begun)
+    @rule(place=place)
+    def beat(self, place: int) -> None:
+        known = self.at(place)
+        beat = self.store.heartbeat(known.batch.id, known.attempt, LONG)
+        if known.runs:
             known.lapsed = False
-            assert beat is (Beat.CANCELLED if self.cancelled else Beat.ALIVE)
+            assert beat is (Beat.CANCELLED if self.plain.cancelled else Beat.ALIVE)
         else:
             assert beat is Beat.FENCED
 
-    def finish(self, batch: Batch) -> None:
-        known = self.expected[batch.id]
-        could = known.state in (BatchState.RUNNING, BatchState.DONE)
-        assert self.store.finish(batch.id, known.attempt, generations(batch), Timings()) is could
-        if could:
-            known.end(BatchState.DONE)
+    @precondition(has_begun)
+    @rule(place=place)
+    def finish(self, place: int) -> None:
+        known = self.at(place)
+        again = known.state is BatchState.DONE and not self.plain.removed
+        finished = self.store.finish(known.batch.id, known.attempt, generations(known.batch), Timings())
+        assert finished is (known.runs or again)
+        if known.runs:
+            known.become(BatchState.DONE)
 
-    def fail(self, batch: Batch, *, final: bool) -> None:
-        known = self.expected[batch.id]
-        state = self.store.fail(batch.id, known.attempt, "code", "error", final=final)
-        if known.state is not BatchState.RUNNING:
+    @precondition(has_begun)
+    @rule(place=place, final=st.booleans(), lost=st.booleans())
+    def fail(self, place: int, final: bool, lost: bool) -> None:
+        known = self.at(place)
+        code = PAYLOAD_MISSING if final and lost else "decode_failed"
+        state = self.store.fail(known.batch.id, known.attempt, code, "error", final=final)
+        if not known.runs:
             assert state is None
             return
         dead = BatchState.DEAD if final or known.attempt >= known.allowed else BatchState.QUEUED
-        known.end(BatchState.CANCELLED if self.cancelled else dead)
+        known.become(BatchState.CANCELLED if self.plain.cancelled else dead)
+        known.has_payload = known.has_payload and code != PAYLOAD_MISSING
         assert state is known.state
 
-    def release(self, batch: Batch) -> None:
-        known = self.expected[batch.id]
-        assert self.store.release(batch.id, known.attempt) is (known.state is BatchState.RUNNING)
-        if known.state is BatchState.RUNNING:
-            known.allowed += not self.cancelled
-            known.end(BatchState.CANCELLED if self.cancelled else BatchState.QUEUED)
+    @precondition(has_begun)
+    @rule(place=place)
+    def release(self, place: int) -> None:
+        known = self.at(place)
+        assert self.store.release(known.batch.id, known.attempt) is known.runs
+        if known.runs:
+            known.allowed += not self.plain.cancelled
+            known.become(BatchState.CANCELLED if self.plain.cancelled else BatchState.QUEUED)
 
-    def stop(self, batch: Batch) -> None:
-        known = self.expected[batch.id]
-        could = self.cancelled and known.state is BatchState.RUNNING
-        assert self.store.cancel_running(batch.id, known.attempt) is could
+    @precondition(has_begun)
+    @rule(place=place)
+    def stop(self, place: int) -> None:
+        known = self.at(place)
+        could = self.plain.cancelled and known.runs
+        assert self.store.cancel_running(known.batch.id, known.attempt) is could
         if could:
-            known.end(BatchState.CANCELLED)
+            known.become(BatchState.CANCELLED)
 
-    def stale(self, batch: Batch) -> None:
+    @precondition(has_begun)
+    @rule(place=place, back=st.integers(1, 2))
+    def stale(self, place: int, back: int) -> None:
         """Everything that an attempt before the last one may try is refused."""
-        earlier = self.expected[batch.id].attempt - 1
-        assert self.store.heartbeat(batch.id, earlier, LONG) is Beat.FENCED
-        assert self.store.finish(batch.id, earlier, generations(batch), Timings()) is False
-        assert self.store.fail(batch.id, earlier, "code", "error") is None
-        assert self.store.release(batch.id, earlier) is False
-        assert self.store.cancel_running(batch.id, earlier) is False
+        known = self.at(place)
+        earlier = known.attempt - back
+        assert self.store.heartbeat(known.batch.id, earlier, LONG) is Beat.FENCED
+        assert self.store.finish(known.batch.id, earlier, generations(known.batch), Timings()) is False
+        assert self.store.fail(known.batch.id, earlier, "code", "error") is None
+        assert self.store.release(known.batch.id, earlier) is False
+        assert self.store.cancel_running(known.batch.id, earlier) is False
 
+    # --- what was lost -----------------------------------------------------------------------------------------------
+
+    @precondition(has_begun)
+    @rule()
     def sweep(self) -> None:
-        lapsed = [known for known in self.expected.values() if known.state is BatchState.RUNNING and known.lapsed]
-        for known in lapsed:
-            again = BatchState.QUEUED if known.attempt < known.allowed else BatchState.DEAD
-            known.end(BatchState.CANCELLED if self.cancelled else again)
+        lapsed = [known for known in self.plain.batches if known.runs and known.lapsed]
         swept = self.store.sweep()
+        for known in lapsed:
+            self.taken_back(known)
         assert swept.expired == len(lapsed)
         assert swept.dead == sum(known.state is BatchState.DEAD for known in lapsed)
-        # Nothing was ever marked as published, so whatever waits is to be sent
-        waiting = {batch_id for batch_id, known in self.expected.items() if known.state is BatchState.QUEUED}
-        assert set(swept.publish) == waiting
+        # Nothing was ever marked as published, so whatever waits is to be sent, but for what waits for its back-off.
+        assert set(swept.publish) == {known.batch.id for known in self.plain.in_state(BatchState.QUEUED)}
 
-    def cancel(self) -> None:
-        if self.ended() and not self.cancelled:
+    @precondition(has_begun)
+    @rule(worker=st.sampled_from(WORKERS), place=st.none() | place)
+    def worker_dies(self, worker: str, place: int | None) -> None:
+        """Its main process, or its child in the middle of one batch."""
+        only = None if place is None else self.at(place).batch.id
+        held = [known for known in self.plain.batches if known.runs and known.holder == worker]
+        held = [known for known in held if only in (None, known.batch.id)]
+        assert self.store.take_back(worker, only) == len(held)
+        for known in held:
+            self.taken_back(known)
+
+    def taken_back(self, known: Expected) -> None:
+        again = BatchState.QUEUED if known.attempt < known.allowed else BatchState.DEAD
+        known.become(BatchState.CANCELLED if self.plain.cancelled else again)
+
+    @precondition(has_begun)
+    @rule(place=place)
+    def lose_payload(self, place: int) -> None:
+        known = self.at(place)
+        waits = known.state is BatchState.QUEUED
+        assert self.payload_is_lost(known) == waits
+        if waits:
+            known.become(BatchState.DEAD)
+            known.has_payload = False
+
+    def payload_is_lost(self, known: Expected) -> int:
+        if self.plain.removed:
+            with pytest.raises(NotFoundError):
+                self.store.payloads_lost([known.batch.id])
+            return 0
+        return self.store.payloads_lost([known.batch.id])
+
+    # --- what a client asks for --------------------------------------------------------------------------------------
+
+    @precondition(lambda self: has_begun(self) and not self.plain.removed)
+    @rule(place=place)
+    def send_again(self, place: int) -> None:
+        """The same vectors once more, as the API takes them: recorded, and queued where they were lacking."""
+        known = self.at(place)
+        batch = known.batch
+        nbytes = batch.rows * DIM * 4
+        found, added = self.store.add_batch(
+            batch.job_id, batch.ordinal, batch.first_index, batch.rows, nbytes, batch.sha256
+        )
+        assert (found.id, added) == (batch.id, False)
+        if self.plain.cancelled:
             with pytest.raises(ConflictError):
-                self.store.cancel(self.batches[0].job_id)
+                self.store.resent(batch.id)
             return
-        self.store.cancel(self.batches[0].job_id)
-        self.cancelled = True
-        for known in self.expected.values():
-            if known.state is BatchState.QUEUED:
-                known.end(BatchState.CANCELLED)
+        assert self.store.resent(batch.id).state is (
+            BatchState.QUEUED if known.state is BatchState.DEAD else known.state
+        )
+        if known.state is BatchState.DEAD:
+            self.revived(known)
+            known.has_payload = True
 
-    def ended(self) -> bool:
-        return all(known.state.is_ended for known in self.expected.values())
+    @precondition(lambda self: has_begun(self) and not self.plain.removed)
+    @rule()
+    def retry(self) -> None:
+        """The dead batches whose payloads are there."""
+        dead = [known for known in self.plain.in_state(BatchState.DEAD) if known.has_payload]
+        ids = [known.batch.id for known in self.plain.batches if known.has_payload]
+        if self.plain.cancelled or not dead:
+            with pytest.raises(ConflictError):
+                self.store.retry(self.plain.job_id, ids)
+            return
+        self.store.retry(self.plain.job_id, ids)
+        for known in dead:
+            self.revived(known)
 
-    def state(self) -> JobState:
-        if not self.ended():
-            if self.cancelled:
-                return JobState.CANCELLING
-            touched = any(known.attempt for known in self.expected.values())
-            return JobState.RUNNING if touched else JobState.QUEUED
-        if self.cancelled:
-            return JobState.CANCELLED
-        done = sum(known.state is BatchState.DONE for known in self.expected.values())
-        if done == 0:
-            return JobState.FAILED
-        return JobState.SUCCEEDED if done == len(self.batches) else JobState.PARTIAL
+    def revived(self, known: Expected) -> None:
+        known.become(BatchState.QUEUED)
+        known.allowed = known.attempt + self.store.settings.max_attempts
 
+    @precondition(lambda self: not self.plain.removed and len(self.attempts) > 2)  # not before much has happened
+    @rule()
+    def cancel(self) -> None:
+        if self.plain.ended and not self.plain.cancelled:
+            with pytest.raises(ConflictError):
+                self.store.cancel(self.plain.job_id)
+            return
+        self.store.cancel(self.plain.job_id)
+        self.plain.cancelled = True
+        for known in self.plain.in_state(BatchState.QUEUED):
+            known.become(BatchState.CANCELLED)
+
+    @precondition(lambda self: not self.plain.removed and len(self.attempts) > 2)
+    @rule()
+    def remove(self) -> None:
+        if not self.plain.ended:
+            with pytest.raises(ConflictError):
+                self.store.remove(self.plain.job_id)
+            return
+        assert set(self.store.remove(self.plain.job_id)) == {known.batch.id for known in self.plain.batches}
+        self.plain.removed = True
+        for known in self.plain.batches:
+            known.become(BatchState.CANCELLED)  # nobody can do anything with it any more
+
+    # --- after every step --------------------------------------------------------------------------------------------
+
+    @invariant()
     def agrees(self) -> None:
-        job_id = self.batches[0].job_id
-        for batch in self.store.batches(job_id):
-            known = self.expected[batch.id]
+        if not hasattr(self, "plain"):
+            return
+        if self.plain.removed:
+            with pytest.raises(NotFoundError):
+                self.store.job(self.plain.job_id)
+            assert self.rows() == []
+            return
+        assert self.store.job(self.plain.job_id).state is self.plain.state
+        for batch, known in zip(self.store.batches(self.plain.job_id), self.plain.batches, strict=True):
             assert (batch.state, batch.attempt, batch.max_attempts) == (known.state, known.attempt, known.allowed)
-        assert self.store.job(job_id).state is self.state()
-        done = [batch for batch in self.batches if self.expected[batch.id].state is BatchState.DONE]
-        rows = [row.index for row in self.store.generations(job_id, order="index").generations]
-        assert rows == [index for batch in done for index in range(batch.first_index, batch.first_index + batch.rows)]
+            assert batch.worker == known.holder
+        assert self.rows() == [
+            (index, known.batch.id)
+            for known in self.plain.in_state(BatchState.DONE)
+            for index in range(known.batch.first_index, known.batch.first_index + known.batch.rows)
+        ]
+
+    def rows(self) -> list[tuple[int, str]]:
+        """Every row that there is, with its batch."""
+        columns = (GENERATIONS.c["index"], GENERATIONS.c.batch_id)
+        with self.engine.connect() as connection:
+            found = connection.execute(select(*columns).where(GENERATIONS.c.job_id == self.plain.job_id))
+            return sorted(tuple(row) for row in found)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 2)), min_size=5, max_size=25))
-def test_the_store_agrees_with_a_model_of_it(store: Store, engine: Engine, steps: list[tuple[str, int]]) -> None:
-    with engine.begin() as connection:
-        connection.execute(text("DELETE FROM jobs"))
-    model = Model(store, add_batches(store, make_job(store), (1, 2, 1)))
-    for action, position in steps:
-        batch = model.batches[position]
-        {
-            "claim": lambda batch=batch: model.claim(batch, LONG),
-            "claim_lapsed": lambda batch=batch: model.claim(batch, LAPSED),
-            "beat": lambda batch=batch: model.beat(batch),
-            "finish": lambda batch=batch: model.finish(batch),
-            "fail": lambda batch=batch: model.fail(batch, final=False),
-            "fail_final": lambda batch=batch: model.fail(batch, final=True),
-            "release": lambda batch=batch: model.release(batch),
-            "stop": lambda batch=batch: model.stop(batch),
-            "stale": lambda batch=batch: model.stale(batch),
-            "sweep": model.sweep,
-            "cancel": model.cancel,
-        }[action]()
-    model.agrees()
-
-
-def test_the_model_counts_attempts_as_the_settings_do(settings: Settings) -> None:
-    assert settings.max_attempts == Expected().allowed
+def test_the_store_agrees_with_a_model_of_it(store: Store, engine: Engine) -> None:
+    machine = type("Machine", (StoreMachine,), {"store": store, "engine": engine})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

@@ -1,32 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
 from models.decoder.failures import is_broken_device, is_out_of_memory
+from models.store import JobHead
 from tests.builders import DIM
 from tests.worker.stubs import StubDecoder
 from unembed.corpus import Slice
 from unembed.errors import DimensionError, MissingExtraError
-from unembed.schemas import BatchCounts, DecodeOptions, Job, JobState, RowCounts, RowStatus, Timings
+from unembed.schemas import DecodeOptions, JobState, RowStatus
 from worker.runtime import Decoders, OutOfMemoryError, decode_slice
 
-JOB = Job(
-    id="job",
-    state=JobState.RUNNING,
-    decoder="stub",
-    embedding_dim=DIM,
-    seed=0,
-    options=DecodeOptions(),
-    rows=RowCounts(),
-    batches=BatchCounts(),
-    timings=Timings(),
-    created_at=datetime(2026, 1, 1, tzinfo=UTC),
-)
+JOB = JobHead("job", JobState.RUNNING, "stub", DIM, seed=0, options=DecodeOptions())
 
 
 def part(rows: int, *, first_index: int = 100, ids: tuple[str, ...] | None = None, dtype: str = "float32") -> Slice:

@@ -27,8 +27,8 @@ def hybrid(
     ] = None,
     candidates: given.Candidates = 8,
     margin: Annotated[
-        float, typer.Option(min=-2.0, max=2.0, help="Without --dev: cosine in the decoder's favour.")
-    ] = 0.0,
+        float, typer.Option(min=-2.0, max=2.0, help="Without --dev: in the decoder's favour, in cosine.")
+    ] = 0.1,
     floor: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="A decoding of less overall_quality does not answer.")
     ] = 0.0,

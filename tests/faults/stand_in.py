@@ -1,0 +1,164 @@
+"""What the workers and the API of these tests run: the program of production, but for the decoder and the faults.
+
+    python -m tests.faults.stand_in NAME        a worker; uvicorn takes `create_app` from here
+
+The decoder imports no torch and does what its embeddings tell it (see `embedding`): how long it takes, and which rows
+kill their process or raise. Its text is a function of the row, so that a row found can be checked to the letter. Crash
+points are files in the folder $FAULTS: the first process to come past one takes it away and dies there.
+
+A worker's child is spawned and runs this module again under another name: so the patches are made on import, in both.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, RowMapping
+
+from unembed.schemas import DecodeOptions, Generation, RowStatus
+
+DECODER: Final = "stand-in"
+DIM: Final = 4
+
+Rows = npt.NDArray[np.float32]  # (N, DIM)
+
+
+class Kind(IntEnum):
+    """What a row does to who decodes it."""
+
+    GOOD = 0
+    KILLS = 1  # its process, with -9
+    RAISES = 2
+
+
+def embedding(index: int, seconds: float, kind: Kind = Kind.GOOD) -> list[float]:
+    """One row; a micro-batch takes as long as its slowest row says."""
+    return [index + 1.0, seconds, float(kind), float(index % 7)]
+
+
+def text_of(index: int, seed: int, values: npt.NDArray[np.float32]) -> str:
+    return f"{index} of {seed}: {values.astype('<f4').tobytes().hex()}"
+
+
+class StandIn:
+    """Satisfies `worker.runtime.Decoder`."""
+
+    device = "cpu"
+    dtype = "float32"
+    embedding_dim = DIM
+    score_ms = 0.0
+
+    def decode_rows(
+        self, embeddings: Rows, indices: Sequence[int], options: DecodeOptions, seed: int
+    ) -> list[Generation]:
+        time.sleep(float(embeddings[:, 1].max()))
+        kinds = set(embeddings[:, 2].astype(int).tolist())
+        if Kind.KILLS in kinds:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if Kind.RAISES in kinds:
+            raise ValueError("a row that no decoder can read")
+        rows = zip(indices, embeddings, strict=True)
+        return [
+            Generation(index=index, text=text_of(index, seed, row), status=RowStatus.OK, source=DECODER)
+            for index, row in rows
+        ]
+
+    def peak_memory_bytes(self) -> int | None:
+        return None
+
+
+class Faults:
+    """The folder $FAULTS, as a process of the site sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def come_past(self, point: str, batch_id: str) -> None:
+        """Dies if this point is a crash point now; the file says whether with its parent (PARENT_TOO)."""
+        mine = self.folder / f"{point}.{os.getpid()}"
+        try:
+            (self.folder / point).rename(mine)  # one process alone succeeds
+        except FileNotFoundError:
+            return
+        self.note("died", batch_id, time.time())
+        if mine.read_text() == PARENT_TOO:
+            os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def note(self, *words: object) -> None:
+        """A line in the journal of all processes. A short line that is appended is never torn."""
+        with (self.folder / "journal").open("ab", buffering=0) as journal:
+            journal.write((" ".join(map(str, words)) + "\n").encode())
+
+
+# The crash points.
+AFTER_COMMIT: Final = "after-commit"  # of a result, and before its message is acknowledged
+WITHIN_FINISH: Final = "within-finish"  # in the transaction, after the rows
+BEFORE_PUBLISH: Final = "before-publish"  # of a batch's message, and after its row's commit
+POINTS: Final = (AFTER_COMMIT, WITHIN_FINISH, BEFORE_PUBLISH)
+
+PARENT_TOO: Final = "parent too"
+
+
+def patch(faults: Faults) -> None:
+    """Makes this process one of the site's."""
+    from models.store import Store, attempts
+    from worker import celery, runtime
+
+    finish, write_rows, add_batch = Store.finish, attempts.write_rows, Store.add_batch
+
+    def noted_finish(self: Store, batch_id: str, attempt: int, *args: Any, **more: Any) -> bool:
+        finished = finish(self, batch_id, attempt, *args, **more)
+        faults.note("finished" if finished else "fenced", batch_id, attempt)
+        if finished:
+            faults.come_past(AFTER_COMMIT, batch_id)
+        return finished
+
+    def written_rows(connection: Connection, batch: RowMapping, rows: Sequence[Generation]) -> None:
+        write_rows(connection, batch, rows)
+        faults.come_past(WITHIN_FINISH, batch["id"])
+
+    def added_batch(self: Store, *args: Any, **more: Any) -> Any:
+        added = add_batch(self, *args, **more)
+        faults.come_past(BEFORE_PUBLISH, added[0].id)
+        return added
+
+    def prepare(device: str, threads: int) -> None:
+        (faults.folder / f"child-of-{os.getppid()}").write_text(str(os.getpid()))
+
+    Store.finish, Store.add_batch = noted_finish, added_batch  # type: ignore[method-assign]
+    attempts.write_rows = written_rows
+    runtime.prepare = prepare
+    runtime.load_decoder = lambda name, device: StandIn()
+    if seconds := os.environ.get("FAULTS_VISIBILITY_TIMEOUT"):
+        celery._BROKER["broker_transport_options"] |= {"visibility_timeout": float(seconds)}
+        celery._BROKER["broker_transport_options"] |= {"unacked_restore_interval": 0.5}
+
+
+def create_app() -> Any:
+    patch(Faults(Path(os.environ["FAULTS"])))
+    from api.app import create_app
+
+    return create_app()
+
+
+if __name__ in ("__main__", "__mp_main__"):
+    _faults = Faults(Path(os.environ["FAULTS"]))
+    patch(_faults)
+
+if __name__ == "__main__":
+    from celery.signals import worker_ready
+
+    from worker.main import run
+
+    worker_ready.connect(lambda **_: (_faults.folder / f"consumes-{os.getpid()}").touch(), weak=False)
+    sys.exit(run(*sys.argv[1:2]))

@@ -8,7 +8,7 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from models.decoder.catalog import CONFIG_FILE, find, read_config
 from models.decoder.config import CheckpointConfig
@@ -34,7 +34,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Weights are kept in half precision: they were trained with more noise than it adds."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().half().contiguous().cpu() for name, value in checkpoint.network.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    # Not `save_file`, which gives its file to its owner alone: a worker may run as another user than who trained.
+    (folder / WEIGHTS_FILE).write_bytes(save(state, metadata={"format": "pt"}))
     checkpoint.tokenizer.save(folder / TOKENIZER_FILE)
     if checkpoint.self_test is None:
         SelfTest.remove(folder)  # that of other weights

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from torch import Tensor
 
 from models.decoder.base import Answer, Candidate, Indices, TextDecoder
@@ -82,7 +82,7 @@ class Bank:
     def save(self, folder: Path) -> None:
         """config.json, phrases.json (a list of texts) and vectors.safetensors."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"vectors": np.ascontiguousarray(self.vectors)}, folder / VECTORS_FILE)
+        (folder / VECTORS_FILE).write_bytes(save({"vectors": np.ascontiguousarray(self.vectors)}))
         phrases = json.dumps(self.phrases, ensure_ascii=False, indent=0)
         (folder / PHRASES_FILE).write_text(phrases + "\n", encoding="utf-8")
         (folder / CONFIG_FILE).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from models.decoder.device import Device
@@ -67,7 +67,7 @@ class SelfTest:
     expected: Expectations
 
     def save(self, folder: Path) -> None:
-        save_file({"vectors": self.vectors.contiguous()}, folder / VECTORS_FILE)
+        (folder / VECTORS_FILE).write_bytes(save({"vectors": self.vectors.contiguous()}))
         (folder / EXPECTED_FILE).write_text(self.expected.model_dump_json() + "\n", encoding="utf-8")
 
     @classmethod

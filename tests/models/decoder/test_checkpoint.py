@@ -95,3 +95,8 @@ def test_a_name_cannot_leave_the_catalogue(name: str, folder: Path, monkeypatch:
     monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
     with pytest.raises(UnknownDecoderError):
         catalog.find(name)
+
+
+def test_whoever_may_read_the_config_may_read_all_of_it(folder: Path) -> None:
+    # Given a saved checkpoint, When its files are looked at, Then none is for its owner alone unless all are
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from models.settings import Settings
     from models.store import Store
 
+# Before anything imports torch: OpenMP's threads spin while they wait for each other, and where two test processes do
+# that on the same cores, decoding takes many times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 DATABASES = ("sqlite", "postgresql")
 
 

@@ -59,6 +59,10 @@ class Server:
         assert self._process is not None, "the server was started"
         return self._process.pid
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Returns when it answers."""
         process = self._process = _tied(self._command, self._log, self.user, self._stop)

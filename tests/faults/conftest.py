@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from models.store.sql import GENERATIONS
+from models.store.sql import BATCHES, GENERATIONS
 from tests.conftest import DATABASES
 from tests.faults import report
 from tests.faults.rig import Load, Process, Site, gone, running_site
@@ -34,6 +34,7 @@ class Fault:
         self.recoveries: list[float] = []  # seconds, once all has ended
         self._collected = collected
         self._hits: list[tuple[str, datetime]] = []
+        self._recovered: dict[tuple[str, datetime], float] = {}
 
     def strikes_now(self, *hit: Batch, strikes: int = 1) -> None:
         """To be called at the moment of the fault, with the batches that it hits; they have yet to end."""
@@ -47,6 +48,17 @@ class Fault:
         self.strikes += len(deaths)
         self._hits += [(batch_id, datetime.fromtimestamp(at, UTC)) for batch_id, at in deaths]
 
+    def observe(self) -> None:
+        """To be called now and then where a batch may be hit twice: when it was queued again is overwritten then."""
+        waited = {hit: at for hit, at in self._hits if (hit, at) not in self._recovered}
+        if self.until == "finished" or not waited:
+            return
+        queued = sqlalchemy.select(BATCHES.c.id, BATCHES.c.queued_at).where(BATCHES.c.id.in_(waited))
+        with self.site.engine.connect() as connection:
+            for batch_id, queued_at in connection.execute(queued):
+                if queued_at > waited[batch_id]:
+                    self._recovered[batch_id, waited[batch_id]] = (queued_at - waited[batch_id]).total_seconds()
+
     def not_hit_yet(self, batches: Sequence[Batch]) -> list[Batch]:
         """A batch that is hit twice recovers from the first fault, which takes the longer."""
         hit = {batch_id for batch_id, _ in self._hits}
@@ -59,6 +71,7 @@ class Fault:
         (those at the indices in `errors` as error rows); no payload, message or process is left behind."""
         site = self.site
         self._await_end(loads)
+        self.observe()
         batches = [batch for load in loads for batch in site.batches(load)]
         rows = [_rows(site, load) for load in loads]
         expected = [_expected(site, load, errors) for load in loads]
@@ -102,9 +115,9 @@ class Fault:
 
     def _seconds(self, batch: Batch, at: datetime) -> float | None:
         """None: it has not recovered."""
-        again = self.until == "queued again" and batch.queued_at > at
-        recovered = batch.queued_at if again else batch.finished_at
-        return None if recovered is None else (recovered - at).total_seconds()
+        if (batch.id, at) in self._recovered:
+            return self._recovered[batch.id, at]
+        return None if batch.finished_at is None else (batch.finished_at - at).total_seconds()
 
     def leaves_nothing_behind(self, dead: Sequence[str] = (), gone_too: Sequence[Process] = ()) -> None:
         site = self.site

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -130,6 +130,13 @@ class Worker(Process):
             return None
         return pid if is_alive(pid) else None
 
+    def go_on(self) -> None:
+        """In case that it, or its child, was stopped."""
+        for pid in (self.pid, self.child):
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def signal_child(self, number: signal.Signals) -> None:
         child = self.child
         assert child is not None, f"the child of {self.name} lives"
@@ -224,9 +231,14 @@ class Site:
 
     def mend(self, ready: int = 2) -> None:
         """Everything runs, and so many workers are ready; a third one may still be on its way."""
+        for server in (self.queue_server, self.payload_server, self.database_server):
+            if server is not None and not server.runs:
+                server.start()
         for process in self.processes:
             if not process.runs:
                 process.start()
+        for worker in self.workers:
+            worker.go_on()
         await_(lambda: sum(worker.is_ready for worker in self.workers) >= ready, 60, f"{ready} workers are ready")
 
     def clear(self) -> None:
@@ -245,6 +257,8 @@ class Site:
         for process in self.processes:
             if process.runs:
                 process.kill()
+        for process in self.processes:
+            gone(process.gone)
         self.queue.close()
         self.payloads.close()
         self.celery.close()

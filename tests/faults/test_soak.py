@@ -33,7 +33,8 @@ def test_a_long_job_under_steady_fire_ends_whole(site: Site, fault: Fault, soak_
             worker, how = next(targets)
             if worker.is_ready:
                 how(worker)
-                fault.strikes_now(*fault.not_hit_yet(site.held_by(worker, load)))
+                fault.strikes_now(*site.held_by(worker, load))
+        fault.observe()
         for worker in site.workers:
             if not worker.runs:
                 worker.start()

@@ -8,6 +8,7 @@ NEEDS := pyproject.toml constraints.txt
 
 OUT ?= out/demo.parquet
 BENCH_ROWS ?= 12000
+JOBS ?= 2
 ROUNDS ?= 5
 SOAK_BATCHES ?= 1000
 PORT ?= 8765
@@ -17,7 +18,7 @@ ARGS ?=
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check bench train up clean
+.PHONY: help demo test faults check bench compare train up clean
 
 help: ## what can be made (this list)
 	@echo "make TARGET [NAME=value ...]"
@@ -25,6 +26,7 @@ help: ## what can be made (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=...  the Python that makes the environment (3.11 or later; found by itself)"
+	@echo "  JOBS=2      how many processes run the tests"
 	@echo "  ARGS=...    handed on to what runs: make test ARGS='-k fence', make demo ARGS='--rows 50'"
 
 demo: $(VENV)/.local ## decode the example corpus through the queue and show the texts (OUT=out/demo.parquet)
@@ -32,7 +34,7 @@ demo: $(VENV)/.local ## decode the example corpus through the queue and show the
 
 test: check ## everything that is checked, then all tests
 	@echo "== tests: on a real Redis, SQLite and PostgreSQL, which start by themselves"
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 faults: $(VENV)/.dev ## kill workers, Redis and databases for half an hour; what was lost, as a table in out/
 	@$(BIN)/pytest tests/faults --rounds $(ROUNDS) --soak-batches $(SOAK_BATCHES) --faults-out out $(ARGS)
@@ -46,6 +48,9 @@ check: $(VENV)/.dev ## format, lint, types, and that imports point one way
 
 bench: $(VENV)/.local ## rows a second through the whole queue, on this machine (BENCH_ROWS=12000)
 	@$(BIN)/unembed demo --rows $(BENCH_ROWS) --out out/bench.parquet $(ARGS)
+
+compare: $(VENV)/.local ## the decoder v2.1 against v2.0: memory, rows a second, latency; writes docs/benchmarks/
+	@$(BIN)/python -m models.decoder.compare $(ARGS)
 
 train: $(VENV)/.train ## train a decoder: make train ARGS='--set mine=texts.txt,embeddings.npy --out runs/mine'
 	@$(BIN)/unembed train $(if $(ARGS),$(ARGS),--help)

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from models.settings import Settings
     from models.store import Store
 
+# Before anything imports torch: OpenMP's threads spin while they wait for each other, and where two test processes do
+# that on the same cores, decoding takes many times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 DATABASES = ("sqlite", "postgresql")
 
 
@@ -33,6 +39,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rounds", type=int, default=1, help="how often each fault is inflicted")
     group.addoption("--soak-batches", type=int, default=24, help="how many batches the soak has")
     group.addoption("--faults-out", help="a folder for the report: faults.json and faults.md")
+
+
+# Fixtures that start a dozen processes for a whole session. Tests that share one run in the same process of pytest.
+_SHARED = ("stack", "_running_site")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        given: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        for name in _SHARED:
+            if name in given:
+                item.add_marker(pytest.mark.xdist_group(f"{name}-{given[name]}"))
 
 
 @pytest.fixture(autouse=True)

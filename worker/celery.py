@@ -66,6 +66,7 @@ _WORKERS: Final[dict[str, Any]] = {
     "worker_pool_start_method": "spawn",
     "worker_concurrency": 1,
     "worker_prefetch_multiplier": 1,
+    "worker_max_tasks_per_child": None,  # a new child loads its decoders again
     "worker_proc_alive_timeout": 300.0,  # a child imports torch before it says that it is up; the default allows 4 s
     "worker_send_task_events": True,
     # After a broken connection the running batch goes on: it commits, and the copy of its message finds it done.

@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import numpy as np
 from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 
+from models.decoder.failures import is_broken_device, is_out_of_memory
 from models.store import JobHead
 from unembed.corpus import Slice
 from unembed.errors import DimensionError, UnembedError
@@ -32,7 +33,7 @@ _ERROR_CHARACTERS: Final = 1000
 
 
 class Decoder(Protocol):
-    """What the runtime needs of `models.decoder.generative.GenerativeDecoder`."""
+    """What the runtime needs of `models.decoder.base.TextDecoder`."""
 
     @property
     def device(self) -> str: ...
@@ -209,21 +210,6 @@ def _with_id(row: Generation, part: Slice, offset: int) -> Generation:
     return row if part.ids is None else row.model_copy(update={"id": part.ids[offset]})
 
 
-_OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory", "not enough memory")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """torch says it in several ways: an error of its own on CUDA, a plain RuntimeError on a CPU and on MPS."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
-    )
-
-
-def is_broken_device(error: BaseException) -> bool:
-    """After such an error nothing works on the GPU any more, until the process is another one."""
-    return isinstance(error, RuntimeError) and not is_out_of_memory(error) and "CUDA error" in str(error)
-
-
 def forget_cache() -> None:
     """Gives memory that torch keeps for later back to the device."""
     torch = sys.modules.get("torch")  # where it was not imported it keeps nothing
@@ -233,10 +219,9 @@ def forget_cache() -> None:
 
 def load_decoder(name: str, device: str) -> Decoder:
     """By its name in the catalogue and never by a path: the name comes from whoever submitted the job."""
-    from models.decoder import catalog
-    from models.decoder.generative import GenerativeDecoder
+    from models.decoder import catalog, create
 
-    return cast(Decoder, GenerativeDecoder.load(catalog.find(name).path, device=device))
+    return create.load_decoder(catalog.find(name).path, device=device)
 
 
 def prepare(device: str, threads: int) -> None:

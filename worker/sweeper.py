@@ -93,6 +93,9 @@ class Sweeper:
                 if not away:
                     log.warning("no sweeping for now: %s", error)
                 away = True
+            except Exception:
+                # What nobody foresaw must not end the only thread that brings back what was lost.
+                log.exception("a sweep failed; the next one is in %.1f s", self._interval)
             else:
                 away = False
         self._resign()

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
+from models.decoder.failures import is_broken_device
 from models.payloads import PayloadDamagedError, PayloadMissingError
 from models.store import Claim
 from unembed.corpus import Slice, decode_payload
@@ -108,7 +109,7 @@ def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
     why = error.message if isinstance(error, UnembedError) else f"{type(error).__name__}: {error}"
     log.error("batch %s, attempt %d: %s", claim.batch.id, claim.attempt, why, exc_info=error)
     state = _patiently(lambda: worker.store.fail(claim.batch.id, claim.attempt, code, why, final=_is_final(error)))
-    if runtime.is_broken_device(error):
+    if is_broken_device(error):
         _leave_to_another_child()
     return _outcome(claim, "fenced" if state is None else f"failed, now {state}", error=code)
 

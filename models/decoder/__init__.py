@@ -8,20 +8,37 @@ Imported when asked for, because `models.decoder.catalog`, which the API reads, 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from models.decoder.generative import (
-        GenerativeConfig,
-        GenerativeDecoder,
-        UntrainedDecoderWarning,
-        create_generative_decoder,
-    )
+    from models.decoder.create import create_generative_decoder, load_decoder
+    from models.decoder.generative import GenerativeConfig, GenerativeDecoder, UntrainedDecoderWarning
+    from models.decoder.hybrid import HybridDecoder
+    from models.decoder.phrase_bank import Bank, PhraseBankDecoder
 
-__all__ = ["GenerativeConfig", "GenerativeDecoder", "UntrainedDecoderWarning", "create_generative_decoder"]
+_HOMES: Final = {
+    "Bank": "phrase_bank",
+    "GenerativeConfig": "generative",
+    "GenerativeDecoder": "generative",
+    "HybridDecoder": "hybrid",
+    "PhraseBankDecoder": "phrase_bank",
+    "UntrainedDecoderWarning": "generative",
+    "create_generative_decoder": "create",
+    "load_decoder": "create",
+}
+__all__ = [
+    "Bank",
+    "GenerativeConfig",
+    "GenerativeDecoder",
+    "HybridDecoder",
+    "PhraseBankDecoder",
+    "UntrainedDecoderWarning",
+    "create_generative_decoder",
+    "load_decoder",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("models.decoder.generative"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"models.decoder.{_HOMES[name]}"), name)

@@ -1,6 +1,7 @@
 """Which decoders there are. Free of torch, so that the API can refuse an unknown name or a wrong dimension.
 
-A checkpoint is a folder: model.safetensors, config.json, tokenizer.json, README.md (the model card).
+A checkpoint is a folder with a config.json that names its architecture, and beside it what that architecture needs: for
+a network model.safetensors, tokenizer.json and README.md (the model card), for a phrase bank its phrases and vectors.
 Those that ship live in `weights/`; `UNEMBED_DECODERS` names a folder with more. A decoder's name is its folder's name.
 """
 
@@ -9,15 +10,30 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
 
-from pydantic import ValidationError
+from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
-from models.decoder.config import CheckpointConfig
+from models.decoder.config import HYBRID, PHRASE_BANK, AnyConfig, BankConfig, CheckpointConfig, HybridConfig
 from unembed.errors import CheckpointError, UnknownDecoderError
 
 SHIPPED: Final = Path(__file__).parent / "weights"
 CONFIG_FILE: Final = "config.json"
+
+
+def _kind(config: Any) -> str:
+    """The architecture at the top of a config; a network's stands further in."""
+    return str(config.get("architecture", "network")) if isinstance(config, dict) else "network"
+
+
+_CONFIG: Final[TypeAdapter[AnyConfig]] = TypeAdapter(
+    Annotated[
+        Annotated[CheckpointConfig, Tag("network")]
+        | Annotated[BankConfig, Tag(PHRASE_BANK)]
+        | Annotated[HybridConfig, Tag(HYBRID)],
+        Discriminator(_kind),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -26,15 +42,15 @@ class Entry:
 
     name: str
     path: Path
-    config: CheckpointConfig
+    config: AnyConfig
 
     @property
     def embedding_dim(self) -> int:
-        return self.config.network.embedding_dim
+        return self.config.embedding_dim
 
     @property
     def architecture(self) -> str:
-        return self.config.network.architecture
+        return self.config.architecture
 
     @property
     def encoder(self) -> str | None:
@@ -65,11 +81,11 @@ def find(name: str) -> Entry:
     return Entry(name, folders[name], read_config(folders[name]))
 
 
-def read_config(folder: Path) -> CheckpointConfig:
+def read_config(folder: Path) -> AnyConfig:
     """config.json of a checkpoint folder. Raises CheckpointError, naming the file and what is wrong with it."""
     path = folder / CONFIG_FILE
     try:
-        return CheckpointConfig.model_validate_json(path.read_bytes())
+        return _CONFIG.validate_json(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is not a checkpoint: it has no {CONFIG_FILE}") from None
     except ValidationError as error:

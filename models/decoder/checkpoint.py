@@ -1,4 +1,4 @@
-"""A checkpoint: safetensors + config.json + tokenizer.json, saved and loaded together. No pickle."""
+"""A checkpoint: safetensors + config.json + tokenizer.json + self-test, saved and loaded together. No pickle."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from models.decoder.catalog import CONFIG_FILE, find, read_config
 from models.decoder.config import CheckpointConfig
 from models.decoder.ret import RET
+from models.decoder.self_test import SelfTest
 from models.decoder.tokenizer import Tokenizer
 from unembed.errors import CheckpointError
 
@@ -26,14 +27,20 @@ class Checkpoint:
     config: CheckpointConfig
     network: RET  # float32, on the CPU, in eval mode
     tokenizer: Tokenizer
+    self_test: SelfTest | None = None
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Weights are kept in half precision: they were trained with more noise than it adds."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().half().contiguous().cpu() for name, value in checkpoint.network.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    # Not `save_file`, which gives its file to its owner alone: a worker may run as another user than who trained.
+    (folder / WEIGHTS_FILE).write_bytes(save(state, metadata={"format": "pt"}))
     checkpoint.tokenizer.save(folder / TOKENIZER_FILE)
+    if checkpoint.self_test is None:
+        SelfTest.remove(folder)  # that of other weights
+    else:
+        checkpoint.self_test.save(folder)
     (folder / CONFIG_FILE).write_text(checkpoint.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -46,6 +53,14 @@ def checkpoint_folder(name_or_folder: str | Path) -> Path:
     return Path(name_or_folder) if is_folder else find(str(name_or_folder)).path
 
 
+def network_config(folder: Path) -> CheckpointConfig:
+    """config.json of a network's folder. Raises CheckpointError, also when it holds another architecture."""
+    config = read_config(folder)
+    if not isinstance(config, CheckpointConfig):
+        raise CheckpointError(f"{folder} holds a {config.architecture}; expected a network")
+    return config
+
+
 def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
     """A decoder by name, or from its folder, as `checkpoint_folder` finds it.
 
@@ -53,7 +68,7 @@ def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
     not fit together.
     """
     folder = checkpoint_folder(name_or_folder)
-    config = read_config(folder)
+    config = network_config(folder)
     try:
         tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
     except Exception as error:  # the tokenizers library raises plain Exception
@@ -68,4 +83,5 @@ def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
         network.load_state_dict({name: value.to(torch.float32) for name, value in state.items()})
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{folder / WEIGHTS_FILE} cannot be loaded: {error}") from None
-    return Checkpoint(config, network.eval(), tokenizer)
+    self_test = SelfTest.load(folder, config.network.embedding_dim)
+    return Checkpoint(config, network.eval(), tokenizer, self_test)

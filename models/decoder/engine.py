@@ -37,8 +37,8 @@ class Generated:
 
 
 @torch.no_grad()
-def generate(network: RET, embeddings: Tensor, sampler: Sampler, rows: Tensor, max_pieces: int) -> Generated:
-    """Decode embeddings (N, E); `rows` (N,) are their indices in the corpus, which seed the sampling.
+def generate(network: RET, embeddings: Tensor, sampler: Sampler, keys: Tensor, max_pieces: int) -> Generated:
+    """Decode embeddings (N, E); `keys` (N,) are what the sampler draws with: `Sampler.keys`.
 
     Runs under whatever autocast is on; log-probabilities are of the untouched logits at temperature 1.
     """
@@ -48,14 +48,14 @@ def generate(network: RET, embeddings: Tensor, sampler: Sampler, rows: Tensor, m
     ended_at = torch.full((count,), max_pieces, dtype=torch.int64, device=device)
 
     context = network.bridge_embedding(embeddings)  # (N, C)
-    cache = Cache.empty(network.config, count, max_pieces + 1, _cache_like(context))
+    cache = Cache.empty(network.config, count, max_pieces + 1, cache_like(context))
     active = torch.arange(count, device=device)  # the rows still in the batch: places in the output
     alive = torch.ones(count, dtype=torch.bool, device=device)  # (B,): of those, not yet ended
     previous: Tensor | None = None
 
     for position in range(max_pieces):
         logits = network.step(context, previous, cache, position).float()  # (B, V)
-        chosen = sampler.choose(logits, ids[active, :position], rows[active], position)  # (B,)
+        chosen = sampler.choose(logits, ids[active, :position], keys[active], position)  # (B,)
         chosen = torch.where(alive, chosen, PAD)
         picked = logits.log_softmax(dim=-1).gather(1, chosen[:, None])[:, 0]  # (B,)
         ids[active, position] = chosen
@@ -92,7 +92,7 @@ def log_likelihood(network: RET, embeddings: Tensor, generated: Generated) -> Te
     return means
 
 
-def _cache_like(context: Tensor) -> Tensor:
+def cache_like(context: Tensor) -> Tensor:
     device = context.device.type
     if torch.is_autocast_enabled(device):
         return context.new_empty(0, dtype=torch.get_autocast_dtype(device))

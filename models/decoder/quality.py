@@ -6,7 +6,8 @@ coherence        1 − exp(−PMI), where PMI = mean over pieces of log p(piece 
                  text is about this vector rather than about language in general
 diversity        distinct pairs of neighbouring words over all pairs; 1 when there are fewer than two words
 overall_quality  P(the text is faithful), from a logistic model fitted on held-out rows and saved with the checkpoint;
-                 what "faithful" means is in `calibration.outcome`
+                 what "faithful" means is in `calibration.outcome`. Where the text was embedded again, from a second
+                 model, which knows that cosine too: a text chosen by its cosine is better than its other scores say
 
 fluency and overall_quality need a calibrated checkpoint; without one they are None, not a guess.
 """
@@ -22,6 +23,7 @@ from itertools import pairwise
 from models.decoder.config import Calibration
 
 FEATURES = ("log_prob", "pmi", "least_log_prob", "log_length", "diversity", "truncated")
+SEEN_FEATURES = (*FEATURES, "round_trip")  # where the text was embedded again
 
 
 @dataclass(frozen=True)
@@ -34,34 +36,42 @@ class Evidence:
     pieces: int
     diversity: float
     truncated: bool  # it ran into the limit
+    round_trip: float | None = None  # cosine of its embedding and the given one; None: it was not embedded again
 
     @property
     def pmi(self) -> float:
         return self.log_prob - self.lm_log_prob
 
-    def features(self) -> tuple[float, ...]:
-        """In the order of FEATURES."""
-        return (
-            self.log_prob,
-            self.pmi,
-            self.least_log_prob,
-            math.log(max(1, self.pieces)),
-            self.diversity,
-            float(self.truncated),
-        )
+    def features(self, names: Sequence[str] = FEATURES) -> tuple[float, ...]:
+        """In the order of these names."""
+        known = {
+            "log_prob": self.log_prob,
+            "pmi": self.pmi,
+            "least_log_prob": self.least_log_prob,
+            "log_length": math.log(max(1, self.pieces)),
+            "diversity": self.diversity,
+            "truncated": float(self.truncated),
+            "round_trip": self.round_trip,
+        }
+        values = [known[name] for name in names]
+        if None in values:
+            raise ValueError(f"this text was not embedded again, so its {names[values.index(None)]} is not known")
+        return tuple(float(value) for value in values if value is not None)
 
 
 @dataclass(frozen=True)
 class Quality:
     overall_quality: float | None
     fluency: float | None
-    coherence: float
+    coherence: float | None  # None where there is no language model to compare with
     diversity: float
 
 
-def assess(evidence: Evidence, calibration: Calibration | None) -> Quality:
+def assess(evidence: Evidence, calibration: Calibration | None, seen: Calibration | None = None) -> Quality:
+    """`seen` is the calibration for texts that were embedded again; without it, they are judged as the others are."""
+    judge = seen if seen is not None and evidence.round_trip is not None else calibration
     return Quality(
-        overall_quality=probability(evidence, calibration) if calibration else None,
+        overall_quality=probability(evidence, judge) if judge else None,
         fluency=rank(evidence.lm_log_prob, calibration.lm_log_probs) if calibration else None,
         coherence=1.0 - math.exp(-max(0.0, evidence.pmi)),
         diversity=evidence.diversity,
@@ -70,7 +80,7 @@ def assess(evidence: Evidence, calibration: Calibration | None) -> Quality:
 
 def probability(evidence: Evidence, calibration: Calibration) -> float:
     """P(faithful) of the logistic model."""
-    features = evidence.features()
+    features = evidence.features(calibration.features)
     total = calibration.bias + math.fsum(w * x for w, x in zip(calibration.weights, features, strict=True))
     return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total))))
 

@@ -1,7 +1,8 @@
-"""RET v2.1: one embedding in, piece logits out, 722,944 parameters at 768 dimensions.
+"""RET v2.1: one embedding in, piece logits out, 722,944 parameters at 768 dimensions; and v2.0, its baseline.
 
 Choices:
-- One transformer layer, pre-norm, shared by every pass; no biases in its projections.
+- One transformer layer, pre-norm, shared by every pass; no biases in its projections. v2.0 has three layers, not
+  shared, at twice the width, and 1,000 pieces: 2,977,792 parameters. All the rest is the same (docs/decisions/0007).
 - Rotary positions: no parameters.
 - The projected embedding is the first position and is added again at every other one.
 - The output is tied to the piece embeddings, which are scaled up by `PIECE_SCALE` on the way in: the tied table can
@@ -15,7 +16,9 @@ dropout then gives the plain language model, which `quality.py` compares with.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -29,15 +32,18 @@ ROTARY_BASE = 10_000.0
 
 @dataclass
 class Cache:
-    """Keys and values of each pass, written in place: a static buffer of (passes, B, H, max positions, D)."""
+    """Keys and values of each layer and pass, written in place: a static buffer of (depth, B, H, max positions, W, D).
+
+    W is how many beams a row has: they lie side by side, and a mask says which of them each beam descends from, so that
+    nothing is copied when beams branch.
+    """
 
     keys: Tensor
     values: Tensor
 
     @classmethod
-    def empty(cls, config: NetworkConfig, batch: int, positions: int, like: Tensor) -> Cache:
-        head_dim = config.hidden_dim // config.heads
-        shape = (config.passes, batch, config.heads, positions, head_dim)
+    def empty(cls, config: NetworkConfig, batch: int, positions: int, like: Tensor, beams: int = 1) -> Cache:
+        shape = (config.depth, batch, config.heads, positions, beams, config.head_width)
         return cls(like.new_empty(shape), like.new_empty(shape))
 
     def keep(self, rows: Tensor, filled: int) -> Cache:
@@ -56,18 +62,18 @@ class Layer(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        hidden = config.hidden_dim
-        self.heads = config.heads
+        hidden, attention = config.hidden_dim, config.heads * config.head_width
+        self.heads, self.head_width = config.heads, config.head_width
         self.attention_norm = nn.LayerNorm(hidden)
-        self.qkv = nn.Linear(hidden, 3 * hidden, bias=False)
-        self.out = nn.Linear(hidden, hidden, bias=False)
+        self.qkv = nn.Linear(hidden, 3 * attention, bias=False)
+        self.out = nn.Linear(attention, hidden, bias=False)
         self.mlp_norm = nn.LayerNorm(hidden)
         self.up = nn.Linear(hidden, config.mlp_dim, bias=False)
         self.down = nn.Linear(config.mlp_dim, hidden, bias=False)
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        batch, length, hidden = x.shape
-        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, hidden // self.heads)
+        batch, length, _ = x.shape
+        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, self.head_width)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 × (B, H, T, D)
         return query, key, value
 
@@ -81,13 +87,36 @@ class Layer(nn.Module):
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         return self._after(x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
 
-    def step(self, x: Tensor, cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor, position: int) -> Tensor:
-        """One position, x (B, 1, C); writes its key and value into the cache (B, H, positions, D)."""
-        query, key, value = self._heads(x)
-        keys[:, :, position] = rotate(key, cos, sin)[:, :, 0]
-        values[:, :, position] = value[:, :, 0]
-        seen_keys, seen_values = keys[:, :, : position + 1], values[:, :, : position + 1]
-        return self._after(x, F.scaled_dot_product_attention(rotate(query, cos, sin), seen_keys, seen_values))
+    def step(
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        position: int,
+        descent: Tensor | None,
+    ) -> Tensor:
+        """One position, x (B·W, 1, C); writes its key and value into the cache (B, H, positions, W, D).
+
+        `descent` (B, 1, W, (position+1)·W) is true where a beam descends from a beam of an earlier position; None when
+        W is 1.
+        """
+        query, key, value = self._heads(x)  # (B·W, H, 1, D)
+        rows, _, _, beams, head_dim = keys.shape
+
+        def side_by_side(part: Tensor) -> Tensor:
+            return part.view(rows, beams, self.heads, head_dim).transpose(1, 2)  # (B, H, W, D)
+
+        keys[:, :, position] = side_by_side(rotate(key, cos, sin))
+        values[:, :, position] = side_by_side(value)
+        attended = F.scaled_dot_product_attention(
+            side_by_side(rotate(query, cos, sin)),
+            keys[:, :, : position + 1].flatten(2, 3),
+            values[:, :, : position + 1].flatten(2, 3),
+            attn_mask=descent,
+        )  # (B, H, W, D)
+        return self._after(x, attended.transpose(1, 2).flatten(0, 1)[:, :, None])
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -109,7 +138,8 @@ class RET(nn.Module):
         self.bridge = nn.Linear(config.embedding_dim, hidden, bias=False)
         self.bridge_norm = nn.LayerNorm(hidden)
         self.pieces = nn.Embedding(config.vocab_size, hidden)
-        self.layer = Layer(config)
+        self.layer = Layer(config)  # named as in the checkpoints of v2.1, which has no other
+        self.further = nn.ModuleList(Layer(config) for _ in range(config.layers - 1))
         self.final_norm = nn.LayerNorm(hidden)
         self._initialise()
         self._rotary(config.max_pieces + 1)
@@ -119,11 +149,17 @@ class RET(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
         nn.init.normal_(self.pieces.weight, std=1.0 / math.sqrt(self.config.hidden_dim))
-        for projection in (self.layer.out, self.layer.down):
-            nn.init.zeros_(projection.weight)  # each block begins as the identity
+        for layer in self.layers:
+            for projection in (layer.out, layer.down):
+                nn.init.zeros_(projection.weight)  # each block begins as the identity
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Those with weights of their own, in their order."""
+        return [self.layer, *cast("Iterable[Layer]", self.further)]
 
     def _rotary(self, positions: int) -> None:
-        half = self.config.hidden_dim // self.config.heads // 2
+        half = self.config.head_width // 2
         frequencies = ROTARY_BASE ** (-torch.arange(half, dtype=torch.float32) / half)
         angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)  # (T, D/2)
         self.register_buffer("cos", angles.cos(), persistent=False)
@@ -142,17 +178,22 @@ class RET(nn.Module):
         context = self.bridge_embedding(embeddings)[:, None]  # (B, 1, C)
         x = torch.cat((context, self.pieces(ids) * PIECE_SCALE + context), dim=1)  # (B, T+1, C)
         cos, sin = self.cos[: x.shape[1]], self.sin[: x.shape[1]]
-        for _ in range(self.config.passes):
-            x = self.layer(x, cos, sin)
+        for layer in self.layers * self.config.passes:
+            x = layer(x, cos, sin)
         return self.logits(x)
 
-    def step(self, context: Tensor, ids: Tensor | None, cache: Cache, position: int) -> Tensor:
-        """Logits (B, V) after one more position: the embedding itself (ids None) or the pieces ids (B,)."""
+    def step(
+        self, context: Tensor, ids: Tensor | None, cache: Cache, position: int, descent: Tensor | None = None
+    ) -> Tensor:
+        """Logits (B, V) after one more position: the embedding itself (ids None) or the pieces ids (B,).
+
+        With beams, B is rows times beams, those of a row together; `descent` as in `Layer.step`.
+        """
         x = context if ids is None else self.pieces(ids) * PIECE_SCALE + context  # (B, C)
         x = x[:, None]  # (B, 1, C)
         cos, sin = self.cos[position : position + 1], self.sin[position : position + 1]
-        for number in range(self.config.passes):
-            x = self.layer.step(x, cos, sin, cache.keys[number], cache.values[number], position)
+        for number, layer in enumerate(self.layers * self.config.passes):
+            x = layer.step(x, cos, sin, cache.keys[number], cache.values[number], position, descent)
         return self.logits(x)[:, 0]
 
     def logits(self, x: Tensor) -> Tensor:
@@ -161,7 +202,7 @@ class RET(nn.Module):
 
 def count_parts(network: RET) -> dict[str, int]:
     """Parameters by part, counted in the tensors; the tied output counts once."""
-    layer = network.layer
+    layers = network.layers
 
     def size(*modules: nn.Module) -> int:
         return sum(parameter.numel() for module in modules for parameter in module.parameters())
@@ -170,8 +211,8 @@ def count_parts(network: RET) -> dict[str, int]:
         "bridge": size(network.bridge),
         "bridge_norm": size(network.bridge_norm),
         "pieces": size(network.pieces),
-        "attention": size(layer.qkv, layer.out),
-        "mlp": size(layer.up, layer.down),
-        "layer_norms": size(layer.attention_norm, layer.mlp_norm),
+        "attention": sum(size(layer.qkv, layer.out) for layer in layers),
+        "mlp": sum(size(layer.up, layer.down) for layer in layers),
+        "layer_norms": sum(size(layer.attention_norm, layer.mlp_norm) for layer in layers),
         "final_norm": size(network.final_norm),
     }

@@ -1,13 +1,14 @@
-"""Which piece comes next: greedy, temperature, top-k, top-p, repetition penalty, no repeated n-grams.
+"""Which piece comes next: greedy, temperature, top-k, top-p, min-p, repetition penalty, no repeated n-grams.
 
-Randomness is a function of (seed, row, position), never a shared stream: a row draws the same pieces whatever batch it
-is decoded in, on whichever worker, however often. Sampling is Gumbel-max: argmax(logits / temperature + noise), and
-the noise comes from hashing the coordinates (SplitMix64's finaliser: Steele et al., "Fast splittable
+Randomness is a function of (seed, row, candidate, position), never a shared stream: a row draws the same pieces
+whatever batch it is decoded in, on whichever worker, however often. Sampling is Gumbel-max: argmax(logits / temperature
++ noise), and the noise comes from hashing the coordinates (SplitMix64's finaliser: Steele et al., "Fast splittable
 pseudorandom number generators", 2014).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,15 +29,20 @@ class Sampler:
     options: DecodeOptions
     seed: int
 
-    def choose(self, logits: Tensor, history: Tensor, rows: Tensor, position: int) -> Tensor:
-        """Piece ids (B,) from float logits (B, V), pieces so far (B, T) and the rows' indices in the corpus (B,)."""
+    def keys(self, rows: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """What the draws of each row (N,) hang on: its index in the corpus, and which of its candidates it is (N,).
+
+        Candidate 0 draws what the row draws when there are no others.
+        """
+        keys = _mix(rows.to(torch.int64) * _GOLDEN + _signed(self.seed))  # (N,)
+        if candidates is None:
+            return keys
+        return torch.where(candidates > 0, _mix(keys + candidates * _MIX_1), keys)
+
+    def choose(self, logits: Tensor, history: Tensor, keys: Tensor, position: int) -> Tensor:
+        """Piece ids (B,) from float logits (B, V), pieces so far (B, T) and the rows' keys (B,)."""
         options = self.options
-        logits = logits.clone()
-        logits[:, PAD] = -torch.inf  # padding is not a piece
-        if options.repetition_penalty > 1.0 and history.shape[1]:
-            logits = penalise(logits, history, options.repetition_penalty)
-        if options.no_repeat_ngram and history.shape[1] >= options.no_repeat_ngram:
-            logits = forbid_repeats(logits, history, options.no_repeat_ngram)
+        logits = restrict(logits, history, options)
         if options.temperature == 0.0:
             return logits.argmax(dim=-1)
         logits = logits / options.temperature
@@ -44,7 +50,20 @@ class Sampler:
             logits = keep_top_k(logits, options.top_k)
         if options.top_p < 1.0:
             logits = keep_top_p(logits, options.top_p)
-        return (logits + gumbel(self.seed, rows, position, logits.shape[-1])).argmax(dim=-1)
+        if options.min_p > 0.0:
+            logits = keep_min_p(logits, options.min_p)
+        return (logits + gumbel(keys, position, logits.shape[-1])).argmax(dim=-1)
+
+
+def restrict(logits: Tensor, history: Tensor, options: DecodeOptions) -> Tensor:
+    """Logits (B, V) after what the pieces so far (B, T) forbid or make less likely; padding is not a piece."""
+    logits = logits.clone()
+    logits[:, PAD] = -torch.inf
+    if options.repetition_penalty > 1.0 and history.shape[1]:
+        logits = penalise(logits, history, options.repetition_penalty)
+    if options.no_repeat_ngram and history.shape[1] >= options.no_repeat_ngram:
+        logits = forbid_repeats(logits, history, options.no_repeat_ngram)
+    return logits
 
 
 def penalise(logits: Tensor, history: Tensor, penalty: float) -> Tensor:
@@ -75,11 +94,16 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     return torch.empty_like(logits).scatter(1, places, ordered)
 
 
-def gumbel(seed: int, rows: Tensor, position: int, vocab: int) -> Tensor:
+def keep_min_p(logits: Tensor, share: float) -> Tensor:
+    """Pieces at least `share` times as likely as the likeliest (Nguyen et al. 2024, "min-p sampling")."""
+    floor = logits.max(dim=-1, keepdim=True).values + math.log(share)  # (B, 1)
+    return logits.masked_fill(logits < floor, -torch.inf)
+
+
+def gumbel(keys: Tensor, position: int, vocab: int) -> Tensor:
     """Standard Gumbel noise (B, V), a pure function of its arguments."""
-    state = _mix(rows.to(torch.int64) * _GOLDEN + _signed(seed))  # (B,)
-    state = _mix(state + _signed(position * _GOLDEN))
-    pieces = torch.arange(1, vocab + 1, device=rows.device, dtype=torch.int64)  # (V,)
+    state = _mix(keys + _signed(position * _GOLDEN))  # (B,)
+    pieces = torch.arange(1, vocab + 1, device=keys.device, dtype=torch.int64)  # (V,)
     bits = _mix(state[:, None] + pieces * _GOLDEN)  # (B, V)
     uniform = (_shift(bits, 40) & 0xFFFFFF).to(torch.float32).add_(0.5).div_(2**24)  # (0, 1)
     return -torch.log(-torch.log(uniform))

@@ -78,6 +78,12 @@ class Tokenizer:
     def vocab_size(self) -> int:
         return int(self._inner.get_vocab_size())
 
+    def widened(self, vocab_size: int) -> Tokenizer:
+        """The same with pieces that no text has, up to `vocab_size`: for networks that were not trained."""
+        wide = HubTokenizer.from_str(self._inner.to_str())
+        wide.add_tokens([f"<unused-{number}>" for number in range(self.vocab_size, vocab_size)])
+        return Tokenizer(wide)
+
     def encode(self, text: str) -> list[int]:
         """The ids of one text, without an end mark."""
         return list(self._inner.encode(fold_case(text), add_special_tokens=False).ids)

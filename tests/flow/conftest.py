@@ -23,9 +23,16 @@ DECODER = "toy"
 
 @pytest.fixture(scope="session")
 def decoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the decoder `toy`."""
+    """A folder with the decoder `toy`, the phrase bank `phrases`, and `both`."""
+    from models.decoder.config import HybridConfig
+    from models.decoder.hybrid import save_hybrid
+    from models.decoder.phrase_bank import Bank
+
     folder = tmp_path_factory.mktemp("decoders")
     toy.random_checkpoint(folder / DECODER, DECODER)
+    Bank.of(toy.TEXTS, toy.vectors(), name="phrases", threshold=0.9).save(folder / "phrases")
+    both = HybridConfig(name="both", embedding_dim=toy.DIM, decoder=DECODER, bank="phrases", known_from=0.9)
+    save_hybrid(folder / "both", both)
     return folder
 
 

@@ -89,6 +89,38 @@ def test_sampled_texts_do_not_depend_on_how_the_corpus_was_cut(client: Client) -
     assert texts[0] == texts[1]
 
 
+def test_candidates_do_not_depend_on_how_the_corpus_was_cut(client: Client) -> None:
+    # Given the same corpus and several candidates a row, from beams and sampled, in one batch and in many
+    vectors = toy.vectors(24)
+    for options in (DecodeOptions(candidates=3), DecodeOptions(candidates=6, beams=2, temperature=0.8)):
+        texts = []
+        for size in (24, 5):
+            handle = finished(client.submit(vectors, decoder=DECODER, batch_size=size, seed=3, options=options))
+            texts.append([row.text for row in handle.results(order="index")])
+        # When both are read / Then they are the same
+        assert texts[0] == texts[1]
+
+
+def test_a_job_names_a_bank_or_a_hybrid_and_its_rows_say_who_answered(client: Client) -> None:
+    # Given the vectors of three phrases and three that are near none
+    vectors = np.concatenate([toy.vectors()[:3], toy.vectors(3, seed=9)])
+    # When they are decoded by a phrase bank and by a hybrid of it and the toy network
+    bank = finished(client.submit(vectors, decoder="phrases"))
+    both = finished(client.submit(vectors, decoder="both"))
+    # Then the bank has the three it knows, and says of the others why not
+    rows = list(bank.results(order="index"))
+    assert [row.text for row in rows] == [*toy.TEXTS[:3], None, None, None]
+    assert {row.error_code for row in rows[3:]} == {"no_phrase"}
+    assert bank.job.state is JobState.PARTIAL
+    # And the hybrid has texts for all, three of them the bank's, which are counted as such
+    rows = list(both.results(order="index"))
+    assert [(row.status, row.source) for row in rows] == (
+        [(RowStatus.FALLBACK, "phrases")] * 3 + [(RowStatus.OK, DECODER)] * 3
+    )
+    assert [row.text for row in rows[:3]] == toy.TEXTS[:3]
+    assert (both.job.rows.ok, both.job.rows.fallback) == (3, 3)
+
+
 def test_bad_rows_are_told_and_the_others_decode(client: Client) -> None:
     vectors = toy.vectors(12).astype(np.float64)
     vectors[3, 1] = np.nan

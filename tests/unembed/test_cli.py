@@ -15,7 +15,7 @@ from unembed.cli import main
 from unembed.cli.app import VERBS
 from unembed.client import Client
 from unembed.job import JobHandle
-from unembed.schemas import JobState
+from unembed.schemas import DecodeOptions, JobState
 
 
 class Ran(NamedTuple):
@@ -101,6 +101,27 @@ def test_submit_prints_the_id_and_nothing_else_on_stdout(run: Run, server: str, 
     assert (found.seed, found.name, found.batches.total) == (7, "a.npy", 3)
 
 
+@pytest.mark.parametrize("verb", ["decode", "submit"])
+def test_every_way_of_decoding_reaches_the_worker(run: Run, server: str, hand: Hand, corpus: Path, verb: str) -> None:
+    # Given every option of decoding at a value of its own
+    given = {
+        "candidates": 8, "rank_by": "decoder", "beams": 4, "length_penalty": 0.5, "temperature": 0.6, "top_k": 20,
+        "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.1, "no_repeat_ngram": 3, "max_pieces": 40,
+        "round_trip": True,
+    }  # fmt: skip
+    assert given.keys() == DecodeOptions.model_fields.keys()
+    flags: list[object] = []
+    for name, value in given.items():
+        flags += [f"--{name.replace('_', '-')}"] + ([] if value is True else [value])
+    # When a corpus is decoded with them as flags
+    hand.start()
+    ran = run(verb, corpus, "--decoder", DECODER, *flags, *(["-o", "out.csv"] if verb == "decode" else []))
+    assert ran.code in (0, 3), ran.err
+    # Then the job that a worker claims has them all
+    with Client(server) as client:
+        assert client.jobs().jobs[0].options == DecodeOptions.model_validate(given)
+
+
 def test_a_job_is_followed_with_status_wait_results_and_ls(run: Run, server: str, hand: Hand, corpus: Path) -> None:
     # Given a job of which a part is done
     job = run("submit", corpus, "--decoder", DECODER, "--batch-size", 10).out.strip()
@@ -166,6 +187,12 @@ def test_an_interrupt_leaves_the_job_and_says_how_to_go_on(
         (["decode", "a.npy", "-o", "o.txt"], 2, "suffix '.txt'"),
         (["decode", "a.npy", "-o", "o.csv", "--decoder", "nobody"], 2, "'nobody'"),
         (["decode", "a.npy", "-o", "o.csv", "--temperature", "9"], 2, "--temperature is 9.0"),
+        (["decode", "a.npy", "-o", "o.csv", "--candidates", "65"], 2, "--candidates is 65: input should be less than"),
+        (["submit", "a.npy", "--beams", "0"], 2, "--beams is 0: input should be greater than or equal to 1"),
+        (["submit", "a.npy", "--min-p", "2"], 2, "--min-p is 2.0: input should be less than or equal to 1"),
+        (["submit", "a.npy", "--length-penalty", "9"], 2, "--length-penalty is 9.0"),
+        (["submit", "a.npy", "--rank-by", "luck"], 2, "--rank-by is 'luck': input should be 'auto', 'encoder' or"),
+        (["submit", "a.npy", "--candidates", "4", "--beams", "2"], 2, "candidates is 4 with 2 beams"),
         (["decode", "a.npy", "-o", "o.csv", "--column", "x"], 2, "no column 'x'"),
         (["submit", "a.npy", "--decoder", DECODER, "--batch-size", "0"], 2, "--batch-size"),
         (["status", "nope"], 1, "nope"),

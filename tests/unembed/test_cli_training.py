@@ -56,6 +56,36 @@ def test_evaluate_prints_the_scores_as_json_on_stdout(folder: Path) -> None:
     assert scores["round_trip"] is None, "the toy names no encoder"
 
 
+def test_evaluate_writes_a_page_to_read(folder: Path) -> None:
+    # Given a decoder, and a set of texts
+    random_checkpoint(folder / "toy")
+    sets = ["--set", "toys=toys.txt,toys.npy"]
+    # When a report is asked for
+    done = unembed("evaluate", "./toy", *sets, "--report", "toys.html", "--json", cwd=folder)
+    # Then there is a page with the scores that were printed, and the command that made it
+    assert done.returncode == 0, done.stderr
+    assert "wrote the report to toys.html" in done.stderr
+    page = (folder / "toys.html").read_text()
+    assert f"{json.loads(done.stdout)['toys']['word_f1']:.3f}" in page
+    assert "evaluate ./toy --set toys=toys.txt,toys.npy --report toys.html" in page
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("toys.pdf", "cannot write 'toys.pdf'; expected a name ending in .html"),
+        ("gone/toys.html", "cannot write 'gone/toys.html'; 'gone' is not a folder"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_decoded(
+    folder: Path, name: str, message: str
+) -> None:
+    done = unembed("evaluate", "./nothing", "--set", "toys=toys.txt", "--report", name, cwd=folder)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -102,3 +132,49 @@ def test_a_training_that_is_interrupted_saves_and_goes_on(folder: Path) -> None:
     assert "wrote the decoder 'mine'" in again.stderr
     assert time.monotonic() - began < 200
     assert (folder / "mine" / "README.md").exists()
+
+
+def test_a_bank_is_made_of_texts_and_their_embeddings_and_can_be_evaluated(folder: Path) -> None:
+    # Given texts with their vectors, When a bank is made of them
+    done = unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "toys.npy", "--threshold", "0.5", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "wrote the phrase bank 'phrases' to phrases: 36 different phrases" in done.stderr
+    # Then it is a decoder, which knows them all
+    args = ["--set", "toys=toys.txt,toys.npy", "--no-round-trip", "--json"]
+    scored = unembed("evaluate", "./phrases", *args, cwd=folder)
+    assert json.loads(scored.stdout)["toys"]["exact"] == 1.0, scored.stderr
+
+
+def test_a_bank_whose_embeddings_do_not_fit_is_refused(folder: Path) -> None:
+    np.save(folder / "few.npy", vectors(3))
+    done = unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "few.npy", cwd=folder)
+    assert done.returncode == 2
+    assert "36 phrases need embeddings of shape (36, dim), not (3, 16)" in done.stderr
+
+
+def test_a_hybrid_is_learnt_of_a_decoder_and_a_bank(folder: Path) -> None:
+    # Given a decoder and a bank of the same texts
+    random_checkpoint(folder / "toy")
+    assert unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "toys.npy", cwd=folder).returncode == 0
+    # When they are joined on held-out texts
+    args = ["--decoder", "toy", "--bank", "phrases", "--dev", "toys=toys.txt,toys.npy"]
+    done = unembed("hybrid", "-o", "both", *args, cwd=folder)
+    # Then it says what it learnt, and the hybrid can be evaluated
+    assert done.returncode == 0, done.stderr
+    assert "word F1 of the decoder" in done.stderr
+    scored = unembed("evaluate", "./both", "--set", "toys=toys.txt,toys.npy", "--json", cwd=folder)
+    assert json.loads(scored.stdout)["toys"]["exact"] == 1.0, scored.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--decoder", "gone"], "unknown decoder 'gone'"),
+        (["--dev", "toys=toys.txt,toys.npy"], "no rule to learn without a phrase bank; expected --bank beside --dev"),
+        (["--margin", "3"], "--margin"),
+    ],
+)
+def test_a_hybrid_that_cannot_be_made_is_refused(folder: Path, args: list[str], message: str) -> None:
+    done = unembed("hybrid", "-o", "both", *args, cwd=folder)
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from models.payloads import Payloads
 from models.settings import Settings
-from models.store import Store
+from models.store import Store, Swept
 from tests.builders import make_job
 from unembed.errors import UnavailableError
 from unembed.schemas import Batch, BatchState, JobState
@@ -108,6 +108,27 @@ def test_without_redis_nobody_sweeps_and_the_thread_lives_on(store: Store) -> No
     assert all(alive.acquire(timeout=10) for _ in range(3))
     ended.set()
     thread.join()
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_sweeping(
+    sweeper: MakeSweeper, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a store with a defect
+    swept = threading.Semaphore(0)
+
+    def defective() -> Swept:
+        swept.release()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(store, "sweep", defective)
+    ended = threading.Event()
+    thread = threading.Thread(target=sweeper("a", 0.01).run, args=[ended, lambda: None])
+    # When it is swept, Then it is swept again, and the log tells why
+    thread.start()
+    assert all(swept.acquire(timeout=10) for _ in range(3))
+    ended.set()
+    thread.join()
+    assert "ZeroDivisionError" in caplog.text
 
 
 class TestTidying:

@@ -46,6 +46,8 @@ VERBS: Final = {
     "train": Verb("train", "train", _TRAIN),
     "evaluate": Verb("evaluate", "evaluate", _TRAIN),
     "embed": Verb("embed", "embed", _TRAIN),
+    "bank": Verb("bank", "bank", _TRAIN),
+    "hybrid": Verb("hybrid", "hybrid", _TRAIN),
 }
 
 

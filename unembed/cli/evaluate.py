@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from unembed.cli import options as given
 from unembed.cli.console import err, out, say
 from unembed.cli.extras import needs
 from unembed.errors import InputError
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions
+from unembed.schemas import DEFAULT_DECODER
 
 
 def evaluate(
@@ -23,25 +26,56 @@ def evaluate(
     ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows of each set.")] = None,
     round_trip: Annotated[bool, typer.Option(help="Embed the decodings again and report the cosine.")] = True,
-    temperature: Annotated[float, typer.Option(min=0.0, max=5.0, help="0 is greedy.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    seed: given.Seed = 0,
+    candidates: given.Candidates = 1,
+    rank_by: given.RankBy = "auto",
+    beams: given.Beams = None,
+    length_penalty: given.LengthPenalty = 1.0,
+    temperature: given.Temperature = 0.0,
+    top_k: given.TopK = 0,
+    top_p: given.TopP = 1.0,
+    min_p: given.MinP = 0.0,
+    repetition_penalty: given.RepetitionPenalty = 1.0,
+    no_repeat_ngram: given.NoRepeatNgram = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
     examples: Annotated[int, typer.Option(min=0, help="Show so many decodings of each set.")] = 5,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page to read: scores, figures, examples. A name ending in .html.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The scores as JSON on stdout.")] = False,
 ) -> None:
     """Score a decoder on texts: corpus BLEU, chrF, word F1, exact matches and the round-trip cosine."""
     if not sets:
         raise InputError("nothing to evaluate on; expected at least one --set NAME=TEXTS")
+    if report is not None:
+        _check_report(report)
+    options = given.decode_options(
+        candidates=candidates,
+        rank_by=rank_by,
+        beams=beams,
+        length_penalty=length_penalty,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        no_repeat_ngram=no_repeat_ngram,
+    )
     with needs("train"):
+        from models.decoder.create import load_decoder
         from models.decoder.encoder import shared_encoder
-        from models.decoder.generative import GenerativeDecoder
         from models.decoder.training.data import read_texts
         from models.decoder.training.measure import measure
         from models.decoder.training.run import Library
-    model = GenerativeDecoder.load(decoder, device)
-    encoder_name = model.checkpoint.config.encoder
+
+        if report is not None:
+            from models.decoder.training.analysis import analyse
+            from models.decoder.training.page import Subject, write_report
+    model = load_decoder(decoder, device)
+    encoder_name = model.encoder
     library = Library(encoder_name, None, lambda _: None)
     scores: dict[str, Any] = {}
+    analyses = []
     with err.status("") as status:
         for one in map(text_set, sets):
             lines = read_texts([one.texts])[:rows]
@@ -52,15 +86,28 @@ def evaluate(
             def moved(done: int, name: str = one.name, total: int = len(lines)) -> None:
                 status.update(f"decoding {name}: {done:,} of {total:,}")
 
-            options = DecodeOptions(temperature=temperature)
             measured = measure(model, lines, vectors, encoder, options, seed, moved)
             scores[one.name] = asdict(measured.scores)
+            if report is not None:
+                status.update(f"resampling {one.name}")
+                analyses.append(analyse(one.name, lines, measured))
             for reference, generation in list(zip(lines, measured.generations, strict=True))[:examples]:
                 say(f"  {reference}\n  → {generation.text}\n")
+    if report is not None:
+        write_report(report, Subject.of(model, options, seed), analyses, shlex.join(["unembed", *sys.argv[1:]]))
+        say(f"wrote the report to {report}")
     if as_json:
         out.print_json(json.dumps(scores))
     else:
         _show(scores)
+
+
+def _check_report(path: Path) -> None:
+    """Raises InputError, before anything is decoded, for what cannot be written to."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"cannot write {str(path)!r}; expected a name ending in .html")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {str(path)!r}; {str(path.parent)!r} is not a folder")
 
 
 def text_set(spec: str) -> Any:

@@ -76,11 +76,40 @@ Temperature = Annotated[
 ]
 TopK = Annotated[int, typer.Option("--top-k", help="Sample among the k likeliest; 0 is off.", rich_help_panel=_HOW)]
 TopP = Annotated[float, typer.Option("--top-p", help="Sample among the likeliest p; 1 is off.", rich_help_panel=_HOW)]
+MinP = Annotated[
+    float,
+    typer.Option("--min-p", help="Sample among pieces this near the likeliest; 0 is off.", rich_help_panel=_HOW),
+]
 RepetitionPenalty = Annotated[
     float, typer.Option("--repetition-penalty", help="Above 1, pieces used are less likely.", rich_help_panel=_HOW)
 ]
 NoRepeatNgram = Annotated[
     int, typer.Option("--no-repeat-ngram", help="No run of n pieces twice; 0 is off.", rich_help_panel=_HOW)
+]
+LengthPenalty = Annotated[
+    float,
+    typer.Option("--length-penalty", help="Above 1, longer beams win; below 1, shorter ones.", rich_help_panel=_HOW),
+]
+Beams = Annotated[
+    int | None,
+    typer.Option(
+        "--beams",
+        help="Width of the beam search; 1 is off. Without it, as wide as the candidates need.",
+        show_default=False,
+        rich_help_panel=_HOW,
+    ),
+]
+Candidates = Annotated[
+    int,
+    typer.Option("--candidates", help="Decode each row so often, and keep the best; slower.", rich_help_panel=_HOW),
+]
+RankBy = Annotated[
+    str,
+    typer.Option(
+        "--rank-by",
+        help="What the best candidate is: nearest by the encoder, likeliest by the decoder, auto.",
+        rich_help_panel=_HOW,
+    ),
 ]
 MaxPieces = Annotated[
     int | None,
@@ -98,8 +127,11 @@ def decode_options(**values: Any) -> DecodeOptions:
         return DecodeOptions(**values)
     except ValidationError as error:
         first = error.errors()[0]
+        said = str(first["msg"]).removeprefix("Value error, ")
+        if not first["loc"]:  # two options that do not go together
+            raise InputError(said) from error
         flag = "--" + str(first["loc"][0]).replace("_", "-")
-        raise InputError(f"{flag} is {first['input']!r}: {first['msg'].lower()}") from error
+        raise InputError(f"{flag} is {first['input']!r}: {said[0].lower()}{said[1:]}") from error
 
 
 def connect(url: str | None, home: Path | None) -> Client:

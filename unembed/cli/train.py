@@ -30,6 +30,9 @@ def train(
     encoder: Annotated[
         str | None, typer.Option(help="Embeds the texts that come without embeddings: all-MiniLM-L6-v2.")
     ] = None,
+    architecture: Annotated[
+        str, typer.Option(help="resource_efficient_v21, or resource_efficient_v2: four times as large, the baseline.")
+    ] = "resource_efficient_v21",
     licence: Annotated[str, typer.Option(help="Of the texts; goes on the model card.")] = "not stated",
     epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the texts.")] = 20.0,
     minutes: Annotated[
@@ -61,6 +64,7 @@ def train(
         train=tuple(map(text_set, sets)),
         dev=tuple(map(text_set, dev or [])),
         encoder=encoder,
+        architecture=architecture,
         licence=licence,
         recipe=Recipe(
             epochs=epochs,

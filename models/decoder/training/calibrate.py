@@ -11,7 +11,7 @@ import torch
 
 from models.decoder.config import Calibration
 from models.decoder.engine import Generated, log_likelihood
-from models.decoder.generative import GenerativeDecoder
+from models.decoder.generative import Decoded, GenerativeDecoder
 from models.decoder.quality import FEATURES, probability
 from models.decoder.tokenizer import END, PAD
 from models.decoder.training.evaluate import FAITHFUL_F1, MICRO_BATCH, word_f1
@@ -19,6 +19,9 @@ from unembed.errors import MissingExtraError
 from unembed.schemas import DecodeOptions
 
 QUANTILES = 41
+# How the texts are made that the calibration with the encoder is fitted on, and on how many rows at most.
+SEEN_WAYS = (DecodeOptions(round_trip=True), DecodeOptions(candidates=8))
+SEEN_ROWS = 2000
 OUTCOME = f"word F1 against the true text is at least {FAITHFUL_F1}"
 
 
@@ -33,37 +36,55 @@ class CalibrationReport:
 
 
 def calibrate(
-    decoder: GenerativeDecoder, texts: Sequence[str], embeddings: npt.NDArray[np.float32]
+    decoder: GenerativeDecoder,
+    texts: Sequence[str],
+    embeddings: npt.NDArray[np.float32],
+    ways: Sequence[DecodeOptions] = (DecodeOptions(),),
+    names: Sequence[str] = FEATURES,
 ) -> tuple[Calibration, CalibrationReport]:
-    """Fits on the rows of even number, greedily decoded, and reports on those of odd number."""
-    decoded = [
+    """Fits on the rows of even number and reports on those of odd number, decoded in each of the ways.
+
+    `names` are the features; the cosine is among them only where every way embeds the texts again.
+    """
+    decoded = [one for way in ways for one in decode_rows(decoder, embeddings, way)]
+    references = [*texts] * len(ways)
+    fitted = np.tile(np.arange(len(texts)) % 2 == 0, len(ways))  # (N·W,)
+    features = np.array([one.evidence.features(names) for one in decoded])
+    faithful = is_faithful([one.text for one in decoded], references)
+    calibration = fit(features[fitted], faithful[fitted], lm_log_probs(decoder, texts), names)
+    probabilities = np.array([probability(one.evidence, calibration) for one in decoded])
+    return calibration, check(probabilities[~fitted], faithful[~fitted])
+
+
+def decode_rows(
+    decoder: GenerativeDecoder, embeddings: npt.NDArray[np.float32], options: DecodeOptions
+) -> list[Decoded]:
+    """Every row of (N, D) with its evidence, a micro-batch at a time."""
+    return [
         one
         for begin in range(0, len(embeddings), MICRO_BATCH)
         for one in decoder.decode_batch(
             np.ascontiguousarray(embeddings[begin : begin + MICRO_BATCH], dtype=np.float32),
             np.arange(begin, min(begin + MICRO_BATCH, len(embeddings))),
-            DecodeOptions(),
+            options,
             0,
         )
     ]
-    features = np.array([one.evidence.features() for one in decoded])
-    answers = [one.text for one in decoded]
-    calibration = fit(features[::2], answers[::2], texts[::2], lm_log_probs(decoder, texts))
-    probabilities = np.array([probability(one.evidence, calibration) for one in decoded[1::2]])
-    return calibration, check(probabilities, is_faithful(answers[1::2], texts[1::2]))
 
 
 def fit(
-    features: npt.NDArray[np.float64], texts: Sequence[str], references: Sequence[str], lm_log_probs: Sequence[float]
+    features: npt.NDArray[np.float64],
+    faithful: npt.NDArray[np.bool_],
+    lm_log_probs: Sequence[float],
+    names: Sequence[str] = FEATURES,
 ) -> Calibration:
-    """A logistic model on features (N, F); lm_log_probs are those of the references."""
+    """A logistic model on features (N, F) of these names; lm_log_probs are those of real texts."""
     try:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError:
         raise MissingExtraError.of("scikit-learn", "train") from None
-    faithful = is_faithful(texts, references)
     scaler, model = StandardScaler(), LogisticRegression(C=1.0)
     if faithful.all() or not faithful.any():
         weights, bias = np.zeros(features.shape[1]), 60.0 if faithful.all() else -60.0
@@ -74,8 +95,8 @@ def fit(
     quantiles = np.quantile(np.asarray(lm_log_probs), np.linspace(0.0, 1.0, QUANTILES))
     return Calibration(
         outcome=OUTCOME,
-        rows=len(texts),
-        features=FEATURES,
+        rows=len(faithful),
+        features=tuple(names),
         weights=tuple(float(weight) for weight in weights),
         bias=float(bias),
         lm_log_probs=tuple(float(value) for value in quantiles),
@@ -90,14 +111,28 @@ def check(probabilities: npt.NDArray[np.float64], faithful: npt.NDArray[np.bool_
     from sklearn.metrics import roc_auc_score
 
     one_kind = faithful.all() or not faithful.any()
-    bins = np.minimum((probabilities * 10).astype(int), 9)
-    gaps = [
-        abs(probabilities[bins == b].mean() - faithful[bins == b].mean()) * (bins == b).mean()
-        for b in range(10)
-        if (bins == b).any()
-    ]
+    gaps = [one.rows * abs(one.predicted - one.faithful) for one in reliability(probabilities, faithful)]
     auroc = float("nan") if one_kind else float(roc_auc_score(faithful, probabilities))
-    return CalibrationReport(len(faithful), float(faithful.mean()), auroc, float(sum(gaps)))
+    return CalibrationReport(len(faithful), float(faithful.mean()), auroc, sum(gaps) / len(faithful))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """The rows whose probability lies in one tenth of [0, 1]."""
+
+    rows: int
+    predicted: float  # mean probability
+    faithful: float  # share
+
+
+def reliability(probabilities: npt.NDArray[np.float64], faithful: npt.NDArray[np.bool_]) -> list[Reliability]:
+    """Ten bins of equal width, without those that are empty."""
+    bins = np.minimum((probabilities * 10).astype(int), 9)
+    return [
+        Reliability(int(some.sum()), float(probabilities[some].mean()), float(faithful[some].mean()))
+        for some in (bins == number for number in range(10))
+        if some.any()
+    ]
 
 
 def lm_log_probs(decoder: GenerativeDecoder, texts: Sequence[str]) -> list[float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from models.decoder.checkpoint import CARD_FILE
-from models.decoder.config import CheckpointConfig
+from models.decoder.config import RET_V21, Calibration, CheckpointConfig
 from models.decoder.training.calibrate import CalibrationReport
 from models.decoder.training.evaluate import Scores
 from models.decoder.training.loop import Progress, Recipe
@@ -32,7 +32,12 @@ class Trained:
 
 
 def write_card(
-    folder: Path, config: CheckpointConfig, trained: Trained, scores: dict[str, Scores], check: CalibrationReport | None
+    folder: Path,
+    config: CheckpointConfig,
+    trained: Trained,
+    scores: dict[str, Scores],
+    check: CalibrationReport | None,
+    seen_check: CalibrationReport | None = None,
 ) -> None:
     """README.md and scores.json of a checkpoint."""
     parts = "\n".join(f"| {name} | {size:,} |" for name, size in config.network.parts().items())
@@ -61,7 +66,7 @@ On texts that it was not trained on, decoded greedily, one pass, no search:
 
 `unembed evaluate {config.name} --set NAME=TEXTS` reproduces a row of this table.
 
-{_calibration(config, check)}
+{calibration_section(config, check, seen_check)}
 ## Training
 
 - texts: {", ".join(trained.sources)}: {trained.texts:,} lines, {trained.pieces:,} pieces
@@ -89,6 +94,7 @@ $ {_command(config, trained, list(scores))}
     record = {
         "scores": {name: asdict(one) for name, one in scores.items()},
         "calibration": asdict(check) if check else None,
+        "seen_calibration": asdict(seen_check) if seen_check else None,
         "training": asdict(trained),
     }
     (folder / SCORES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -100,6 +106,7 @@ def _command(config: CheckpointConfig, trained: Trained, dev: list[str]) -> str:
     words += [f"--set {name}={name}/train.txt" for name in trained.sources]
     words += [f"--dev {name}={name}/dev.txt" for name in dev]
     words += [f"--encoder {config.encoder}"] if config.encoder else []
+    words += [f"--architecture {config.architecture}"] if config.architecture != RET_V21 else []
     words += [f"--epochs {recipe.epochs:g}"] + ([f"--minutes {recipe.minutes:g}"] if recipe.minutes else [])
     words += [f"--seed {recipe.seed}", f"--out {config.name}"]
     return " \\\n    ".join(words)
@@ -113,16 +120,28 @@ def _row(name: str, scores: Scores) -> str:
     )
 
 
-def _calibration(config: CheckpointConfig, check: CalibrationReport | None) -> str:
+def calibration_section(
+    config: CheckpointConfig, check: CalibrationReport | None, seen_check: CalibrationReport | None
+) -> str:
     if config.calibration is None or check is None:
         return ""
-    return f"""## Calibration
+    told = f"""## Calibration
 
-`overall_quality` is the probability that {config.calibration.outcome}. Fitted on {config.calibration.rows:,}
-held-out rows and checked on {check.rows:,} others, of which {check.base_rate:.1%} are faithful:
-AUROC {check.auroc:.3f}, expected calibration error {check.ece:.3f} (10 bins). On texts of
-another kind it is less trustworthy.
+`overall_quality` is the probability that {config.calibration.outcome}. {_checked(config.calibration, check)}
+On texts of another kind it is less trustworthy.
 """
+    if config.seen_calibration is None or seen_check is None:
+        return told
+    return f"""{told}
+Where the texts are embedded again, greedy ones and the best of several candidates, a second model knows their cosine
+too. {_checked(config.seen_calibration, seen_check)}
+"""
+
+
+def _checked(calibration: Calibration, check: CalibrationReport) -> str:
+    return f"""Fitted on {calibration.rows:,}
+held-out rows and checked on {check.rows:,} others, of which {check.base_rate:.1%} are faithful:
+AUROC {check.auroc:.3f}, expected calibration error {check.ece:.3f} (10 bins)."""
 
 
 def _dev_losses(last: Progress) -> str:

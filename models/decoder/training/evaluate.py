@@ -11,8 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.decoder.encoder import Encoder, cosines
-from models.decoder.generative import GenerativeDecoder
+from models.decoder.base import TextDecoder
 from unembed.errors import MissingExtraError
 from unembed.schemas import DecodeOptions, Generation
 
@@ -45,7 +44,7 @@ def word_f1(text: str, reference: str) -> float:
 
 
 def decode_all(
-    decoder: GenerativeDecoder,
+    decoder: TextDecoder,
     embeddings: npt.NDArray[np.float32],
     options: DecodeOptions,
     seed: int = 0,
@@ -64,10 +63,9 @@ def score(
     texts: Sequence[str],
     references: Sequence[str],
     seconds: float,
-    embeddings: npt.NDArray[np.float32] | None = None,
-    encoder: Encoder | None = None,
+    round_trips: npt.NDArray[np.float32] | None = None,
 ) -> Scores:
-    """Raises MissingExtraError when sacrebleu is not installed."""
+    """`round_trips` (N,) are cosines. Raises MissingExtraError when sacrebleu is not installed."""
     try:
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
@@ -76,9 +74,6 @@ def score(
     bleu, chrf = BLEU(), CHRF()
     bleu_score = bleu.corpus_score(list(texts), [list(references)]).score
     chrf_score = chrf.corpus_score(list(texts), [list(references)]).score
-    round_trip = None
-    if encoder is not None and embeddings is not None:
-        round_trip = float(cosines(encoder.encode(texts), embeddings).mean())
     return Scores(
         rows=len(texts),
         bleu=float(bleu_score),
@@ -87,6 +82,6 @@ def score(
         chrf_signature=str(chrf.get_signature()),
         word_f1=float(np.mean([word_f1(a, b) for a, b in zip(texts, references, strict=True)])),
         exact=float(np.mean([a == b for a, b in zip(texts, references, strict=True)])),
-        round_trip=round_trip,
+        round_trip=None if round_trips is None else float(round_trips.mean()),
         rows_per_second=len(texts) / seconds,
     )

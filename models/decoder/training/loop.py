@@ -1,6 +1,6 @@
 """The training loop: plain cross-entropy on pieces, with noise on the embedding and the embedding dropped now and then.
 
-One run is a folder: config.json, tokenizer.json, state.safetensors (weights, average, optimiser), progress.jsonl. A
+One run is a folder: tokenizer.json, state.safetensors (weights, average, optimiser), progress.jsonl. A
 run that was stopped goes on from its last save and, at the same number of threads, ends where it would have ended:
 the order of batches comes from (seed, epoch), the noise from (seed, step).
 """
@@ -89,13 +89,21 @@ class Run:
         tensors |= {f"average.{name}": value for name, value in self.average.weights.items()}
         tensors |= {f"optimiser.{name}": t for name, t in optimiser_tensors(self.network, self.optimiser).items()}
         tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
-        metadata = {"step": str(self.step), "seconds": str(self.seconds), "recipe": json.dumps(asdict(self.recipe))}
+        metadata = {
+            "step": str(self.step),
+            "seconds": str(self.seconds),
+            "recipe": json.dumps(asdict(self.recipe)),
+            "network": self.network.config.model_dump_json(),
+        }
         partial = self.state_path.with_suffix(".partial")
         save_file(tensors, partial, metadata=metadata)
         partial.replace(self.state_path)
 
     def resume(self) -> bool:
-        """Takes up the folder's state, if there is one. Raises CheckpointError when its recipe is another."""
+        """Takes up the folder's state, if there is one.
+
+        Raises CheckpointError when its recipe or its network is another.
+        """
         if not self.state_path.exists():
             return False
         with safe_open(self.state_path, framework="pt", device=str(self.device)) as file:
@@ -103,6 +111,10 @@ class Run:
             saved = json.loads(metadata["recipe"])
             if saved != asdict(self.recipe):
                 raise CheckpointError(f"{self.folder} was begun with the recipe {saved}, not {asdict(self.recipe)}")
+            begun = metadata.get("network")  # runs of earlier versions do not say
+            ours = self.network.config.model_dump_json()
+            if begun is not None and begun != ours:
+                raise CheckpointError(f"{self.folder} was begun with the network {begun}, not {ours}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         by_kind: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
         for name, tensor in tensors.items():

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.decoder.encoder import Encoder
-from models.decoder.generative import GenerativeDecoder
+from models.decoder.base import TextDecoder
+from models.decoder.encoder import Encoder, cosines
 from models.decoder.training.evaluate import Scores, decode_all, score
 from unembed.schemas import DecodeOptions, Generation
 
@@ -19,10 +19,11 @@ from unembed.schemas import DecodeOptions, Generation
 class Measured:
     scores: Scores
     generations: list[Generation]
+    round_trips: npt.NDArray[np.float32] | None  # (N,) cosines; None without an encoder
 
 
 def measure(
-    decoder: GenerativeDecoder,
+    decoder: TextDecoder,
     references: Sequence[str],
     embeddings: npt.NDArray[np.float32],
     encoder: Encoder | None,
@@ -35,4 +36,5 @@ def measure(
     generations = decode_all(decoder, embeddings, options or DecodeOptions(), seed, progress)
     seconds = time.perf_counter() - begun
     texts = [generation.text or "" for generation in generations]
-    return Measured(score(texts, references, seconds, embeddings.astype(np.float32), encoder), generations)
+    round_trips = cosines(encoder.encode(texts), embeddings.astype(np.float32)) if encoder else None
+    return Measured(score(texts, references, seconds, round_trips), generations, round_trips)

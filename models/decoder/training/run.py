@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, save_checkpoint
-from models.decoder.config import CheckpointConfig, NetworkConfig
+from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoint, save_checkpoint
+from models.decoder.config import RET_V21, CheckpointConfig, NetworkConfig
 from models.decoder.encoder import shared_encoder
 from models.decoder.generative import GenerativeDecoder
+from models.decoder.quality import SEEN_FEATURES
+from models.decoder.self_test import make_self_test
 from models.decoder.tokenizer import Tokenizer
-from models.decoder.training.calibrate import calibrate
+from models.decoder.training.calibrate import SEEN_ROWS, SEEN_WAYS, calibrate
 from models.decoder.training.card import Trained, write_card
 from models.decoder.training.data import pair, read_texts
 from models.decoder.training.loop import Progress, Recipe, Run
@@ -46,6 +48,7 @@ class Plan:
     encoder: str | None
     licence: str
     recipe: Recipe
+    architecture: str = RET_V21
     max_pieces: int = 96
     device: str = "cpu"
     report_every: int = 200
@@ -61,8 +64,9 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
     texts = [read_texts([one.texts]) for one in plan.train]
     vectors = np.concatenate([library.vectors(one, lines) for one, lines in zip(plan.train, texts, strict=True)])
     lines = [line for part in texts for line in part]
-    tokenizer = _tokenizer(run_folder, lines, say)
-    config = NetworkConfig(embedding_dim=vectors.shape[1], max_pieces=plan.max_pieces, vocab_size=tokenizer.vocab_size)
+    config = NetworkConfig.of(plan.architecture, embedding_dim=vectors.shape[1], max_pieces=plan.max_pieces)
+    tokenizer = _tokenizer(run_folder, lines, config.vocab_size, say)
+    config = config.model_copy(update={"vocab_size": tokenizer.vocab_size})  # fewer, where the texts have no more
     pairs, left_out = pair(lines, vectors, tokenizer, plan.max_pieces)
     if left_out:
         say(f"{left_out:,} texts of more than {plan.max_pieces} pieces are left out")
@@ -92,7 +96,8 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
     checkpoint = Checkpoint(
         CheckpointConfig(name=plan.name, network=config, encoder=plan.encoder), run.averaged().cpu(), tokenizer
     )
-    export(plan, checkpoint, trained, {name: lines for name, (lines, _) in dev.items()}, dev_vectors, say)
+    sample = next(iter(dev_vectors.values()), vectors)
+    export(plan, checkpoint, trained, {name: lines for name, (lines, _) in dev.items()}, dev_vectors, sample, say)
     return True
 
 
@@ -102,33 +107,45 @@ def export(
     trained: Trained,
     dev: dict[str, list[str]],
     vectors: dict[str, npt.NDArray[np.float32]],
+    sample: npt.NDArray[np.float32],
     say: Say,
 ) -> None:
-    """Saves, calibrates, scores and describes a checkpoint; what is measured is what was saved, in half precision."""
+    """Saves, calibrates, scores and describes a checkpoint; what is measured is what was saved, in half precision.
+
+    The first vectors of `sample` (N, E) become its self-test.
+    """
     save_checkpoint(plan.folder, checkpoint)
-    scores, check = {}, None
+    saved = load_checkpoint(plan.folder)
+    checkpoint = replace(checkpoint, self_test=make_self_test(saved.network, saved.tokenizer, sample))
+    save_checkpoint(plan.folder, checkpoint)
+    scores, check, seen_check = {}, None, None
     config = checkpoint.config
     if dev:
         say("calibrating on held-out rows")
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
         all_texts = [line for lines in dev.values() for line in lines]
-        calibration, check = calibrate(decoder, all_texts, np.concatenate(list(vectors.values())))
+        all_vectors = np.concatenate(list(vectors.values()))
+        calibration, check = calibrate(decoder, all_texts, all_vectors)
         config = config.model_copy(update={"calibration": calibration})
-        save_checkpoint(plan.folder, Checkpoint(config, checkpoint.network, checkpoint.tokenizer))
+        if plan.encoder:
+            some = slice(None, None, -(-len(all_texts) // SEEN_ROWS))
+            seen, seen_check = calibrate(decoder, all_texts[some], all_vectors[some], SEEN_WAYS, SEEN_FEATURES)
+            config = config.model_copy(update={"seen_calibration": seen})
+        save_checkpoint(plan.folder, replace(checkpoint, config=config))
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
         encoder = shared_encoder(plan.encoder) if plan.encoder else None
         for name, lines in dev.items():
             say(f"scoring on {name}")
             rows = slice(plan.dev_rows)
             scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder).scores
-    write_card(plan.folder, config, trained, scores, check)
+    write_card(plan.folder, config, trained, scores, check, seen_check)
 
 
-def _tokenizer(run_folder: Path, lines: Sequence[str], say: Say) -> Tokenizer:
+def _tokenizer(run_folder: Path, lines: Sequence[str], vocab_size: int, say: Say) -> Tokenizer:
     path = run_folder / TOKENIZER_FILE
     if not path.exists():
         say("learning the pieces")
-        Tokenizer.train(lines).save(path)
+        Tokenizer.train(lines, vocab_size).save(path)
     return Tokenizer.load(path)
 
 

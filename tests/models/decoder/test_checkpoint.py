@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
 
 from models.decoder import catalog
-from models.decoder.checkpoint import load_checkpoint
-from tests.models.decoder.toy import random_checkpoint
+from models.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.decoder.config import CheckpointConfig, NetworkConfig
+from models.decoder.ret import RET
+from tests.models.decoder.toy import random_checkpoint, random_network, tokenizer
 from unembed.errors import CheckpointError, UnknownDecoderError
 
 
@@ -55,6 +59,25 @@ def test_a_network_of_another_shape_is_refused(folder: Path) -> None:
         load_checkpoint(folder)
 
 
+def test_a_network_of_several_layers_is_saved_and_loaded_whole(tmp_path: Path) -> None:
+    # Given a checkpoint of the kind of v2.0, with weights in every layer
+    network = random_network(layers=3, heads=4, head_dim=6)
+    settings = CheckpointConfig(name="deep", network=network.config)
+    save_checkpoint(tmp_path / "deep", Checkpoint(settings, network, tokenizer()))
+    # When it is loaded
+    loaded = load_checkpoint(tmp_path / "deep")
+    # Then every tensor is there, in the half precision that it was saved in
+    ours, theirs = network.state_dict(), loaded.network.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(value.half().float(), theirs[name]) for name, value in ours.items())
+    assert loaded.config == settings
+
+
+def test_the_names_in_a_checkpoint_of_v21_are_those_of_its_first_release() -> None:
+    with safe_open(catalog.SHIPPED / "ret-v21-minilm" / "model.safetensors", framework="pt") as file:
+        assert set(file.keys()) == set(RET(NetworkConfig(embedding_dim=384)).state_dict())
+
+
 def test_the_catalogue_finds_shipped_decoders_and_a_users_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
     assert catalog.names() == ["ret-v21-minilm", "toy"]
@@ -72,3 +95,8 @@ def test_a_name_cannot_leave_the_catalogue(name: str, folder: Path, monkeypatch:
     monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
     with pytest.raises(UnknownDecoderError):
         catalog.find(name)
+
+
+def test_whoever_may_read_the_config_may_read_all_of_it(folder: Path) -> None:
+    # Given a saved checkpoint, When its files are looked at, Then none is for its owner alone unless all are
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1

@@ -36,7 +36,7 @@ def plainly(network: RET, vector: Tensor, sampler: Sampler, row: int, limit: int
     while len(ids) < limit:
         history = torch.tensor([ids], dtype=torch.int64)
         logits = network(vector[None], history)[:, -1]
-        ids.append(int(sampler.choose(logits, history, torch.tensor([row]), len(ids))))
+        ids.append(int(sampler.choose(logits, history, sampler.keys(torch.tensor([row])), len(ids))))
         if ids[-1] == END:
             break
     return ids
@@ -46,22 +46,22 @@ def plainly(network: RET, vector: Tensor, sampler: Sampler, row: int, limit: int
 @pytest.mark.parametrize("sampler", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 def test_the_cached_batched_loop_writes_what_the_plain_one_writes(sampler: Sampler) -> None:
     network, vectors = eager_to_end(), embeddings(40)
-    generated = generate(network, vectors, sampler, torch.arange(40), LIMIT)
+    generated = generate(network, vectors, sampler, sampler.keys(torch.arange(40)), LIMIT)
     fast = [ids[:n] for ids, n in zip(generated.ids.tolist(), generated.lengths.tolist(), strict=True)]
     assert fast == [plainly(network, vector, sampler, row, LIMIT) for row, vector in enumerate(vectors)]
 
 
 def test_rows_that_are_sampled_end_at_many_lengths() -> None:
-    generated = generate(eager_to_end(), embeddings(40), SAMPLED, torch.arange(40), LIMIT)
+    generated = generate(eager_to_end(), embeddings(40), SAMPLED, SAMPLED.keys(torch.arange(40)), LIMIT)
     assert len(set(generated.lengths.tolist())) > 5, "the tests around this one would prove little"
 
 
 @pytest.mark.parametrize("sampler", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 def test_a_batch_of_one_equals_a_batch_of_many(sampler: Sampler) -> None:
     network, vectors = eager_to_end(), embeddings(24)
-    together = generate(network, vectors, sampler, torch.arange(24), LIMIT)
+    together = generate(network, vectors, sampler, sampler.keys(torch.arange(24)), LIMIT)
     for row in range(24):
-        alone = generate(network, vectors[row : row + 1], sampler, torch.tensor([row]), LIMIT)
+        alone = generate(network, vectors[row : row + 1], sampler, sampler.keys(torch.tensor([row])), LIMIT)
         length = int(alone.lengths[0])
         assert int(together.lengths[row]) == length
         assert together.ids[row, :length].tolist() == alone.ids[0, :length].tolist()
@@ -79,7 +79,7 @@ def test_rows_that_have_ended_are_not_computed_further() -> None:
 
     network.step = counted  # type: ignore[method-assign]
     # When rows end at different positions
-    generated = generate(network, embeddings(64), SAMPLED, torch.arange(64), LIMIT)
+    generated = generate(network, embeddings(64), SAMPLED, SAMPLED.keys(torch.arange(64)), LIMIT)
     # Then at most an eighth of a step's rows had ended, and the loop stopped with the last row
     assert len(sizes) == int(generated.lengths.max())
     for position, size in enumerate(sizes):
@@ -88,7 +88,7 @@ def test_rows_that_have_ended_are_not_computed_further() -> None:
 
 
 def test_a_row_at_the_limit_is_said_to_be_truncated() -> None:
-    generated = generate(random_network(), embeddings(8), GREEDY, torch.arange(8), 3)
+    generated = generate(random_network(), embeddings(8), GREEDY, GREEDY.keys(torch.arange(8)), 3)
     for ids, length, truncated in zip(generated.ids, generated.lengths, generated.truncated, strict=True):
         assert bool(truncated) == (int(length) == 3 and int(ids[2]) != END)
 
@@ -96,11 +96,11 @@ def test_a_row_at_the_limit_is_said_to_be_truncated() -> None:
 @torch.no_grad()
 def test_log_probabilities_of_the_loop_are_those_of_the_whole_text() -> None:
     network, vectors = eager_to_end(), embeddings(16)
-    generated = generate(network, vectors, SAMPLED, torch.arange(16), LIMIT)
+    generated = generate(network, vectors, SAMPLED, SAMPLED.keys(torch.arange(16)), LIMIT)
     means = generated.log_probs.sum(dim=1) / generated.lengths
     torch.testing.assert_close(log_likelihood(network, vectors, generated), means, atol=1e-4, rtol=1e-4)
 
 
 def test_no_rows_give_no_rows() -> None:
-    generated = generate(random_network(), embeddings(0), GREEDY, torch.arange(0), LIMIT)
+    generated = generate(random_network(), embeddings(0), GREEDY, GREEDY.keys(torch.arange(0)), LIMIT)
     assert generated.ids.shape[0] == 0

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from models.decoder import generative
-from models.decoder.generative import (
-    GenerativeConfig,
-    GenerativeDecoder,
-    UntrainedDecoderWarning,
-    create_generative_decoder,
-)
+from models.decoder import search
+from models.decoder.create import create_generative_decoder, load_decoder
+from models.decoder.generative import GenerativeConfig, GenerativeDecoder, UntrainedDecoderWarning
 from tests.models.decoder.toy import DIM, random_checkpoint, vectors
-from unembed.errors import BudgetError, DimensionError, InputError, UnknownArchitectureError, UnknownDecoderError
+from unembed.errors import (
+    BudgetError,
+    CheckpointError,
+    DimensionError,
+    InputError,
+    UnknownArchitectureError,
+    UnknownDecoderError,
+)
 from unembed.schemas import DecodeOptions, RowStatus
 
 
@@ -41,6 +44,32 @@ def test_a_budget_that_the_network_exceeds_is_an_error_with_both_numbers() -> No
         create_generative_decoder(embedding_dim=768, target_parameters=700_000)
 
 
+def test_v2_is_made_by_its_name_with_a_budget_of_its_own(tmp_path: Path) -> None:
+    with pytest.warns(UntrainedDecoderWarning, match="768 dimensions"):
+        decoder = create_generative_decoder("resource_efficient_v2", 768, device="cpu")
+    answer = decoder.generate(vectors(1, 768)[0], max_pieces=8)
+    assert (answer["architecture"], answer["parameters_used"]) == ("resource_efficient_v2", 2_977_792)
+    # And what is saved of it can be loaded, under its own name and no other
+    assert isinstance(decoder, GenerativeDecoder)
+    folder = f"{decoder.save_model(tmp_path / 'two')}/"
+    assert load_decoder(folder).architecture == "resource_efficient_v2"
+    with pytest.raises(CheckpointError, match="holds a resource_efficient_v2; expected a resource_efficient_v21"):
+        create_generative_decoder(embedding_dim=768, checkpoint=folder)
+
+
+def test_a_decoder_does_not_take_up_another_architecture(decoder: GenerativeDecoder, tmp_path: Path) -> None:
+    with pytest.warns(UntrainedDecoderWarning):
+        other = create_generative_decoder("resource_efficient_v2", DIM)
+    assert isinstance(other, GenerativeDecoder)
+    with pytest.raises(CheckpointError, match="holds a resource_efficient_v2; expected a resource_efficient_v21"):
+        decoder.load_model(other.save_model(tmp_path / "two"))
+
+
+def test_v2_has_to_fit_its_budget_too() -> None:
+    with pytest.raises(BudgetError, match=r"2,977,792 parameters.*at most 800,000"):
+        create_generative_decoder("resource_efficient_v2", 768, target_parameters=800_000)
+
+
 def test_an_unknown_architecture_is_an_error_that_lists_those_there_are() -> None:
     with pytest.raises(UnknownArchitectureError, match=r"'transformer_xxl'.*resource_efficient_v21"):
         create_generative_decoder(architecture="transformer_xxl")
@@ -60,8 +89,8 @@ def test_at_384_dimensions_the_shipped_decoder_is_taken() -> None:
 def test_generate_says_what_was_written_and_how_well(decoder: GenerativeDecoder) -> None:
     answer = decoder.generate(vectors(1)[0])
     assert set(answer) == {
-        "text", "tokens", "quality_metrics", "generation_time", "memory", "quality_passed", "parameters_used",
-        "architecture", "source", "trained",
+        "text", "status", "tokens", "quality_metrics", "round_trip", "generation_time", "memory", "quality_passed",
+        "parameters_used", "architecture", "source", "trained", "error",
     }  # fmt: skip
     assert set(answer["quality_metrics"]) == {"overall_quality", "fluency", "coherence", "diversity"}
     assert answer["generation_time"] > 0
@@ -76,13 +105,13 @@ def test_a_batch_gives_each_row_what_it_gets_alone(decoder: GenerativeDecoder) -
 
 def test_a_batch_is_one_run_of_the_loop(decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    loop = generative.generate
+    loop = search.generate
 
     def counted(network: object, embeddings: torch.Tensor, *rest: object) -> object:
         sizes.append(len(embeddings))
         return loop(network, embeddings, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(generative, "generate", counted)
+    monkeypatch.setattr(search, "generate", counted)
     decoder.batch_generate(vectors(30))
     assert sizes == [30]
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from models.decoder.config import Calibration
-from models.decoder.quality import FEATURES, Evidence, assess, probability, rank, word_diversity
+from models.decoder.quality import FEATURES, SEEN_FEATURES, Evidence, assess, probability, rank, word_diversity
 
 
 def evidence(log_prob: float = -1.0, lm_log_prob: float = -2.0, **changes: object) -> Evidence:
@@ -41,6 +41,25 @@ def test_overall_quality_is_the_logistic_of_weighted_evidence() -> None:
     assert probability(evidence(), calibration()) == 0.5
     assert probability(evidence(), calibration(pmi=2.0)) == pytest.approx(1 / (1 + math.exp(-2.0)))
     assert probability(evidence(-5000.0), calibration(log_prob=1.0)) >= 0.0
+
+
+def seen_calibration() -> Calibration:
+    weights = (*(0.0 for _ in FEATURES), 4.0)
+    return calibration().model_copy(update={"features": SEEN_FEATURES, "weights": weights})
+
+
+def test_a_text_that_was_embedded_again_is_judged_by_its_cosine_too() -> None:
+    # Given a calibration without the cosine and one with it
+    near, unseen = evidence(round_trip=0.5), evidence()
+    # When a text that was embedded again and one that was not are judged by both
+    known = assess(near, calibration(), seen_calibration()).overall_quality
+    unknown = assess(unseen, calibration(), seen_calibration()).overall_quality
+    # Then the cosine counts where there is one
+    assert known == pytest.approx(1 / (1 + math.exp(-2.0)))
+    assert unknown == 0.5
+    assert assess(near, calibration()).overall_quality == 0.5, "no second calibration: as the others"
+    with pytest.raises(ValueError, match="not embedded again, so its round_trip is not known"):
+        probability(unseen, seen_calibration())
 
 
 def test_fluency_is_the_rank_among_real_texts() -> None:

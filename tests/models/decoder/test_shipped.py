@@ -49,8 +49,12 @@ def test_it_is_ret_v21_for_minilm_with_624_640_parameters() -> None:
 
 def test_its_files_are_small_and_whole() -> None:
     sizes = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
-    assert set(sizes) == {"model.safetensors", "config.json", "tokenizer.json", "README.md", "scores.json"}
+    assert set(sizes) == {
+        "model.safetensors", "config.json", "tokenizer.json", "README.md", "scores.json",
+        "self_test.json", "self_test.safetensors",
+    }  # fmt: skip
     assert sizes["model.safetensors"] < 1_400_000
+    assert sizes["self_test.json"] + sizes["self_test.safetensors"] < 20_000
 
 
 def test_the_recorded_scores_are_at_least_those_of_the_first_probe(recorded: dict[str, Any]) -> None:

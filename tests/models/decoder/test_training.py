@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def test_a_run_is_not_taken_up_with_another_recipe(tmp_path: Path) -> None:
 
 def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given texts with their vectors, and a toy network
-    monkeypatch.setattr("models.decoder.training.run.NetworkConfig", _toy_config)
+    monkeypatch.setattr(NetworkConfig, "of", _toy_network(NetworkConfig.of))
     (tmp_path / "t.txt").write_text("\n".join(TEXTS) + "\n")
     np.save(tmp_path / "t.npy", vectors())
     texts = TextSet("toys", tmp_path / "t.txt", tmp_path / "t.npy")
@@ -117,9 +118,42 @@ def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, mon
     assert "CC0" in card
     assert "toys: 36 lines" in card
     assert "--set toys=toys/train.txt" in card
+    # And a self-test, made from the first of the held-out vectors
+    kept = decoder.checkpoint.self_test
+    assert kept is not None
+    assert [row.text for row in kept.expected.rows] == [answer["text"] for answer in answers[:8]]
     # And a second call has nothing left to do but to export
     assert train_decoder(plan, said.append, quiet)
 
 
-def _toy_config(**numbers: int) -> NetworkConfig:
-    return NetworkConfig.model_validate({"hidden_dim": 32, "mlp_dim": 48} | numbers)
+def test_v2_is_trained_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given texts with their vectors, and a toy network with the layers of v2.0
+    monkeypatch.setattr(NetworkConfig, "of", _toy_network(NetworkConfig.of))
+    (tmp_path / "t.txt").write_text("\n".join(TEXTS) + "\n")
+    np.save(tmp_path / "t.npy", vectors())
+    texts = TextSet("toys", tmp_path / "t.txt", tmp_path / "t.npy")
+    plan = Plan(
+        name="two", folder=tmp_path / "two", train=(texts,), dev=(), encoder=None, licence="CC0",
+        recipe=replace(RECIPE, epochs=3), architecture="resource_efficient_v2", max_pieces=40,
+    )  # fmt: skip
+    # When it is trained
+    assert train_decoder(plan, lambda line: None, quiet)
+    # Then what is loaded is of that architecture, and its card tells how to train it again
+    decoder = GenerativeDecoder.load(tmp_path / "two")
+    network = decoder.checkpoint.config.network
+    assert (decoder.architecture, network.layers, network.heads) == ("resource_efficient_v2", 3, 4)
+    assert len(decoder.batch_generate(vectors())) == 36
+    assert "--architecture resource_efficient_v2" in (tmp_path / "two" / "README.md").read_text()
+    # And the run is not taken up as one of v2.1
+    with pytest.raises(CheckpointError, match="was begun with the network"):
+        train_decoder(replace(plan, architecture="resource_efficient_v21"), lambda line: None, quiet)
+
+
+def _toy_network(of: Callable[..., NetworkConfig]) -> Callable[..., NetworkConfig]:
+    """`NetworkConfig.of`, but small."""
+
+    def small(architecture: str = "resource_efficient_v21", **numbers: int) -> NetworkConfig:
+        own = of(architecture, **numbers)
+        return own.model_copy(update={"hidden_dim": 32, "mlp_dim": 48, "head_dim": 8 if own.head_dim else None})
+
+    return small

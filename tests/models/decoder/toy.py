@@ -48,8 +48,9 @@ def random_network(seed: int = 0, **changes: int) -> RET:
     """Random weights; the zeroed projections are filled too, so that the layer does something."""
     torch.manual_seed(seed)
     network = RET(config(**changes)).eval()
-    for projection in (network.layer.out, network.layer.down):
-        torch.nn.init.normal_(projection.weight, std=0.2)
+    for layer in network.layers:
+        for projection in (layer.out, layer.down):
+            torch.nn.init.normal_(projection.weight, std=0.2)
     return network
 
 

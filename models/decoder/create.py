@@ -1,0 +1,86 @@
+"""A decoder by its name, its folder or its architecture; which class it is, its config.json says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from models.decoder.base import TextDecoder
+from models.decoder.catalog import find, names, read_config
+from models.decoder.checkpoint import checkpoint_folder
+from models.decoder.config import BUDGETS, HYBRID, PHRASE_BANK, RET_V21, NetworkConfig, check_architecture
+from models.decoder.generative import GenerativeConfig, GenerativeDecoder
+from models.decoder.hybrid import HybridDecoder
+from models.decoder.phrase_bank import PhraseBankDecoder
+from unembed.errors import CheckpointError, DimensionError, InputError
+
+
+def load_decoder(name_or_folder: str | Path, device: str = "auto") -> TextDecoder:
+    """A decoder of whatever architecture, by name or from its folder.
+
+    Raises UnknownDecoderError for a name that is not known, CheckpointError for a folder that is no checkpoint.
+    """
+    path = name_or_folder if isinstance(name_or_folder, str) else f"{name_or_folder}/"
+    architecture = read_config(checkpoint_folder(path)).architecture
+    if architecture == PHRASE_BANK:
+        return PhraseBankDecoder.load(path, device)
+    if architecture == HYBRID:
+        return HybridDecoder.load(path, device)
+    return GenerativeDecoder.load(path, device)
+
+
+def create_generative_decoder(
+    architecture: str = RET_V21,
+    embedding_dim: int = 768,
+    target_parameters: int | None = None,
+    *,
+    checkpoint: str | None = "auto",
+    **config: Any,
+) -> TextDecoder:
+    """A decoder for embeddings of this dimension.
+
+    `checkpoint` is a decoder's name, a folder, None for random weights, or "auto": the shipped decoder of this
+    architecture and dimension if there is one, else random weights, with an UntrainedDecoderWarning.
+    `target_parameters` is how large the network may be; None: what its architecture is allowed (`BUDGETS`). A phrase
+    bank and a hybrid have to be named; of `config` they take `device`.
+    Raises UnknownArchitectureError, listing those there are, CheckpointError when the checkpoint is of another
+    architecture, and BudgetError, naming both numbers.
+    """
+    check_architecture(architecture)
+    if architecture in (PHRASE_BANK, HYBRID):
+        return _by_name(architecture, embedding_dim, checkpoint, **config)
+    network = NetworkConfig.of(architecture, embedding_dim=embedding_dim)
+    network.check_budget(target_parameters or BUDGETS[architecture])
+    if checkpoint == "auto":
+        checkpoint = _shipped_for(architecture, embedding_dim)
+    return GenerativeDecoder(
+        GenerativeConfig.model_validate(
+            {
+                "architecture": architecture,
+                "embedding_dim": embedding_dim,
+                "target_parameters": target_parameters,
+                "checkpoint": checkpoint,
+                **config,
+            }
+        )
+    )
+
+
+def _by_name(architecture: str, embedding_dim: int, checkpoint: str | None, device: str = "auto") -> TextDecoder:
+    if checkpoint in (None, "auto"):
+        raise InputError(
+            f"a {architecture} is made of your own texts and none ships; expected a checkpoint's name or folder"
+        )
+    decoder = load_decoder(str(checkpoint), device)
+    if decoder.architecture != architecture:
+        raise CheckpointError(f"{checkpoint!r} holds a {decoder.architecture}; expected a {architecture}")
+    if decoder.embedding_dim != embedding_dim:
+        raise DimensionError.between(embedding_dim, decoder.embedding_dim, f"the decoder {checkpoint!r}")
+    return decoder
+
+
+def _shipped_for(architecture: str, embedding_dim: int) -> str | None:
+    found = (find(name) for name in names())
+    return next(
+        (one.name for one in found if (one.architecture, one.embedding_dim) == (architecture, embedding_dim)), None
+    )

@@ -1,0 +1,91 @@
+"""Which of a row's candidates to keep.
+
+encoder   the cosine of the candidate, embedded again, and the given vector: by far the best, and dearer than decoding
+decoder   log p(pieces | embedding) / pieces ** length_penalty, by default the mean: free
+
+Consensus among the candidates and the PMI of text and embedding were measured, and ranked worse (docs/lab.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from models.decoder.base import Candidate
+from models.decoder.encoder import cosines, is_installed, shared_encoder
+from models.decoder.search import Draft
+from models.decoder.vectors import Vectors
+from unembed.errors import InputError
+from unembed.schemas import DecodeOptions, Ranking
+
+# Cosines this near are one: an encoder that folds case gives "the sea" and "The sea" the same vector but for the last
+# bits, which change with the batch. The likelier text is then taken.
+TIE: Final = 1e-5
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The candidates of a row, the best first."""
+
+    best: Draft
+    candidates: tuple[Candidate, ...]
+
+
+def ranking(options: DecodeOptions, encoder: str | None) -> Ranking:
+    """By what candidates are ranked: "auto" is the encoder where it is at hand. Raises InputError when it is asked for
+    and the decoder names none."""
+    if options.rank_by == "encoder" and encoder is None:
+        raise InputError("rank_by is 'encoder', but the decoder names no encoder; expected 'decoder' or 'auto'")
+    if options.rank_by == "auto":
+        return "encoder" if encoder is not None and is_installed(encoder) else "decoder"
+    return options.rank_by
+
+
+def by_decoder(found: Sequence[Sequence[Draft]], options: DecodeOptions, source: str) -> list[Ranked]:
+    ranked = []
+    for row in found:
+        order = sorted(row, key=lambda one: -_score(one, options))  # stable: the first of equals
+        candidates = tuple(Candidate(one.text, _score(one, options), source) for one in order)
+        ranked.append(Ranked(order[0], candidates))
+    return ranked
+
+
+def by_encoder(
+    found: Sequence[Sequence[Draft]], vectors: Vectors, encoder: str, options: DecodeOptions, source: str
+) -> list[Ranked]:
+    """`vectors` (N, D) are those that were decoded."""
+    texts = [one.text for row in found for one in row]
+    owners = np.repeat(np.arange(len(found)), [len(row) for row in found])  # (M,)
+    scores = iter(round_trips(texts, vectors[owners], encoder))
+    ranked = []
+    for row in found:
+        pairs = [(next(scores), one) for one in row]
+        floor = max(score for score, _ in pairs) - TIE
+        pairs.sort(key=lambda pair: (pair[0] < floor, -_score(pair[1], options) if pair[0] >= floor else -pair[0]))
+        candidates = tuple(Candidate(one.text, score, source, score) for score, one in pairs)
+        ranked.append(Ranked(pairs[0][1], candidates))
+    return ranked
+
+
+def embedded_again(ranked: Sequence[Ranked], vectors: Vectors, encoder: str) -> list[Ranked]:
+    """The same, in the same order, with the cosine of each best candidate and its vector (N, D)."""
+    cosines = round_trips([row.best.text for row in ranked], vectors, encoder)
+    return [
+        replace(row, candidates=(replace(row.candidates[0], round_trip=cosine), *row.candidates[1:]))
+        for row, cosine in zip(ranked, cosines, strict=True)
+    ]
+
+
+def _score(one: Draft, options: DecodeOptions) -> float:
+    return float(one.log_prob / len(one.ids) ** options.length_penalty)
+
+
+def round_trips(texts: Sequence[str], vectors: Vectors, encoder: str) -> list[float]:
+    """Cosines of texts (M,), embedded again, and vectors (M, D); a text that comes twice is embedded once."""
+    different = list(dict.fromkeys(texts))
+    places = {text: place for place, text in enumerate(different)}
+    embedded = shared_encoder(encoder).encode(different)
+    return [float(value) for value in cosines(embedded[[places[text] for text in texts]], vectors)]

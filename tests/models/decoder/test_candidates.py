@@ -1,0 +1,178 @@
+"""Several decodings of a row, of which the best is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from models.decoder import encoder as encoders
+from models.decoder import rank, search
+from models.decoder.generative import GenerativeDecoder
+from models.decoder.rank import by_decoder, by_encoder
+from models.decoder.search import Draft
+from tests.models.decoder.toy import DIM, random_checkpoint, vectors
+from unembed.errors import InputError
+from unembed.schemas import DecodeOptions
+
+SAMPLED = DecodeOptions(candidates=6, temperature=1.0)
+MIXED = DecodeOptions(candidates=6, beams=3, temperature=1.0)
+
+
+@pytest.fixture
+def decoder(tmp_path: Path) -> GenerativeDecoder:
+    return GenerativeDecoder.load(random_checkpoint(tmp_path / "toy"), device="cpu")
+
+
+@pytest.mark.parametrize("options", [SAMPLED, MIXED], ids=["samples", "beams and samples"])
+def test_texts_do_not_depend_on_how_the_batch_is_cut(decoder: GenerativeDecoder, options: DecodeOptions) -> None:
+    whole = decoder.decode_batch(vectors(9), np.arange(9), options, 3)
+    parts = [decoder.decode_batch(vectors(9)[part], np.arange(9)[part], options, 3) for part in (slice(4), slice(4, 9))]
+    assert [[c.text for c in one.candidates] for one in whole] == [
+        [c.text for c in o.candidates] for p in parts for o in p
+    ]
+    assert whole[0].candidates != decoder.decode_batch(vectors(1), np.arange(1), options, 4)[0].candidates
+
+
+def test_texts_do_not_depend_on_how_many_fit_in_the_loop(
+    decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [one.text for one in decoder.decode_batch(vectors(9), np.arange(9), MIXED, 3)]
+    monkeypatch.setitem(search.AT_ONCE, "cpu", 7)
+    assert [one.text for one in decoder.decode_batch(vectors(9), np.arange(9), MIXED, 3)] == whole
+
+
+def test_the_first_sample_is_what_a_row_draws_alone(decoder: GenerativeDecoder) -> None:
+    alone = decoder.decode_batch(vectors(5), np.arange(5), DecodeOptions(temperature=1.0), 3)
+    several = decoder.decode_batch(vectors(5), np.arange(5), SAMPLED, 3)
+    for one, many in zip(alone, several, strict=True):
+        assert one.text in [candidate.text for candidate in many.candidates]
+
+
+def test_the_likeliest_is_kept_and_the_others_come_after_it(decoder: GenerativeDecoder) -> None:
+    for one in decoder.decode_batch(vectors(9), np.arange(9), MIXED, 3):
+        scores = [candidate.score for candidate in one.candidates]
+        assert scores == sorted(scores, reverse=True)
+        assert one.text == one.candidates[0].text
+        assert one.evidence.log_prob == pytest.approx(scores[0])
+        assert len({candidate.text for candidate in one.candidates}) == len(scores)
+
+
+def test_beams_alone_are_ranked_as_the_search_ranks_them(decoder: GenerativeDecoder) -> None:
+    # Given a beam search with one candidate, and with as many as it has beams
+    top = decoder.decode_batch(vectors(9), np.arange(9), DecodeOptions(beams=4), 0)
+    every = decoder.decode_batch(vectors(9), np.arange(9), DecodeOptions(beams=4, candidates=4, rank_by="decoder"), 0)
+    # Then both keep the same text
+    assert [one.text for one in top] == [one.text for one in every]
+    assert {len(one.candidates) for one in top} == {1}
+
+
+def test_n_best_lists_the_candidates(decoder: GenerativeDecoder) -> None:
+    answer = decoder.generate(vectors(1)[0], n_best=3, candidates=6, temperature=1.0)
+    assert len(answer["candidates"]) == 3
+    assert answer["candidates"][0]["text"] == answer["text"]
+    assert answer["candidates"][0]["source"] == "toy"
+    with pytest.raises(InputError, match="n_best is 0"):
+        decoder.generate(vectors(1)[0], n_best=0)
+
+
+def draft(text: str, log_prob: float, pieces: int = 1) -> Draft:
+    return Draft((5,) * pieces, text, log_prob, log_prob, truncated=False, diversity=1.0)
+
+
+class ThreeTexts:
+    """An encoder that folds case and, as a real one, differs in the last bits from text to text."""
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        known = {"far": [0.0, 1.0], "near": [1.0, 0.1]}
+        noise = np.arange(len(texts))[:, None] * 1e-8
+        return np.array([known[text.lower()] for text in texts], dtype=np.float32) + noise.astype(np.float32)
+
+
+def test_the_nearest_is_kept_and_of_two_that_are_equally_near_the_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a likely text that is far, and two spellings of a near one
+    monkeypatch.setattr(rank, "shared_encoder", lambda name: ThreeTexts())
+    row = [draft("far", -1.0), draft("NEAR", -9.0), draft("near", -3.0)]
+    for found in (row, row[::-1]):
+        # When they are ranked by the encoder
+        ranked = by_encoder([found], np.array([[1.0, 0.0]], np.float32), "toy", DecodeOptions(), "d")[0]
+        # Then the likelier spelling of the near one comes first, with its cosine
+        assert ranked.best.text == "near"
+        assert [candidate.text for candidate in ranked.candidates] == ["near", "NEAR", "far"]
+        assert ranked.candidates[0].round_trip == pytest.approx(1 / np.sqrt(1.01), abs=1e-5)
+
+
+def test_the_length_penalty_decides_between_long_and_short() -> None:
+    row = [draft("short", -2.0, 2), draft("long", -6.0, 8)]
+    kept = [by_decoder([row], DecodeOptions(length_penalty=p), "d")[0].best.text for p in (0.0, 1.0)]
+    assert kept == ["short", "long"]
+
+
+def test_ranking_by_an_encoder_that_the_decoder_does_not_name_is_refused(decoder: GenerativeDecoder) -> None:
+    with pytest.raises(InputError, match=r"rank_by is 'encoder', but the decoder names no encoder"):
+        decoder.decode(vectors(1)[0], rank_by="encoder", candidates=2)
+
+
+def test_without_its_encoder_auto_ranks_by_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert encoders.is_installed(encoders.MINILM)
+    assert not encoders.is_installed("another")
+    monkeypatch.setattr(rank, "is_installed", lambda name: False)
+    assert rank.ranking(DecodeOptions(), encoders.MINILM) == "decoder"
+    monkeypatch.setattr(rank, "is_installed", lambda name: True)
+    assert rank.ranking(DecodeOptions(), encoders.MINILM) == "encoder"
+    assert rank.ranking(DecodeOptions(), None) == "decoder"
+
+
+def test_the_shipped_decoder_keeps_the_candidate_that_is_nearest_when_embedded_again() -> None:
+    # Given a sentence, embedded
+    decoder = GenerativeDecoder.load("ret-v21-minilm", device="cpu")
+    given = encoders.shared_encoder(encoders.MINILM).encode(["The children are playing in the garden."])
+    # When it is decoded greedily and from eight candidates
+    greedy = decoder.generate(given[0], round_trip=True)
+    best = decoder.generate(given[0], candidates=8, n_best=8)
+    # Then the eight are ranked by their cosine, and the best is nearer than the greedy text
+    cosines = [candidate["round_trip"] for candidate in best["candidates"]]
+    assert cosines == sorted(cosines, reverse=True)
+    assert best["round_trip"] == cosines[0]
+    assert best["round_trip"] >= greedy["round_trip"]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"candidates": 0}, "greater than or equal to 1"),
+        ({"candidates": 65}, "less than or equal to 64"),
+        ({"beams": 65}, "less than or equal to 64"),
+        ({"min_p": 1.5}, "less than or equal to 1"),
+        ({"length_penalty": -1.0}, "greater than or equal to 0"),
+        ({"rank_by": "luck"}, "'auto', 'encoder' or 'decoder'"),
+        ({"candidates": 8, "beams": 4}, "candidates is 8 with 4 beams at temperature 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(values: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        DecodeOptions.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "width"),
+    [
+        ({}, 1),
+        ({"candidates": 4}, 16),
+        ({"candidates": 8}, 32),
+        ({"candidates": 32}, 32),
+        ({"candidates": 64}, 64),
+        ({"candidates": 8, "temperature": 0.5}, 1),
+        ({"candidates": 8, "temperature": 0.5, "beams": 4}, 4),
+        ({"beams": 4}, 4),
+    ],
+)
+def test_candidates_come_from_beams_unless_they_are_sampled(values: dict[str, float], width: int) -> None:
+    assert DecodeOptions.model_validate(values).width == width
+
+
+def test_dimensions_are_still_checked(decoder: GenerativeDecoder) -> None:
+    with pytest.raises(InputError, match=f"expects {DIM}"):
+        decoder.batch_generate(np.ones((2, DIM + 1), np.float32), candidates=2)

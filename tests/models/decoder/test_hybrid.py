@@ -1,0 +1,203 @@
+"""The hybrid: which of its parts answers, and that the row says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.decoder import generative, rank
+from models.decoder.base import Answer, Candidate
+from models.decoder.config import HybridConfig
+from models.decoder.create import create_generative_decoder, load_decoder
+from models.decoder.generative import GenerativeDecoder
+from models.decoder.hybrid import HybridDecoder, save_hybrid
+from models.decoder.phrase_bank import Bank, PhraseBankDecoder
+from models.decoder.quality import Quality
+from models.decoder.vectors import Vectors
+from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, vectors
+from unembed.errors import CheckpointError, DimensionError, UnknownDecoderError
+from unembed.schemas import DecodeOptions, Generation, RowStatus
+
+BLIND = DecodeOptions(rank_by="decoder")
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> GenerativeDecoder:
+    return GenerativeDecoder.load(random_checkpoint(tmp_path / "toy"), device="cpu")
+
+
+def phrases(threshold: float = 0.0) -> PhraseBankDecoder:
+    return PhraseBankDecoder(Bank.of(TEXTS, vectors(), name="phrases", threshold=threshold), device="cpu")
+
+
+def config(**changes: object) -> HybridConfig:
+    known = {"name": "both", "embedding_dim": DIM, "decoder": "toy", "bank": "phrases"}
+    return HybridConfig.model_validate(known | changes)
+
+
+def rows(decoder: HybridDecoder, given: Vectors, options: DecodeOptions = BLIND) -> list[Generation]:
+    return decoder.decode_rows(given, range(len(given)), options, 0)
+
+
+def test_a_phrase_that_is_near_enough_answers_and_the_row_says_fallback(network: GenerativeDecoder) -> None:
+    # Given a hybrid that believes phrases from a cosine of 0.9, and no encoder
+    decoder = HybridDecoder(config(known_from=0.9), network, phrases())
+    # When a known vector and a strange one are decoded
+    known, strange = rows(decoder, np.stack([vectors()[3], vectors(1, seed=9)[0]]))
+    # Then the first has its phrase, by the bank, and the second the network's text
+    assert (known.status, known.source, known.text) == (RowStatus.FALLBACK, "phrases", TEXTS[3])
+    assert known.round_trip == pytest.approx(1.0, abs=1e-3)
+    assert (strange.status, strange.source) == (RowStatus.OK, "toy")
+    assert strange.text == network.decode(vectors(1, seed=9)[0])
+
+
+def scripted(network: GenerativeDecoder, cosine: float, quality: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the network answer "own" with this cosine and overall_quality, and rank by an encoder."""
+
+    def answer(given: Vectors, *rest: object) -> list[Answer]:
+        candidates = (Candidate("own", cosine, "toy", cosine), Candidate("other", cosine - 0.2, "toy", cosine - 0.2))
+        judged = Quality(quality, 0.5, 0.5, 1.0)
+        return [Answer(RowStatus.OK, "toy", "own", 1, judged, cosine, candidates) for _ in given]
+
+    monkeypatch.setattr(network, "answer", answer)
+    monkeypatch.setattr("models.decoder.hybrid.ranking", lambda options, encoder: "encoder")
+
+
+def near(phrase: int, cosine: float) -> Vectors:
+    """A unit vector (1, D) at this cosine to a phrase's."""
+    towards, across = vectors()[phrase], vectors(1, seed=8)[0]
+    across = across - (across @ towards) * towards
+    across /= np.linalg.norm(across)
+    return (cosine * towards + np.sqrt(1 - cosine**2) * across)[None].astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("margin", "cosine", "source"),
+    [(0.0, 0.8, "phrases"), (0.0, 0.95, "toy"), (0.15, 0.8, "toy"), (-0.1, 0.95, "phrases")],
+)
+def test_with_the_encoder_the_nearer_answers_but_for_the_margin(
+    network: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch, margin: float, cosine: float, source: str
+) -> None:
+    # Given a phrase at a cosine of 0.9, and a text of the network's at another
+    scripted(network, cosine, 0.9, monkeypatch)
+    decoder = HybridDecoder(config(margin=margin), network, phrases())
+    # When the row is decoded, Then the nearer answers, once the margin is added to the network's
+    answer = decoder.batch_generate(near(3, 0.9), n_best=9)[0]
+    assert answer["source"] == source
+    assert answer["status"] == ("ok" if source == "toy" else "fallback")
+    # And both are among the candidates, the answer first, the others by their cosines
+    assert answer["candidates"][0]["text"] == answer["text"]
+    assert {candidate["source"] for candidate in answer["candidates"]} == {"toy", "phrases"}
+    rest = [candidate["round_trip"] for candidate in answer["candidates"][1:]]
+    assert rest == sorted(rest, reverse=True)
+
+
+def test_under_the_floor_the_bank_answers_and_without_one_the_row_is_an_error(
+    network: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a text that is nearest but of little quality
+    scripted(network, 0.99, 0.1, monkeypatch)
+    with_bank = HybridDecoder(config(floor=0.2), network, phrases())
+    alone = HybridDecoder(config(floor=0.2, bank=None), network)
+    far = HybridDecoder(config(floor=0.2), network, phrases(threshold=0.95))
+    # When the row is decoded, Then the bank answers, or the row says why there is no text
+    assert rows(with_bank, near(3, 0.9))[0].text == TEXTS[3]
+    for decoder, why in ((alone, "there is no phrase bank"), (far, r"cosine of 0.9")):
+        row = rows(decoder, near(3, 0.9))[0]
+        assert (row.status, row.text, row.error_code) == (RowStatus.ERROR, None, "no_answer")
+        assert "overall_quality is 0.100, under the floor of 0.200" in str(row.error)
+        assert why in str(row.error)
+
+
+@pytest.mark.parametrize("bank", [True, False])
+def test_a_row_over_which_the_network_fails_takes_no_other_with_it(
+    network: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch, bank: bool
+) -> None:
+    # Given a network that fails over row 3
+    given = vectors(6)
+    expected = [row.text for row in network.decode_rows(given, range(6), BLIND, 0)]
+    whole = network.answer
+
+    def fails(some: Vectors, indices: np.ndarray, *rest: object) -> list[Answer]:
+        if 3 in indices:
+            raise RuntimeError("index out of range in self")
+        return whole(some, indices, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(network, "answer", fails)
+    # When six rows are decoded
+    decoder = HybridDecoder(config(bank="phrases" if bank else None), network, phrases() if bank else None)
+    decoded = rows(decoder, given)
+    # Then the five others are the network's, and the third the bank's, or an error that says what happened
+    assert [row.text for row in decoded if row.index != 3] == [text for n, text in enumerate(expected) if n != 3]
+    if bank:
+        assert (decoded[3].status, decoded[3].text) == (RowStatus.FALLBACK, TEXTS[3])
+    else:
+        assert (decoded[3].status, decoded[3].error_code) == (RowStatus.ERROR, "no_answer")
+        assert "RuntimeError: index out of range in self; there is no phrase bank" in str(decoded[3].error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error: an illegal access"), MemoryError(), KeyboardInterrupt()])
+def test_what_no_row_is_at_fault_for_passes_through(
+    network: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fails(*rest: object) -> list[Answer]:
+        raise error
+
+    monkeypatch.setattr(network, "answer", fails)
+    with pytest.raises(type(error)):
+        rows(HybridDecoder(config(), network, phrases()), vectors(4))
+
+
+def test_a_row_gets_the_same_alone_and_among_others(network: GenerativeDecoder) -> None:
+    decoder = HybridDecoder(config(known_from=0.6), network, phrases())
+    given = np.concatenate([near(number, 0.3 + 0.1 * number) for number in range(6)])
+    options = BLIND.model_copy(update={"candidates": 3, "temperature": 1.0})
+    together = [(row.text, row.source) for row in rows(decoder, given, options)]
+    alone = [decoder.decode_rows(given[n : n + 1], [n], options, 0)[0] for n in range(6)]
+    assert together == [(row.text, row.source) for row in alone]
+    assert {source for _, source in together} == {"toy", "phrases"}
+
+
+def test_where_there_is_an_encoder_the_one_text_is_embedded_again(
+    network: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an encoder that gives every text the first phrase's vector
+    class Same:
+        def encode(self, texts: list[str]) -> np.ndarray:
+            return np.repeat(vectors(1), len(texts), axis=0)
+
+    monkeypatch.setattr(rank, "shared_encoder", lambda name: Same())
+    monkeypatch.setattr(rank, "is_installed", lambda name: True)
+    monkeypatch.setattr(generative.GenerativeDecoder, "encoder", property(lambda self: "toy"))
+    # When the first phrase's vector is decoded greedily, Then the network's text is as near as the phrase, and answers
+    row = rows(HybridDecoder(config(margin=0.001), network, phrases()), vectors(1), DecodeOptions())[0]
+    assert (row.source, row.status) == ("toy", RowStatus.OK)
+    assert row.round_trip == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_hybrid_is_saved_and_loaded_with_its_parts_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a network, a bank and a hybrid in a folder of decoders
+    random_checkpoint(tmp_path / "toy")
+    Bank.of(TEXTS, vectors(), name="phrases").save(tmp_path / "phrases")
+    save_hybrid(tmp_path / "both", config(known_from=0.9))
+    monkeypatch.setenv("UNEMBED_DECODERS", str(tmp_path))
+    # When it is asked for by name, Then it is there with both
+    loaded = load_decoder("both", "cpu")
+    assert (loaded.name, loaded.architecture, loaded.embedding_dim) == ("both", "hybrid", DIM)
+    assert loaded.generate(vectors()[5], rank_by="decoder")["source"] == "phrases"
+    assert create_generative_decoder("hybrid", DIM, checkpoint="both").decode(vectors()[5]) == TEXTS[5]
+
+
+def test_parts_that_do_not_fit_are_refused(tmp_path: Path, network: GenerativeDecoder) -> None:
+    with pytest.raises(DimensionError, match="have 8 dimensions, but its part 'toy' expects 16"):
+        HybridDecoder(config(embedding_dim=8), network)
+    save_hybrid(tmp_path / "both", config(bank=None, decoder="gone"))
+    with pytest.raises(UnknownDecoderError, match="'gone'"):
+        HybridDecoder.load(tmp_path / "both")
+    save_hybrid(tmp_path / "both", config(bank="toy"))
+    with pytest.raises(CheckpointError, match="holds a resource_efficient_v21; expected a phrase_bank"):
+        HybridDecoder.load(tmp_path / "both")
+    with pytest.raises(ValueError, match="bank"):
+        config(bank="../elsewhere")

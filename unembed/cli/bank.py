@@ -1,0 +1,52 @@
+"""`unembed bank`: known phrases, kept with their embeddings, as a decoder that a job can name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unembed.cli.console import say
+from unembed.cli.extras import needs
+from unembed.errors import InputError
+
+
+def bank(
+    texts: Annotated[
+        list[Path], typer.Argument(help="UTF-8 text files, one phrase a line.", exists=True, dir_okay=False)
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The bank's folder; its name is the decoder's name.")],
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of the phrases, .npy, a row a line; without it, the encoder's.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="The embedder of the phrases and of what will be decoded.")] = (
+        "all-MiniLM-L6-v2"
+    ),
+    threshold: Annotated[
+        float, typer.Option(min=-1.0, max=1.0, help="The least cosine with which a phrase answers.")
+    ] = 0.0,
+    device: Annotated[str, typer.Option(help="Where to embed: auto, cpu, cuda, cuda:0, mps.")] = "cpu",
+) -> None:
+    """Make a phrase bank: a decoder that answers with the nearest of these texts, word for word."""
+    with needs("decoder"):
+        import numpy as np
+
+        from models.decoder.device import choose
+        from models.decoder.encoder import Encoder
+        from models.decoder.phrase_bank import Bank
+        from models.decoder.training.data import read_texts
+    lines = read_texts(texts)
+    if not lines:
+        raise InputError(f"{', '.join(map(str, texts))}: no line in it; expected one phrase a line")
+    if embeddings is None:
+        model = Encoder(encoder, str(choose(device).torch_device))
+        vectors = model.encode(lines, lambda done: say(f"{done:,} of {len(lines):,} phrases embedded"))
+    else:
+        vectors = np.load(embeddings, allow_pickle=False)
+    made = Bank.of(lines, vectors, name=out.resolve().name, encoder=encoder, threshold=threshold)
+    made.save(out)
+    say(f"wrote the phrase bank {made.config.name!r} to {out}: {made.config.phrases:,} different phrases")

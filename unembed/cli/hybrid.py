@@ -1,0 +1,80 @@
+"""`unembed hybrid`: a decoder and a phrase bank under one name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unembed.cli import options as given
+from unembed.cli.console import say
+from unembed.cli.evaluate import text_set
+from unembed.cli.extras import needs
+from unembed.errors import InputError
+from unembed.schemas import DEFAULT_DECODER
+
+
+def hybrid(
+    out: Annotated[Path, typer.Option("-o", "--out", help="The hybrid's folder; its name is the decoder's name.")],
+    bank: Annotated[
+        str | None, typer.Option(help="The phrase bank's name; without it, rows may have no answer.")
+    ] = None,
+    decoder: given.Decoder = DEFAULT_DECODER,
+    dev: Annotated[
+        list[str] | None,
+        typer.Option("--dev", help="NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy, held out: the rule is learnt on these."),
+    ] = None,
+    candidates: given.Candidates = 8,
+    margin: Annotated[
+        float, typer.Option(min=-2.0, max=2.0, help="Without --dev: in the decoder's favour, in cosine.")
+    ] = 0.1,
+    floor: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="A decoding of less overall_quality does not answer.")
+    ] = 0.0,
+    device: Annotated[str, typer.Option(help="Where to learn: auto, cpu, cuda, cuda:0, mps.")] = "auto",
+) -> None:
+    """Join a decoder and a phrase bank; the parts have to lie in the same folder, or among UNEMBED_DECODERS."""
+    options = given.decode_options(candidates=candidates)
+    if dev and bank is None:
+        raise InputError("there is no rule to learn without a phrase bank; expected --bank beside --dev")
+    with needs("train"):
+        from models.decoder.config import HybridConfig
+        from models.decoder.hybrid import load_parts, save_hybrid
+        from models.decoder.training.rule import learn_rule
+    network, phrases = load_parts(out, decoder, bank, device)
+    known_from = None
+    if dev and phrases is not None:
+        lines, vectors = _held_out(dev, network.encoder)
+        rule = learn_rule(network, phrases, lines, vectors, options)
+        margin, known_from = rule.margin, rule.known_from
+        say(
+            f"on {rule.rows:,} held-out texts: margin {margin:.3f}, known from {known_from:.3f}; word F1 of the "
+            f"decoder {rule.network_f1:.3f}, of the bank {rule.bank_f1:.3f}, of the hybrid {rule.hybrid_f1:.3f}"
+        )
+    config = HybridConfig(
+        name=out.resolve().name,
+        embedding_dim=network.embedding_dim,
+        decoder=decoder,
+        bank=bank,
+        encoder=network.encoder,
+        margin=margin,
+        known_from=known_from,
+        floor=floor,
+    )
+    save_hybrid(out, config)
+    say(f"wrote the hybrid {config.name!r} of {decoder!r} and {bank or 'no bank'!r} to {out}")
+
+
+def _held_out(dev: list[str], encoder: str | None) -> tuple[list[str], Any]:
+    """The texts of all sets and their embeddings (N, D)."""
+    import numpy as np
+
+    from models.decoder.training.data import read_texts
+    from models.decoder.training.run import Library
+
+    sets = [text_set(one) for one in dev]
+    texts = [read_texts([one.texts]) for one in sets]
+    library = Library(encoder, None, say)
+    vectors = [library.vectors(one, lines) for one, lines in zip(sets, texts, strict=True)]
+    return [line for lines in texts for line in lines], np.concatenate(vectors).astype(np.float32)

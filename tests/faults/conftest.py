@@ -36,10 +36,10 @@ class Fault:
         self._hits: list[tuple[str, datetime]] = []
         self._recovered: dict[tuple[str, datetime], float] = {}
 
-    def strikes_now(self, *hit: Batch, strikes: int = 1) -> None:
-        """To be called at the moment of the fault, with the batches that it hits; they have yet to end."""
+    def strikes_now(self, *hit: Batch, strikes: int = 1, at: datetime | None = None) -> None:
+        """To be called at the moment of the fault, or with that moment, and with the batches that it hits."""
         self.strikes += strikes
-        at = datetime.now(UTC)
+        at = at or datetime.now(UTC)
         self._hits += [(batch.id, at) for batch in hit]
 
     def strikes_at(self, deaths: Sequence[tuple[str, float]]) -> None:

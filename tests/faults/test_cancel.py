@@ -14,7 +14,9 @@ SEEN_WITHIN = 3.0  # seconds; two on a machine that is not busy
 
 @pytest.mark.fault("T12 cancel")
 def test_a_cancelled_job_stops_soon_and_keeps_what_is_done(site: Site, fault: Fault) -> None:
-    # Given a job four of whose batches are done, while some run and the others wait
+    # Given a job four of whose batches are done, while some run and the others wait. All workers are there: one that is
+    # still starting would keep a short batch until long ones are done.
+    site.mend(ready=len(site.workers))
     load = site.submit(batches=9, rows=80, seconds=[*[0.01] * 4, *[0.3] * 5])
     await_(lambda: len(site.batches(load, BatchState.DONE)) == 4, 30, "four are done")
     await_(lambda: site.batches(load, BatchState.RUNNING), 30, "another one runs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -32,8 +33,9 @@ def test_a_long_job_under_steady_fire_ends_whole(site: Site, fault: Fault, soak_
             next_kill = time.monotonic() + BETWEEN
             worker, how = next(targets)
             if worker.is_ready:
+                at = datetime.now(UTC)  # before: the batch may wait again before anybody can look
                 how(worker)
-                fault.strikes_now(*site.held_by(worker, load))
+                fault.strikes_now(*site.held_by(worker, load), at=at)
         fault.observe()
         for worker in site.workers:
             if not worker.runs:

@@ -9,7 +9,6 @@ Both count as attempts: it may be the batch that kills. When neither can be told
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from celery.worker.request import Request
 
 from unembed.errors import UnavailableError
 from worker.context import Context
+from worker.home_lock import started_at
 
 log = logging.getLogger(__name__)
 
@@ -47,18 +47,8 @@ def take_back_of_predecessor(context: Context) -> int:
 def _living_namesake(context: Context) -> int | None:
     for worker in context.store.workers():
         if worker.name == context.name and worker.host == socket.gethostname() and worker.pid != context.pid:
-            return worker.pid if _is_alive(worker.pid) else None
+            return worker.pid if started_at(worker.pid) is not None else None
     return None
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class BatchRequest(Request):  # type: ignore[misc]

@@ -93,6 +93,7 @@ class Hand:
         self._store = Store(self._engine, settings)
         self._payloads = Payloads.at(settings.payload_redis_url, settings.payload_ttl)
         self._stop = threading.Event()
+        self._unstarted = threading.Lock()
         self._thread = threading.Thread(target=self._work_on, daemon=True)
 
     def work(self, limit: int | None = None) -> int:
@@ -120,8 +121,9 @@ class Hand:
         self._store.payloads_lost(self._store.waiting() - self._payloads.batch_ids())
 
     def start(self) -> None:
-        """Decodes whatever comes, until the test ends."""
-        self._thread.start()
+        """Decodes whatever comes, until the test ends. Told again, or by several threads at once, it goes on."""
+        if self._unstarted.acquire(blocking=False):
+            self._thread.start()
 
     def close(self) -> None:
         self._stop.set()

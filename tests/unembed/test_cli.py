@@ -13,6 +13,7 @@ from tests.builders import DIM
 from tests.unembed.conftest import DECODER, Hand, ServeWith
 from unembed.cli import main
 from unembed.cli.app import VERBS
+from unembed.cli.options import SayBusy
 from unembed.client import Client
 from unembed.job import JobHandle
 from unembed.schemas import DecodeOptions, JobState
@@ -281,10 +282,18 @@ def test_rm_removes_what_has_ended(run: Run, server: str, hand: Hand, client: Cl
     assert [job.id for job in client.jobs().jobs] == [waits.id]
 
 
-def test_a_server_without_room_is_no_silence(run: Run, serve_with: ServeWith, hand: Hand, corpus: Path) -> None:
-    # Given a server with room for ten rows
+def test_a_server_without_room_is_no_silence(
+    run: Run, serve_with: ServeWith, hand: Hand, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a server with room for ten rows, and a worker that begins when somebody was refused
     url = serve_with(max_queued_rows=10)
-    hand.start()
+    say = SayBusy.__call__
+
+    def say_and_work(self: SayBusy, why: str, pause: float) -> None:
+        say(self, why, pause)
+        hand.start()
+
+    monkeypatch.setattr(SayBusy, "__call__", say_and_work)
     # When 25 rows are submitted, Then it is said once why it takes so long, and the job is sent whole
     ran = run("submit", corpus, "--decoder", DECODER, "--batch-size", 5, "--url", url)
     assert ran.code == 0

@@ -218,12 +218,16 @@ def test_a_removed_job_is_gone(client: Client) -> None:
 
 
 def test_a_full_queue_makes_a_submit_wait_and_lose_nothing(serve_with: ServeWith, hand: Hand) -> None:
-    # Given a server with room for ten rows, and a worker
+    # Given a server with room for ten rows, and a worker that begins when the client has been refused
     told: list[str] = []
     url = serve_with(max_queued_rows=10)
-    hand.start()
+
+    def busy(why: str, pause: float) -> None:
+        told.append(why)
+        hand.start()
+
     # When forty rows are submitted
-    with Client(url, busy=lambda why, _: told.append(why)) as client:
+    with Client(url, busy=busy) as client:
         job = client.submit(vectors(40), decoder=DECODER, batch_size=5).wait(timeout=60)
         # Then the client was held back, and all of them came through
         assert any("limit of 10" in why for why in told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -144,9 +145,12 @@ class SayBusy:
 
     def __init__(self) -> None:
         self._said: float | None = None
+        self._lock = threading.Lock()  # uploads are refused several at a time
 
     def __call__(self, why: str, pause: float) -> None:
         now = time.monotonic()
-        if self._said is None or now - self._said > _SAY_AGAIN:
-            self._said = now
+        with self._lock:
+            again = self._said is None or now - self._said > _SAY_AGAIN
+            self._said = now if again else self._said
+        if again:
             say(f"the server has no room yet, trying again every {pause:.0f} s: {why}", "yellow")

@@ -37,7 +37,7 @@ def test_a_message_that_comes_back_while_its_batch_is_decoded_changes_nothing(si
     site.workers.append(impatient)
     try:
         # When a batch takes longer than that
-        load = site.submit(batches=1, rows=8, seconds=1.2)
+        load = site.submit(batches=1, rows=8, seconds=1.4)
         _, batch = site.busy(load)
         fault.strikes_now(batch)
         # Then its message comes again while it is decoded

@@ -15,7 +15,7 @@ from unembed.schemas import BatchState
 @pytest.mark.fault("T13 worker slower than its lease")
 def test_an_attempt_that_outlives_its_lease_cannot_commit(site: Site, fault: Fault) -> None:
     # Given a batch that is decoded in one go
-    load = site.submit(batches=1, rows=MICRO_BATCH, seconds=0.7)
+    load = site.submit(batches=1, rows=MICRO_BATCH, seconds=1.0)
     slow, batch = site.busy(load)
     # When its process is stopped for longer than its lease, and another worker finishes the batch
     fault.strikes_now(batch)

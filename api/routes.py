@@ -102,7 +102,7 @@ def cancel_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
 def retry_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
     """Queue again each dead batch whose vectors are still there; the job runs once more. 409 when there is none.
 
-    Batches that lost their vectors stay dead: PUT them ended.
+    Batches that lost their vectors stay dead: PUT them again.
     """
     return ended.retry(deps, job_id)
 

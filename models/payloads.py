@@ -42,7 +42,6 @@ class Memory:
 
     used: int
     limit: int  # 0: as much as the machine has
-    policy: str  # what it does at the limit; only "noeviction" throws nothing away
 
 
 class Payloads:
@@ -124,7 +123,7 @@ class Payloads:
     def memory(self) -> Memory:
         with self._reaching():
             told = self.redis.info("memory")
-        return Memory(int(told["used_memory"]), int(told.get("maxmemory", 0)), str(told.get("maxmemory_policy", "")))
+        return Memory(int(told["used_memory"]), int(told.get("maxmemory", 0)))
 
     def ping(self) -> None:
         with self._reaching():

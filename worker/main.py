@@ -18,6 +18,7 @@ from redis.retry import Retry
 
 from models.settings import Settings
 from unembed.errors import MissingExtraError
+from unembed.threads import wait_without_spinning
 from worker import lost
 from worker.alive import is_deaf
 from worker.celery import QUEUE, make_app
@@ -35,8 +36,7 @@ def run(name: str | None = None) -> int:
     """
     if find_spec("torch") is None:
         raise MissingExtraError.of("torch", "worker")
-    # OpenMP's threads spin while they wait for each other; where others want the cores too, that is many times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_without_spinning()
     settings = Settings()
     node = f"{name or default_name()}@{socket.gethostname()}"
     context = open_context(settings, node, os.getpid())

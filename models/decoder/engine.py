@@ -15,6 +15,7 @@ from torch import Tensor
 from models.decoder.ret import RET, Cache
 from models.decoder.sampling import Sampler
 from models.decoder.tokenizer import END, PAD
+from unembed.schemas import DecodeOptions
 
 DROP_SHARE = 8  # drop ended rows when there are at least 1/8 of them
 GPU_LOOK_EVERY = 8  # positions
@@ -74,6 +75,12 @@ def generate(network: RET, embeddings: Tensor, sampler: Sampler, keys: Tensor, m
                 context, cache = context[kept], cache.keep(kept, position + 1)
     longest = int(ended_at.max()) if count else 0
     return Generated(ids[:, :longest], log_probs[:, :longest], ended_at)
+
+
+def greedy(network: RET, embeddings: Tensor) -> Generated:
+    """The likeliest piece each time, for embeddings (N, E)."""
+    keys = torch.zeros(len(embeddings), dtype=torch.int64, device=embeddings.device)  # nothing is drawn
+    return generate(network, embeddings, Sampler(DecodeOptions(), 0), keys, network.config.max_pieces)
 
 
 @torch.no_grad()

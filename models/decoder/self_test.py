@@ -27,13 +27,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from models.decoder.device import Device
-from models.decoder.engine import Generated, generate
+from models.decoder.engine import greedy
 from models.decoder.ret import RET
-from models.decoder.sampling import Sampler
 from models.decoder.tokenizer import PAD, Tokenizer
 from models.decoder.vectors import Vectors
 from unembed.errors import CheckpointError
-from unembed.schemas import DecodeOptions, Wire
+from unembed.schemas import Wire
 
 VECTORS_FILE: Final = "self_test.safetensors"
 EXPECTED_FILE: Final = "self_test.json"
@@ -130,7 +129,7 @@ class _Seen:
 @torch.no_grad()
 def _look(network: RET, vectors: Tensor, rows: tuple[Expected, ...], device: Device) -> _Seen:
     embeddings = vectors.to(device.torch_device)
-    found = _greedy(network, embeddings)
+    found = greedy(network, embeddings)
     length = max(len(row.pieces) for row in rows)
     wanted = torch.tensor(
         [[*row.pieces, *[PAD] * (length - len(row.pieces))] for row in rows], device=embeddings.device
@@ -146,17 +145,11 @@ def _look(network: RET, vectors: Tensor, rows: tuple[Expected, ...], device: Dev
     return _Seen(pieces, means, gaps)
 
 
-def _greedy(network: RET, embeddings: Tensor) -> Generated:
-    sampler = Sampler(DecodeOptions(), 0)
-    keys = torch.zeros(len(embeddings), dtype=torch.int64, device=embeddings.device)  # greedy draws nothing
-    return generate(network, embeddings, sampler, keys, network.config.max_pieces)
-
-
 @torch.no_grad()
 def make_self_test(network: RET, tokenizer: Tokenizer, vectors: Vectors) -> SelfTest:
     """From the first of vectors (N, E) and a network on the CPU, as `load_checkpoint` gives it."""
     kept = torch.from_numpy(np.array(vectors[:ROWS], dtype=np.float32))  # (K, E)
-    found = _greedy(network, kept)
+    found = greedy(network, kept)
     pieces = [tuple(ids[:count]) for ids, count in zip(found.ids.tolist(), found.lengths.tolist(), strict=True)]
     rows = tuple(Expected(pieces=ids, text=tokenizer.decode(ids), log_prob=0.0) for ids in pieces)
     means = _look(network, kept, rows, _EXACT).means

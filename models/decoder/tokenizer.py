@@ -74,6 +74,10 @@ class Tokenizer:
     def save(self, path: Path) -> None:
         self._inner.save(str(path))
 
+    def same_as(self, other: Tokenizer) -> bool:
+        """Whether both make the same pieces of every text."""
+        return bool(self._inner.to_str() == other._inner.to_str())
+
     @property
     def vocab_size(self) -> int:
         return int(self._inner.get_vocab_size())

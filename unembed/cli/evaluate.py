@@ -16,6 +16,7 @@ from unembed.cli.console import err, out, say
 from unembed.cli.extras import needs
 from unembed.errors import InputError
 from unembed.schemas import DEFAULT_DECODER
+from unembed.threads import wait_without_spinning
 
 
 def evaluate(
@@ -61,6 +62,7 @@ def evaluate(
         repetition_penalty=repetition_penalty,
         no_repeat_ngram=no_repeat_ngram,
     )
+    wait_without_spinning()
     with needs("train"):
         from models.decoder.create import load_decoder
         from models.decoder.encoder import shared_encoder

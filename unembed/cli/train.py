@@ -13,9 +13,10 @@ from unembed.cli.console import Exit, say
 from unembed.cli.evaluate import text_set
 from unembed.cli.extras import needs
 from unembed.errors import InputError
+from unembed.threads import wait_without_spinning
 
 if TYPE_CHECKING:
-    from models.decoder.training.loop import Progress
+    from models.decoder.training.recipe import Progress
 
 
 def train(
@@ -33,31 +34,54 @@ def train(
     architecture: Annotated[
         str, typer.Option(help="resource_efficient_v21, or resource_efficient_v2: four times as large, the baseline.")
     ] = "resource_efficient_v21",
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FOLDER",
+            help="A decoder whose pieces and weights to begin with, by name or as a checkpoint's folder (with a /).",
+        ),
+    ] = None,
     licence: Annotated[str, typer.Option(help="Of the texts; goes on the model card.")] = "not stated",
     epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the texts.")] = 20.0,
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Of training at most; the learning rate follows.")
     ] = None,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Reports without a gain on the --dev sets, after which it anneals and ends; 0: goes on."
+        ),
+    ] = 0,
     batch_pieces: Annotated[int, typer.Option(min=64, help="Pieces a step, padding included.")] = 6144,
     learning_rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="At its peak.")] = 3e-3,
     noise: Annotated[float, typer.Option(min=0.0, max=2.0, help="Longest noise added to a unit embedding.")] = 0.1,
     embedding_dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of rows without embedding.")] = 0.05,
+    passes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=16, help="How often the layers are applied; as the base's, else 1.", show_default=False
+        ),
+    ] = None,
     max_pieces: Annotated[int, typer.Option(min=4, max=4096, help="Longer texts are left out.")] = 96,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as torch likes.")] = 0,
     report_every: Annotated[int, typer.Option(min=1, help="Steps between two lines of progress, each a save.")] = 200,
+    score_rows: Annotated[
+        int, typer.Option(min=0, help="Rows of each --dev set that are decoded at each report; 0: none.")
+    ] = 200,
 ) -> None:
     """Train a decoder; Ctrl-C saves, and the same command goes on from there."""
+    wait_without_spinning()
     with needs("train"):
         import torch
 
         from models.decoder.device import choose
-        from models.decoder.training.loop import Recipe
+        from models.decoder.training.recipe import Recipe
         from models.decoder.training.run import Plan, train_decoder
     if threads:
         torch.set_num_threads(threads)
-    stopping = _stop_on_interrupt()
+    stopping = stop_on_interrupt()
     plan = Plan(
         name=out.resolve().name,
         folder=out,
@@ -74,10 +98,14 @@ def train(
             noise=noise,
             embedding_dropout=embedding_dropout,
             seed=seed,
+            patience=patience,
         ),
         max_pieces=max_pieces,
+        passes=passes,
         device=str(choose(device).torch_device),
+        start_from=start_from,
         report_every=report_every,
+        score_rows=score_rows,
         stop=lambda: bool(stopping),
     )
     if len({one.name for one in plan.dev}) < len(plan.dev):
@@ -85,22 +113,30 @@ def train(
     if not train_decoder(plan, say, lambda progress: say(progress_line(progress))):
         say(f"stopped; the same command goes on from what is saved in {out / 'run'}")
         raise typer.Exit(Exit.INTERRUPTED)
-    say(f"wrote the decoder {plan.name!r} to {out}; its card is {out / 'README.md'}")
+    say(
+        f"wrote the decoder {plan.name!r} to {out}; its card is {out / 'README.md'}, its curves {out / 'training.html'}"
+    )
 
 
 def progress_line(progress: Progress) -> str:
     """One line: how far, how good, how fast, how long still."""
     done = progress.step / progress.steps
     left = progress.seconds / max(done, 1e-9) * (1.0 - done)
-    dev = " ".join(f"{name} {loss:.3f}" for name, loss in progress.dev_loss.items())
+    end = "  no gain any more: annealing" if progress.annealing else ""
+    dev = ", ".join(f"{name} {loss:.3f}{_heard(progress, name)}" for name, loss in progress.dev_loss.items())
     return (
         f"step {progress.step:,}/{progress.steps:,}  pass {progress.epoch:.2f}  loss {progress.loss:.3f}"
         f"{'  dev ' + dev if dev else ''}  {progress.pieces_per_second:,.0f} pieces/s"
-        f"  {progress.seconds / 60:.0f} min, at most {left / 60:.0f} to go"
+        f"  {progress.seconds / 60:.0f} min, at most {left / 60:.0f} to go{end}"
     )
 
 
-def _stop_on_interrupt() -> list[int]:
+def _heard(progress: Progress, name: str) -> str:
+    one = progress.scores.get(name)
+    return f" (BLEU {one.bleu:.1f}, F1 {one.word_f1:.3f})" if one else ""
+
+
+def stop_on_interrupt() -> list[int]:
     """A list that is no longer empty after the first Ctrl-C; the second one interrupts at once."""
     asked: list[int] = []
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from models.decoder.checkpoint import CARD_FILE
-from models.decoder.config import RET_V21, Calibration, CheckpointConfig
+from models.decoder.config import RET_V21, Calibration, CheckpointConfig, NetworkConfig
 from models.decoder.training.calibrate import CalibrationReport
 from models.decoder.training.evaluate import Scores
-from models.decoder.training.loop import Progress, Recipe
+from models.decoder.training.recipe import Progress, Recipe
 
 SCORES_FILE = "scores.json"  # beside the card, for machines
 
@@ -72,10 +72,11 @@ On texts that it was not trained on, decoded greedily, one pass, no search:
 - texts: {", ".join(trained.sources)}: {trained.texts:,} lines, {trained.pieces:,} pieces
 - licence of the texts: {trained.licence}
 - recipe: `{json.dumps(asdict(trained.recipe))}`
-- seed: {trained.recipe.seed}
+- seed: {trained.recipe.seed}{_started(trained.recipe, config)}
 - time: {trained.last.seconds / 60:.0f} minutes, {trained.last.step:,} steps, {trained.last.epoch:.1f} passes over
   the texts, on {trained.threads} CPU threads ({platform.machine()}), torch {torch.__version__}
 - last loss, nats per piece: {trained.last.loss:.3f}; of the averaged weights on {_dev_losses(trained.last)}
+{_chosen(trained.last)}
 
 To repeat it, with the texts in folders of their names:
 
@@ -100,15 +101,39 @@ $ {_command(config, trained, list(scores))}
     (folder / SCORES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
+def _started(recipe: Recipe, config: CheckpointConfig) -> str:
+    base = recipe.base
+    if base is None:
+        return ""
+    what = "the pieces and the weights"
+    if base.embedding_dim != config.embedding_dim:
+        what = f"the pieces and, but for the bridge, which reads {base.embedding_dim} dimensions there, the weights"
+    return f"\n- started from {what} of `{base.name}` (sha256 `{base.sha256[:16]}…`), which its own card describes"
+
+
+def _chosen(last: Progress) -> str:
+    """Which weights they are, where dev sets chose them."""
+    if not last.best_step:
+        return ""
+    why = ", which the patience ended" if last.annealing else ""
+    return (
+        f"\n- weights: the average at step {last.best_step:,}, the best on the dev sets of all reports of the run{why}"
+    )
+
+
 def _command(config: CheckpointConfig, trained: Trained, dev: list[str]) -> str:
-    recipe = trained.recipe
+    recipe, network = trained.recipe, config.network
     words = ["unembed train"]
     words += [f"--set {name}={name}/train.txt" for name in trained.sources]
     words += [f"--dev {name}={name}/dev.txt" for name in dev]
     words += [f"--encoder {config.encoder}"] if config.encoder else []
     words += [f"--architecture {config.architecture}"] if config.architecture != RET_V21 else []
-    words += [f"--epochs {recipe.epochs:g}"] + ([f"--minutes {recipe.minutes:g}"] if recipe.minutes else [])
-    words += [f"--seed {recipe.seed}", f"--out {config.name}"]
+    words += [f"--start-from {recipe.base.name}"] if recipe.base else []
+    words += [f"--passes {network.passes}"] if network.passes > 1 else []
+    words += [f"--max-pieces {network.max_pieces}"] if network.max_pieces != NetworkConfig().max_pieces else []
+    flags = recipe.flags()
+    words += [f"{name} {value}" for name, value in zip(flags[::2], flags[1::2], strict=True)]
+    words += [f"--out {config.name}"]
     return " \\\n    ".join(words)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,68 +25,51 @@ from models.decoder.ret import RET
 from models.decoder.tokenizer import PAD
 from models.decoder.training.data import Pairs, epoch_batches
 from models.decoder.training.optimiser import Average, adamw, learning_rate, optimiser_tensors, restore_optimiser
+from models.decoder.training.patience import Anneal, Watch
+from models.decoder.training.recipe import DevScore, Progress, Recipe
 from unembed.errors import CheckpointError
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a decoder is trained; saved with the run and written on the model card."""
-
-    epochs: float = 20.0  # passes over the data
-    minutes: float | None = None  # of training; the schedule ends with whichever of the two runs out first
-    batch_pieces: int = 6144
-    peak_learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 200
-    noise: float = 0.1  # length of the noise added to a unit embedding, drawn uniformly from 0 to this
-    embedding_dropout: float = 0.05  # share of rows that see no embedding: they train the plain language model
-    average_decay: float = 0.999
-    clip_norm: float = 1.0
-    seed: int = 0
-
-    def steps(self, steps_per_epoch: int) -> int:
-        return max(1, round(self.epochs * steps_per_epoch))
-
-    def progress(self, step: int, steps: int, seconds: float) -> float:
-        """From 0 to 1, where the run ends."""
-        return max(step / steps, seconds / (60.0 * self.minutes) if self.minutes else 0.0)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One line of progress.jsonl."""
-
-    step: int
-    steps: int
-    epoch: float
-    loss: float  # nats per piece, averaged since the last line
-    dev_loss: dict[str, float]  # of the averaged weights, by dev set
-    pieces_per_second: float
-    seconds: float  # of training, all sittings together
 
 
 class Run:
     """A training run that can be stopped and taken up again."""
 
-    def __init__(self, folder: Path, config: NetworkConfig, recipe: Recipe, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: NetworkConfig,
+        recipe: Recipe,
+        device: str = "cpu",
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """`weights` by name are what a new run begins with; those that are not among them are drawn."""
         self.folder = folder
         self.recipe = recipe
         self.device = torch.device(device)
         torch.manual_seed(recipe.seed)
         self.network = RET(config).to(self.device)
+        unknown = self.network.load_state_dict(weights or {}, strict=False).unexpected_keys
+        assert not unknown, f"the network has no {unknown}"
         self.average = Average(self.network, recipe.average_decay)
         self.optimiser = adamw(self.network, recipe.peak_learning_rate, recipe.weight_decay)
         self.step = 0
         self.seconds = 0.0
         self.finished = False
+        self.watch = Watch()
+        self.anneal: Anneal | None = None
+        self._best: dict[str, Tensor] = {}  # the averaged weights at `watch.best_step`
 
     @property
     def state_path(self) -> Path:
         return self.folder / "state.safetensors"
 
+    @property
+    def progress_path(self) -> Path:
+        return self.folder / "progress.jsonl"
+
     def save(self) -> None:
         tensors = {f"network.{name}": value.detach() for name, value in self.network.named_parameters()}
         tensors |= {f"average.{name}": value for name, value in self.average.weights.items()}
+        tensors |= {f"best.{name}": value for name, value in self._best.items()}
         tensors |= {f"optimiser.{name}": t for name, t in optimiser_tensors(self.network, self.optimiser).items()}
         tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
         metadata = {
@@ -94,6 +77,8 @@ class Run:
             "seconds": str(self.seconds),
             "recipe": json.dumps(asdict(self.recipe)),
             "network": self.network.config.model_dump_json(),
+            "watch": json.dumps(asdict(self.watch)),
+            "anneal": json.dumps(asdict(self.anneal) if self.anneal else None),
         }
         partial = self.state_path.with_suffix(".partial")
         save_file(tensors, partial, metadata=metadata)
@@ -108,15 +93,15 @@ class Run:
             return False
         with safe_open(self.state_path, framework="pt", device=str(self.device)) as file:
             metadata = file.metadata()
-            saved = json.loads(metadata["recipe"])
-            if saved != asdict(self.recipe):
-                raise CheckpointError(f"{self.folder} was begun with the recipe {saved}, not {asdict(self.recipe)}")
+            theirs, ours = self.recipe.differences(json.loads(metadata["recipe"]))
+            if theirs:
+                raise CheckpointError(f"{self.folder} was begun with the recipe {theirs}, not {ours}")
             begun = metadata.get("network")  # runs of earlier versions do not say
-            ours = self.network.config.model_dump_json()
-            if begun is not None and begun != ours:
-                raise CheckpointError(f"{self.folder} was begun with the network {begun}, not {ours}")
+            shape = self.network.config.model_dump_json()
+            if begun is not None and begun != shape:
+                raise CheckpointError(f"{self.folder} was begun with the network {begun}, not {shape}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        by_kind: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
+        by_kind: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "best": {}, "optimiser": {}}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             by_kind[kind][rest] = tensor
@@ -125,12 +110,23 @@ class Run:
         restore_optimiser(self.network, self.optimiser, by_kind["optimiser"])
         self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
         self.average.updates = self.step
+        self._best = by_kind["best"]
+        self.watch = Watch(**json.loads(metadata.get("watch", "{}")))  # neither do they watch the dev sets
+        anneal = json.loads(metadata.get("anneal", "null"))
+        self.anneal = Anneal(**anneal) if anneal else None
         return True
 
     def averaged(self) -> RET:
         """A copy of the network with the averaged weights."""
+        return self._copy(self.average.weights)
+
+    def best(self) -> RET:
+        """The averaged weights that were the best on the dev sets; without such sets, those of now."""
+        return self._copy(self._best or self.average.weights)
+
+    def _copy(self, weights: Mapping[str, Tensor]) -> RET:
         network = RET(self.network.config).to(self.device)
-        network.load_state_dict(self.average.weights)
+        network.load_state_dict(weights)
         return network.eval()
 
     def train(
@@ -140,31 +136,48 @@ class Run:
         report: Callable[[Progress], None],
         report_every: int = 200,
         stop: Callable[[], bool] = lambda: False,
+        scorer: Callable[[RET], dict[str, DevScore]] = lambda network: {},
     ) -> Progress:
-        """Trains to the end of the recipe, or until `stop` says so; saves at each report and at the end."""
+        """Trains to the end of the recipe, or until `stop` says so; saves at each report and at the end.
+
+        `scorer` is asked at each report, with the averaged weights. With a patience, the end comes earlier when the
+        mean loss on the dev sets no longer falls (`patience.py`).
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        steps_per_epoch = sum(1 for _ in epoch_batches(pairs.lengths, self.recipe.batch_pieces, _generator(0, 0)))
+        steps_per_epoch = count_batches(pairs, self.recipe.batch_pieces)
         steps = self.recipe.steps(steps_per_epoch)
         if last := self._last_line(steps):
             return last
         losses: list[Tensor] = []
         pieces, begun = 0, time.monotonic()
         for rows in self._batches(pairs, steps_per_epoch, steps):
-            progress = self.recipe.progress(self.step, steps, self.seconds + time.monotonic() - begun)
+            progress = self._progress(steps, self.seconds + time.monotonic() - begun)
             losses.append(self._step(*pairs.batch(rows), progress))
             pieces += int(pairs.lengths[rows].sum())
             self.step += 1
-            self.finished = self.step == steps or progress >= 1.0
+            self.finished = self.step >= self._end(steps) or progress >= 1.0
             ending = self.finished or stop()
             if self.step % report_every == 0 or ending:
                 seconds = time.monotonic() - begun
                 self.seconds += seconds
                 dev_loss = {name: self.dev_loss(some) for name, some in dev.items()}
-                loss = float(torch.stack(losses).mean())
-                epoch = self.step / steps_per_epoch
-                line = Progress(self.step, steps, epoch, loss, dev_loss, pieces / seconds, self.seconds)
+                if dev and (self.finished or self.step % report_every == 0):  # a stop in between changes nothing
+                    self._judge(float(np.mean(list(dev_loss.values()))), progress, steps)
+                line = Progress(
+                    step=self.step,
+                    steps=self._end(steps),
+                    epoch=self.step / steps_per_epoch,
+                    loss=float(torch.stack(losses).mean()),
+                    dev_loss=dev_loss,
+                    pieces_per_second=pieces / seconds,
+                    seconds=self.seconds,
+                    learning_rate=self.optimiser.param_groups[0]["lr"],
+                    best_step=self.watch.best_step,
+                    annealing=self.anneal is not None,
+                    scores=scorer(self.averaged()),
+                )
                 self.save()
-                with (self.folder / "progress.jsonl").open("a", encoding="utf-8") as file:
+                with self.progress_path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(line)) + "\n")
                 report(line)
                 losses.clear()
@@ -173,12 +186,33 @@ class Run:
                     return line
         raise AssertionError("the last step reports")
 
+    def _end(self, steps: int) -> int:
+        return self.anneal.end if self.anneal else steps
+
+    def _progress(self, steps: int, seconds: float) -> float:
+        """From 0 to 1, where the run ends: by its steps, its time or its patience, whichever is over first."""
+        planned = self.recipe.progress(self.step, steps, seconds)
+        return max(planned, self.anneal.progress_at(self.step)) if self.anneal else planned
+
+    def _judge(self, loss: float, progress: float, steps: int) -> None:
+        """Keeps the weights when they are the best so far, and begins the end when the patience is over."""
+        self.watch = self.watch.seen(self.step, loss)
+        if self.watch.best_step == self.step:
+            self._best = {name: value.clone() for name, value in self.average.weights.items()}
+        under_way = self.recipe.warmup_steps <= self.step and not self.finished and self.anneal is None
+        if under_way and 0 < self.recipe.patience <= self.watch.waited:
+            self.anneal = Anneal.at(self.step, progress, steps)
+
     def _last_line(self, steps: int) -> Progress | None:
         """The last line of a run that has ended already."""
-        if not self.step or self.recipe.progress(self.step, steps, self.seconds) < 1.0:
+        if not self.step or self._progress(steps, self.seconds) < 1.0:
             return None
         self.finished = True
-        return Progress(**json.loads((self.folder / "progress.jsonl").read_text(encoding="utf-8").splitlines()[-1]))
+        return self.lines()[-1]
+
+    def lines(self) -> list[Progress]:
+        """Every report so far, all sittings together."""
+        return [Progress.read(line) for line in self.progress_path.read_text(encoding="utf-8").splitlines()]
 
     def _batches(self, pairs: Pairs, steps_per_epoch: int, steps: int) -> Iterator[np.ndarray]:
         """The batches from the current step on."""
@@ -219,6 +253,11 @@ class Run:
             total += float(piece_loss(network, embeddings.to(self.device), ids.to(self.device))) * pieces
             count += pieces
         return total / count
+
+
+def count_batches(pairs: Pairs, batch_pieces: int) -> int:
+    """Steps of a pass over the pairs."""
+    return sum(1 for _ in epoch_batches(pairs.lengths, batch_pieces, _generator(0, 0)))
 
 
 def _generator(seed: int, epoch: int) -> np.random.Generator:

@@ -51,33 +51,41 @@ class Subject:
         )
 
 
-def write_report(path: Path, subject: Subject, analyses: Sequence[Analysis], command: str) -> None:
-    path.write_text(render(subject, analyses, command), encoding="utf-8")
-
-
-def render(subject: Subject, analyses: Sequence[Analysis], command: str) -> str:
-    """The page. Texts are escaped by the template; the figures and `shared_words` escape their own."""
-    environment = Environment(
+def environment() -> Environment:
+    """Of the templates beside this file: they escape every text, and a name that they do not know is an error."""
+    return Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE).render(
-        subject=subject,
-        analyses=analyses,
-        figures=[
-            {"reliability": reliability_figure, "risk": risk_figure, "quality": quality_figure} if one.trust else {}
-            for one in analyses
-        ],
-        signatures=sorted({s for one in analyses for s in (one.scores.bleu_signature, one.scores.chrf_signature)}),
-        shared_words=shared_words,
-        faithful_f1=FAITHFUL_F1,
-        resamples=RESAMPLES,
-        command=command,
-        today=date.today().isoformat(),
-        version=version("unembed"),
+
+
+def write_report(path: Path, subject: Subject, analyses: Sequence[Analysis], command: str) -> None:
+    path.write_text(render(subject, analyses, command), encoding="utf-8")
+
+
+def render(subject: Subject, analyses: Sequence[Analysis], command: str) -> str:
+    """The page. Texts are escaped by the template; the figures and `shared_words` escape their own."""
+    return (
+        environment()
+        .get_template(TEMPLATE)
+        .render(
+            subject=subject,
+            analyses=analyses,
+            figures=[
+                {"reliability": reliability_figure, "risk": risk_figure, "quality": quality_figure} if one.trust else {}
+                for one in analyses
+            ],
+            signatures=sorted({s for one in analyses for s in (one.scores.bleu_signature, one.scores.chrf_signature)}),
+            shared_words=shared_words,
+            faithful_f1=FAITHFUL_F1,
+            resamples=RESAMPLES,
+            command=command,
+            today=date.today().isoformat(),
+            version=version("unembed"),
+        )
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from models.decoder.config import RET_V21, CheckpointConfig, NetworkConfig
@@ -20,10 +21,14 @@ from models.decoder.self_test import make_self_test
 from models.decoder.tokenizer import Tokenizer
 from models.decoder.training.calibrate import SEEN_ROWS, SEEN_WAYS, calibrate
 from models.decoder.training.card import Trained, write_card
-from models.decoder.training.data import pair, read_texts
-from models.decoder.training.loop import Progress, Recipe, Run
+from models.decoder.training.curves import CURVES_FILE, write_curves
+from models.decoder.training.data import Pairs, pair, read_texts
+from models.decoder.training.greedy import GreedyScorer, HeldOut
+from models.decoder.training.loop import Run
 from models.decoder.training.measure import measure
-from unembed.errors import InputError
+from models.decoder.training.recipe import Base, Progress, Recipe
+from models.decoder.training.warm import WarmStart
+from unembed.errors import CheckpointError, InputError
 
 Say = Callable[[str], None]
 
@@ -50,38 +55,51 @@ class Plan:
     recipe: Recipe
     architecture: str = RET_V21
     max_pieces: int = 96
+    passes: int | None = None  # how often the layers are applied; None: as often as the base's, else once
     device: str = "cpu"
+    start_from: str | None = None  # a decoder's name, or a checkpoint's folder; the recipe then names it as its base
     report_every: int = 200
+    score_rows: int = 200  # of each dev set, decoded at each report; 0: none
     dev_rows: int | None = None  # score on the first so many rows of each dev set; None: all
     stop: Callable[[], bool] = field(default=lambda: False)
 
 
-def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> bool:
-    """Trains, or goes on training, and exports. False when it was stopped before its end: the run can be taken up."""
-    run_folder = plan.folder / "run"
-    run_folder.mkdir(parents=True, exist_ok=True)
-    library = Library(plan.encoder, run_folder, say)
-    texts = [read_texts([one.texts]) for one in plan.train]
-    vectors = np.concatenate([library.vectors(one, lines) for one, lines in zip(plan.train, texts, strict=True)])
-    lines = [line for part in texts for line in part]
-    config = NetworkConfig.of(plan.architecture, embedding_dim=vectors.shape[1], max_pieces=plan.max_pieces)
-    tokenizer = _tokenizer(run_folder, lines, config.vocab_size, say)
-    config = config.model_copy(update={"vocab_size": tokenizer.vocab_size})  # fewer, where the texts have no more
-    pairs, left_out = pair(lines, vectors, tokenizer, plan.max_pieces)
-    if left_out:
-        say(f"{left_out:,} texts of more than {plan.max_pieces} pieces are left out")
-    dev = {one.name: (read_texts([one.texts]), one) for one in plan.dev}
-    fresh = Library(plan.encoder, None, say)  # in float32, as `unembed evaluate` embeds them
-    dev_vectors = {name: fresh.vectors(one, lines) for name, (lines, one) in dev.items()}
-    dev_pairs = {
-        name: pair(lines, dev_vectors[name], tokenizer, plan.max_pieces)[0] for name, (lines, _) in dev.items()
-    }
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from, begins with and is judged by."""
 
-    run = Run(run_folder, config, plan.recipe, plan.device)
+    config: NetworkConfig
+    tokenizer: Tokenizer
+    pairs: Pairs
+    dev_pairs: dict[str, Pairs]
+    held_out: dict[str, HeldOut]  # the dev sets again, as texts
+    sample: npt.NDArray[np.float32]  # (N, E), held out if there are such
+    base: Base | None
+    weights: dict[str, Tensor]  # of the base
+
+
+def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> bool:
+    """Trains, or goes on training, and exports. False when it was stopped before its end: the run can be taken up.
+
+    Raises InputError for a patience without dev sets, for texts without vectors or an encoder, and for a base that
+    cannot write the texts; CheckpointError for a run that was begun otherwise, and for a base that does not fit.
+    """
+    if plan.recipe.patience and not plan.dev:
+        raise InputError(f"patience is {plan.recipe.patience} without texts to judge by; expected at least one --dev")
+    material = gather(plan, say)
+    config, pairs, tokenizer = material.config, material.pairs, material.tokenizer
+    recipe = replace(plan.recipe, base=material.base)
+    run = Run(plan.folder / "run", config, recipe, plan.device, material.weights)
     if run.resume():
         say(f"going on from step {run.step:,}, {run.seconds / 60:.0f} minutes in")
     say(f"training {config.parameters:,} parameters on {len(pairs):,} texts, {pairs.total_pieces:,} pieces a pass")
-    last = run.train(pairs, dev_pairs, report, plan.report_every, plan.stop)
+    scorer = GreedyScorer(tokenizer, material.held_out, plan.score_rows)
+
+    def reported(progress: Progress) -> None:
+        write_curves(plan.folder / CURVES_FILE, plan.name, recipe, run.lines(), run.finished)
+        report(progress)
+
+    last = run.train(pairs, material.dev_pairs, reported, plan.report_every, plan.stop, scorer)
     if not run.finished:
         return False
     trained = Trained(
@@ -89,16 +107,63 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
         licence=plan.licence,
         texts=len(pairs),
         pieces=pairs.total_pieces,
-        recipe=plan.recipe,
+        recipe=recipe,
         last=last,
         threads=torch.get_num_threads(),
     )
     checkpoint = Checkpoint(
-        CheckpointConfig(name=plan.name, network=config, encoder=plan.encoder), run.averaged().cpu(), tokenizer
+        CheckpointConfig(name=plan.name, network=config, encoder=plan.encoder), run.best().cpu(), tokenizer
     )
-    sample = next(iter(dev_vectors.values()), vectors)
-    export(plan, checkpoint, trained, {name: lines for name, (lines, _) in dev.items()}, dev_vectors, sample, say)
+    dev = {name: list(one.texts) for name, one in material.held_out.items()}
+    vectors = {name: one.embeddings for name, one in material.held_out.items()}
+    export(plan, checkpoint, trained, dev, vectors, material.sample, say)
     return True
+
+
+def gather(plan: Plan, say: Say) -> Material:
+    """Reads the texts and their vectors, or embeds them, and cuts the texts into the base's pieces or their own."""
+    run_folder = plan.folder / "run"
+    run_folder.mkdir(parents=True, exist_ok=True)
+    library = Library(plan.encoder, run_folder, say)
+    texts = [read_texts([one.texts]) for one in plan.train]
+    vectors = np.concatenate([library.vectors(one, lines) for one, lines in zip(plan.train, texts, strict=True)])
+    lines = [line for part in texts for line in part]
+    warm = WarmStart.read(plan.start_from, plan.architecture) if plan.start_from else None
+    config, tokenizer = _network(plan, vectors.shape[1], lines, warm, say)
+    pairs, left_out = pair(lines, vectors, tokenizer, plan.max_pieces)
+    if left_out:
+        say(f"{left_out:,} texts of more than {plan.max_pieces} pieces are left out")
+    if warm:
+        _tell(warm, pairs, config, say)
+    fresh = Library(plan.encoder, None, say)  # in float32, as `unembed evaluate` embeds them
+    dev = {one.name: (read_texts([one.texts]), one) for one in plan.dev}
+    held_out = {name: HeldOut(lines, fresh.vectors(one, lines)) for name, (lines, one) in dev.items()}
+    for name, held in held_out.items():
+        if held.embeddings.shape[1] != config.embedding_dim:
+            raise InputError(
+                f"{name} has embeddings of {held.embeddings.shape[1]} dimensions; expected {config.embedding_dim}, as "
+                "of the texts to train on"
+            )
+    return Material(
+        config=config,
+        tokenizer=tokenizer,
+        pairs=pairs,
+        dev_pairs={
+            name: pair(one.texts, one.embeddings, tokenizer, plan.max_pieces)[0] for name, one in held_out.items()
+        },
+        held_out=held_out,
+        sample=next((one.embeddings for one in held_out.values()), vectors),
+        base=warm.base if warm else None,
+        weights=warm.weights(config.embedding_dim) if warm else {},
+    )
+
+
+def _tell(warm: WarmStart, pairs: Pairs, config: NetworkConfig, say: Say) -> None:
+    """What is taken from the base, and how well it can write the texts. Raises InputError when it cannot."""
+    say(f"starting from {warm.base.name!r}; {warm.check_pieces(pairs):.2%} of the pieces are unknown to it")
+    ours, theirs = config.embedding_dim, warm.base.embedding_dim
+    if ours != theirs:
+        say(f"its bridge reads {theirs} dimensions, not {ours}: the bridge starts fresh")
 
 
 def export(
@@ -141,12 +206,29 @@ def export(
     write_card(plan.folder, config, trained, scores, check, seen_check)
 
 
-def _tokenizer(run_folder: Path, lines: Sequence[str], vocab_size: int, say: Say) -> Tokenizer:
-    path = run_folder / TOKENIZER_FILE
+def _network(
+    plan: Plan, embedding_dim: int, lines: Sequence[str], warm: WarmStart | None, say: Say
+) -> tuple[NetworkConfig, Tokenizer]:
+    """The network's shape and the pieces: the base's, where there is one, else learnt from the texts once.
+
+    Raises CheckpointError when the run was begun with other pieces than the base's.
+    """
+    path = plan.folder / "run" / TOKENIZER_FILE
+    numbers = {"embedding_dim": embedding_dim, "max_pieces": plan.max_pieces}
+    numbers |= {} if plan.passes is None else {"passes": plan.passes}
+    if warm:
+        if not path.exists():
+            warm.checkpoint.tokenizer.save(path)
+        tokenizer = Tokenizer.load(path)
+        if not tokenizer.same_as(warm.checkpoint.tokenizer):
+            raise CheckpointError(f"{path.parent} was begun with other pieces than those of {warm.base.name!r}")
+        return warm.config(**numbers), tokenizer
+    config = NetworkConfig.of(plan.architecture, **numbers)
     if not path.exists():
         say("learning the pieces")
-        Tokenizer.train(lines, vocab_size).save(path)
-    return Tokenizer.load(path)
+        Tokenizer.train(lines, config.vocab_size).save(path)
+    tokenizer = Tokenizer.load(path)
+    return config.model_copy(update={"vocab_size": tokenizer.vocab_size}), tokenizer  # fewer, where texts have no more
 
 
 class Library:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +13,10 @@ import torch
 from models.decoder.config import NetworkConfig
 from models.decoder.generative import GenerativeDecoder
 from models.decoder.training.data import epoch_batches, pair, read_texts
-from models.decoder.training.loop import Progress, Run, disturb
+from models.decoder.training.loop import Run, disturb
+from models.decoder.training.recipe import Progress
 from models.decoder.training.run import Plan, TextSet, train_decoder
-from tests.models.decoder.toy import RECIPE, TEXTS, config, pairs, tokenizer, vectors
+from tests.models.decoder.toy import RECIPE, TEXTS, config, pairs, small_network, tokenizer, vectors
 from unembed.errors import CheckpointError, InputError
 
 
@@ -95,7 +95,7 @@ def test_a_run_is_not_taken_up_with_another_recipe(tmp_path: Path) -> None:
 
 def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given texts with their vectors, and a toy network
-    monkeypatch.setattr(NetworkConfig, "of", _toy_network(NetworkConfig.of))
+    monkeypatch.setattr(NetworkConfig, "of", small_network(NetworkConfig.of))
     (tmp_path / "t.txt").write_text("\n".join(TEXTS) + "\n")
     np.save(tmp_path / "t.npy", vectors())
     texts = TextSet("toys", tmp_path / "t.txt", tmp_path / "t.npy")
@@ -126,9 +126,23 @@ def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, mon
     assert train_decoder(plan, said.append, quiet)
 
 
+def test_held_out_vectors_of_another_dimension_are_refused(tmp_path: Path) -> None:
+    # Given texts, and held-out ones whose vectors are longer
+    (tmp_path / "t.txt").write_text("\n".join(TEXTS) + "\n")
+    np.save(tmp_path / "t.npy", vectors())
+    np.save(tmp_path / "d.npy", vectors(dim=24))
+    plan = Plan(
+        name="toy", folder=tmp_path / "toy", train=(TextSet("toys", tmp_path / "t.txt", tmp_path / "t.npy"),),
+        dev=(TextSet("held", tmp_path / "t.txt", tmp_path / "d.npy"),), encoder=None, licence="CC0", recipe=RECIPE,
+    )  # fmt: skip
+    # When it is begun, Then it says so before it trains
+    with pytest.raises(InputError, match="held has embeddings of 24 dimensions; expected 16"):
+        train_decoder(plan, lambda line: None, quiet)
+
+
 def test_v2_is_trained_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given texts with their vectors, and a toy network with the layers of v2.0
-    monkeypatch.setattr(NetworkConfig, "of", _toy_network(NetworkConfig.of))
+    monkeypatch.setattr(NetworkConfig, "of", small_network(NetworkConfig.of))
     (tmp_path / "t.txt").write_text("\n".join(TEXTS) + "\n")
     np.save(tmp_path / "t.npy", vectors())
     texts = TextSet("toys", tmp_path / "t.txt", tmp_path / "t.npy")
@@ -147,13 +161,3 @@ def test_v2_is_trained_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # And the run is not taken up as one of v2.1
     with pytest.raises(CheckpointError, match="was begun with the network"):
         train_decoder(replace(plan, architecture="resource_efficient_v21"), lambda line: None, quiet)
-
-
-def _toy_network(of: Callable[..., NetworkConfig]) -> Callable[..., NetworkConfig]:
-    """`NetworkConfig.of`, but small."""
-
-    def small(architecture: str = "resource_efficient_v21", **numbers: int) -> NetworkConfig:
-        own = of(architecture, **numbers)
-        return own.model_copy(update={"hidden_dim": 32, "mlp_dim": 48, "head_dim": 8 if own.head_dim else None})
-
-    return small

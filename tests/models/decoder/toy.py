@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from models.decoder.config import CheckpointConfig, NetworkConfig
 from models.decoder.ret import RET
 from models.decoder.tokenizer import Tokenizer
 from models.decoder.training.data import Pairs, pair
-from models.decoder.training.loop import Recipe
+from models.decoder.training.recipe import Recipe
 
 DIM = 16
 TEXTS = [
@@ -58,3 +59,13 @@ def random_checkpoint(folder: Path, name: str = "toy") -> Path:
     """A checkpoint folder with an untrained toy network."""
     save_checkpoint(folder, Checkpoint(CheckpointConfig(name=name, network=config()), random_network(), tokenizer()))
     return folder
+
+
+def small_network(of: Callable[..., NetworkConfig]) -> Callable[..., NetworkConfig]:
+    """`NetworkConfig.of`, but small."""
+
+    def small(architecture: str = "resource_efficient_v21", **numbers: int) -> NetworkConfig:
+        own = of(architecture, **numbers)
+        return own.model_copy(update={"hidden_dim": 32, "mlp_dim": 48, "head_dim": 8 if own.head_dim else None})
+
+    return small

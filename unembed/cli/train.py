@@ -56,6 +56,11 @@ def train(
     learning_rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="At its peak.")] = 3e-3,
     noise: Annotated[float, typer.Option(min=0.0, max=2.0, help="Longest noise added to a unit embedding.")] = 0.1,
     embedding_dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of rows without embedding.")] = 0.05,
+    weight_decay: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the matrices, by AdamW.")] = 0.01,
+    augment: Annotated[
+        float,
+        typer.Option(min=0.0, max=20.0, help="Texts to make from each text, words exchanged; needs an --encoder."),
+    ] = 0.0,
     passes: Annotated[
         int | None,
         typer.Option(
@@ -97,6 +102,8 @@ def train(
             peak_learning_rate=learning_rate,
             noise=noise,
             embedding_dropout=embedding_dropout,
+            weight_decay=weight_decay,
+            augment=augment,
             seed=seed,
             patience=patience,
         ),

@@ -35,6 +35,14 @@ class Pairs:
     def total_pieces(self) -> int:
         return int(self.starts[-1])
 
+    def with_more(self, more: Pairs) -> Pairs:
+        """These, and those after them."""
+        return Pairs(
+            np.concatenate([self.pieces, more.pieces]),
+            np.concatenate([self.starts, more.starts[1:] + self.starts[-1]]),
+            np.concatenate([self.embeddings, more.embeddings]),
+        )
+
     def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
         """Embeddings (B, E) float32 and ids (B, T) int64, padded with PAD after the end mark."""
         length = int(self.lengths[rows].max())

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from models.decoder.training.optimiser import Average, adamw, learning_rate, opt
 from models.decoder.training.patience import Anneal, Watch
 from models.decoder.training.recipe import DevScore, Progress, Recipe
 from unembed.errors import CheckpointError
+
+PLAIN_FROM: Final = 0.8  # of a run: from there on it sees the texts alone, not those made of them
 
 
 class Run:
@@ -53,9 +56,11 @@ class Run:
         self.optimiser = adamw(self.network, recipe.peak_learning_rate, recipe.weight_decay)
         self.step = 0
         self.seconds = 0.0
+        self._begun = time.monotonic()  # of the time that is not in `seconds` yet
         self.finished = False
         self.watch = Watch()
         self.anneal: Anneal | None = None
+        self.plain_from: int | None = None  # the step from which it sees the texts alone
         self._best: dict[str, Tensor] = {}  # the averaged weights at `watch.best_step`
 
     @property
@@ -79,6 +84,7 @@ class Run:
             "network": self.network.config.model_dump_json(),
             "watch": json.dumps(asdict(self.watch)),
             "anneal": json.dumps(asdict(self.anneal) if self.anneal else None),
+            "plain_from": json.dumps(self.plain_from),
         }
         partial = self.state_path.with_suffix(".partial")
         save_file(tensors, partial, metadata=metadata)
@@ -114,6 +120,7 @@ class Run:
         self.watch = Watch(**json.loads(metadata.get("watch", "{}")))  # neither do they watch the dev sets
         anneal = json.loads(metadata.get("anneal", "null"))
         self.anneal = Anneal(**anneal) if anneal else None
+        self.plain_from = json.loads(metadata.get("plain_from", "null"))
         return True
 
     def averaged(self) -> RET:
@@ -137,29 +144,35 @@ class Run:
         report_every: int = 200,
         stop: Callable[[], bool] = lambda: False,
         scorer: Callable[[RET], dict[str, DevScore]] = lambda network: {},
+        made: Pairs | None = None,
     ) -> Progress:
         """Trains to the end of the recipe, or until `stop` says so; saves at each report and at the end.
 
-        `scorer` is asked at each report, with the averaged weights. With a patience, the end comes earlier when the
-        mean loss on the dev sets no longer falls (`patience.py`).
+        `made` are pairs made of the others, which the last stretch (`PLAIN_FROM`) does not see; a pass is as long as
+        the others are. `scorer` is asked at each report, with the averaged weights. With a patience, the end comes
+        earlier when the mean loss on the dev sets no longer falls (`patience.py`).
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         steps_per_epoch = count_batches(pairs, self.recipe.batch_pieces)
         steps = self.recipe.steps(steps_per_epoch)
+        self._begun = time.monotonic()
         if last := self._last_line(steps):
             return last
         losses: list[Tensor] = []
-        pieces, begun = 0, time.monotonic()
-        for rows in self._batches(pairs, steps_per_epoch, steps):
-            progress = self._progress(steps, self.seconds + time.monotonic() - begun)
+        pieces = 0
+        plain = len(pairs)
+        pairs = pairs.with_more(made) if made else pairs
+        for rows in self._batches(pairs.lengths, plain, steps):
+            progress = self._progress(steps)
             losses.append(self._step(*pairs.batch(rows), progress))
             pieces += int(pairs.lengths[rows].sum())
             self.step += 1
             self.finished = self.step >= self._end(steps) or progress >= 1.0
             ending = self.finished or stop()
             if self.step % report_every == 0 or ending:
-                seconds = time.monotonic() - begun
+                seconds = time.monotonic() - self._begun
                 self.seconds += seconds
+                self._begun += seconds
                 dev_loss = {name: self.dev_loss(some) for name, some in dev.items()}
                 if dev and (self.finished or self.step % report_every == 0):  # a stop in between changes nothing
                     self._judge(float(np.mean(list(dev_loss.values()))), progress, steps)
@@ -181,7 +194,7 @@ class Run:
                     file.write(json.dumps(asdict(line)) + "\n")
                 report(line)
                 losses.clear()
-                pieces, begun = 0, time.monotonic()
+                pieces, self._begun = 0, time.monotonic()
                 if ending:
                     return line
         raise AssertionError("the last step reports")
@@ -189,8 +202,9 @@ class Run:
     def _end(self, steps: int) -> int:
         return self.anneal.end if self.anneal else steps
 
-    def _progress(self, steps: int, seconds: float) -> float:
+    def _progress(self, steps: int) -> float:
         """From 0 to 1, where the run ends: by its steps, its time or its patience, whichever is over first."""
+        seconds = self.seconds + time.monotonic() - self._begun
         planned = self.recipe.progress(self.step, steps, seconds)
         return max(planned, self.anneal.progress_at(self.step)) if self.anneal else planned
 
@@ -205,7 +219,7 @@ class Run:
 
     def _last_line(self, steps: int) -> Progress | None:
         """The last line of a run that has ended already."""
-        if not self.step or self._progress(steps, self.seconds) < 1.0:
+        if not self.step or self._progress(steps) < 1.0:
             return None
         self.finished = True
         return self.lines()[-1]
@@ -214,18 +228,24 @@ class Run:
         """Every report so far, all sittings together."""
         return [Progress.read(line) for line in self.progress_path.read_text(encoding="utf-8").splitlines()]
 
-    def _batches(self, pairs: Pairs, steps_per_epoch: int, steps: int) -> Iterator[np.ndarray]:
-        """The batches from the current step on."""
+    def _batches(self, lengths: np.ndarray, plain: int, steps: int) -> Iterator[np.ndarray]:
+        """The batches from the current step on; the first `plain` rows are those that the last stretch sees."""
         seen = 0
-        epoch = 0
+        passes = {True: 0, False: 0}  # begun, with all rows and with the first ones
         while seen < steps:
-            for rows in epoch_batches(pairs.lengths, self.recipe.batch_pieces, _generator(self.recipe.seed, epoch)):
+            mixed = plain < len(lengths) and (self.plain_from is None or seen < self.plain_from)
+            generator = _generator(self.recipe.seed, passes[mixed], *([1] if mixed else []))
+            passes[mixed] += 1
+            for rows in epoch_batches(lengths if mixed else lengths[:plain], self.recipe.batch_pieces, generator):
+                if mixed and seen == self.step and self.plain_from is None and self._progress(steps) >= PLAIN_FROM:
+                    self.plain_from = seen
+                if mixed and seen == self.plain_from:
+                    break
                 if seen >= self.step:
                     yield rows
                 seen += 1
                 if seen >= steps:
                     return
-            epoch += 1
 
     def _step(self, embeddings: Tensor, ids: Tensor, progress: float) -> Tensor:
         recipe = self.recipe
@@ -260,8 +280,8 @@ def count_batches(pairs: Pairs, batch_pieces: int) -> int:
     return sum(1 for _ in epoch_batches(pairs.lengths, batch_pieces, _generator(0, 0)))
 
 
-def _generator(seed: int, epoch: int) -> np.random.Generator:
-    return np.random.default_rng([seed, epoch])
+def _generator(*numbers: int) -> np.random.Generator:
+    return np.random.default_rng(numbers)
 
 
 def disturb(embeddings: Tensor, noise: float, dropout: float, seed: int) -> Tensor:

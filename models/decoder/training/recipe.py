@@ -13,6 +13,8 @@ FLAGS: Final = {
     "peak_learning_rate": "--learning-rate",
     "noise": "--noise",
     "embedding_dropout": "--embedding-dropout",
+    "weight_decay": "--weight-decay",
+    "augment": "--augment",
     "patience": "--patience",
     "seed": "--seed",
 }  # of a recipe's fields, on the command line
@@ -42,6 +44,7 @@ class Recipe:
     average_decay: float = 0.999
     clip_norm: float = 1.0
     seed: int = 0
+    augment: float = 0.0  # texts made from each of the texts (`augment.py`); the last fifth of a run is without them
     patience: int = 0  # reports without a gain on the dev sets, after which the run anneals and ends; 0: never
     base: Base | None = None  # None: random weights, and pieces learnt from the texts
 

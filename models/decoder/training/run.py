@@ -19,6 +19,7 @@ from models.decoder.generative import GenerativeDecoder
 from models.decoder.quality import SEEN_FEATURES
 from models.decoder.self_test import make_self_test
 from models.decoder.tokenizer import Tokenizer
+from models.decoder.training.augment import augment
 from models.decoder.training.calibrate import SEEN_ROWS, SEEN_WAYS, calibrate
 from models.decoder.training.card import Trained, write_card
 from models.decoder.training.curves import CURVES_FILE, write_curves
@@ -71,6 +72,7 @@ class Material:
     config: NetworkConfig
     tokenizer: Tokenizer
     pairs: Pairs
+    made: Pairs | None  # of texts made from the others
     dev_pairs: dict[str, Pairs]
     held_out: dict[str, HeldOut]  # the dev sets again, as texts
     sample: npt.NDArray[np.float32]  # (N, E), held out if there are such
@@ -99,7 +101,7 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
         write_curves(plan.folder / CURVES_FILE, plan.name, recipe, run.lines(), run.finished)
         report(progress)
 
-    last = run.train(pairs, material.dev_pairs, reported, plan.report_every, plan.stop, scorer)
+    last = run.train(pairs, material.dev_pairs, reported, plan.report_every, plan.stop, scorer, material.made)
     if not run.finished:
         return False
     trained = Trained(
@@ -144,10 +146,14 @@ def gather(plan: Plan, say: Say) -> Material:
                 f"{name} has embeddings of {held.embeddings.shape[1]} dimensions; expected {config.embedding_dim}, as "
                 "of the texts to train on"
             )
+    made = None
+    if plan.recipe.augment:
+        made = _made(plan, lines, [line for one in held_out.values() for line in one.texts], library, tokenizer, say)
     return Material(
         config=config,
         tokenizer=tokenizer,
         pairs=pairs,
+        made=made,
         dev_pairs={
             name: pair(one.texts, one.embeddings, tokenizer, plan.max_pieces)[0] for name, one in held_out.items()
         },
@@ -156,6 +162,19 @@ def gather(plan: Plan, say: Say) -> Material:
         base=warm.base if warm else None,
         weights=warm.weights(config.embedding_dim) if warm else {},
     )
+
+
+def _made(
+    plan: Plan, lines: Sequence[str], held_out: Sequence[str], library: Library, tokenizer: Tokenizer, say: Say
+) -> Pairs:
+    """Pairs of texts made from the others. Raises InputError where no encoder can embed them."""
+    if plan.encoder is None:
+        raise InputError(f"augment is {plan.recipe.augment}, but new texts need an encoder; expected one to be named")
+    texts = augment(lines, plan.recipe.augment, plan.recipe.seed, held_out)
+    say(f"{len(texts):,} texts were made from the {len(lines):,}")
+    vectors = library.vectors(TextSet("the texts made", plan.folder), texts)
+    made, _ = pair(texts, vectors, tokenizer, plan.max_pieces)
+    return made
 
 
 def _tell(warm: WarmStart, pairs: Pairs, config: NetworkConfig, say: Say) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from models.decoder.config import NetworkConfig
 from models.decoder.generative import GenerativeDecoder
-from models.decoder.training.data import epoch_batches, pair, read_texts
+from models.decoder.training.data import Pairs, epoch_batches, pair, read_texts
 from models.decoder.training.loop import Run, disturb
 from models.decoder.training.recipe import Progress
 from models.decoder.training.run import Plan, TextSet, train_decoder
@@ -161,3 +161,70 @@ def test_v2_is_trained_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # And the run is not taken up as one of v2.1
     with pytest.raises(CheckpointError, match="was begun with the network"):
         train_decoder(replace(plan, architecture="resource_efficient_v21"), lambda line: None, quiet)
+
+
+def test_texts_made_are_seen_until_the_last_fifth_of_a_run(tmp_path: Path) -> None:
+    # Given twelve texts and twenty-four made of them, seen a text at a time
+    texts, made = first(12), last(24)
+    run = SeenRun(tmp_path, config(), replace(RECIPE, epochs=5, batch_pieces=32))
+    # When the run goes through
+    run.train(texts, {}, quiet, made=made)
+    # Then the last fifth of its steps saw the texts alone, and the steps before saw both
+    end = len(run.seen)
+    assert run.plain_from == pytest.approx(0.8 * end, abs=1)
+    of_texts = {row.tobytes() for row in texts.embeddings}
+    before = [batch for batch in run.seen[: run.plain_from] if not batch <= of_texts]
+    assert len(before) > 0.5 * run.plain_from
+    assert all(batch <= of_texts for batch in run.seen[run.plain_from :])
+
+
+def test_a_run_with_texts_made_that_was_stopped_ends_where_it_would_have_ended(tmp_path: Path) -> None:
+    # Given a run that went through, and others that were stopped before, at and after the change to the texts alone
+    recipe = replace(RECIPE, epochs=20)
+    through = Run(tmp_path / "a", config(), recipe)
+    through.train(first(12), {}, quiet, made=last(24))
+    change = through.plain_from
+    assert change is not None
+    for place in (change - 1, change, change + 1):
+        stopped = Run(tmp_path / f"{place}", config(), recipe)
+        stopped.train(first(12), {}, quiet, made=last(24), stop=lambda run=stopped, place=place: run.step >= place)
+        # When another process takes it up
+        again = Run(tmp_path / f"{place}", config(), recipe)
+        assert again.resume()
+        again.train(first(12), {}, quiet, made=last(24))
+        # Then the weights are the same, bit by bit
+        assert again.plain_from == change
+        for ours, theirs in zip(again.network.parameters(), through.network.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_texts_cannot_be_made_without_an_encoder(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("\n".join(TEXTS) + "\n")
+    np.save(tmp_path / "t.npy", vectors())
+    texts = TextSet("toys", tmp_path / "t.txt", tmp_path / "t.npy")
+    plan = Plan(
+        name="toy", folder=tmp_path / "toy", train=(texts,), dev=(), encoder=None, licence="CC0",
+        recipe=replace(RECIPE, augment=1.5),
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"augment is 1\.5, but new texts need an encoder"):
+        train_decoder(plan, lambda text: None, quiet)
+
+
+class SeenRun(Run):
+    """Keeps which embeddings each step saw."""
+
+    seen: list[set[bytes]]
+
+    def _step(self, embeddings: torch.Tensor, ids: torch.Tensor, progress: float) -> torch.Tensor:
+        if not self.step:
+            self.seen = []
+        self.seen.append({row.numpy().tobytes() for row in embeddings})
+        return super()._step(embeddings, ids, progress)
+
+
+def first(count: int) -> Pairs:
+    return pair(TEXTS[:count], vectors()[:count], tokenizer(), 32)[0]
+
+
+def last(count: int) -> Pairs:
+    return pair(TEXTS[-count:], vectors()[-count:], tokenizer(), 32)[0]

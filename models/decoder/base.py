@@ -44,6 +44,7 @@ class Answer:
     tokens: int | None = None
     quality: Quality | None = None
     round_trip: float | None = None
+    off_manifold: bool | None = None  # the vector is unlike any of a text; None: not known
     candidates: tuple[Candidate, ...] = ()  # the best first; the first is the answer
     error_code: str | None = None
     error: str | None = None
@@ -157,6 +158,7 @@ class TextDecoder(ABC):
                 tokens=one.tokens,
                 decode_ms=share_ms,
                 round_trip=one.round_trip,
+                off_manifold=one.off_manifold,
                 **(asdict(one.quality) if one.quality else {}),
             )
             for index, one in zip(indices, answers, strict=True)
@@ -170,9 +172,15 @@ class TextDecoder(ABC):
             "tokens": one.tokens,
             "quality_metrics": asdict(one.quality) if one.quality else None,
             "round_trip": one.round_trip,
+            "off_manifold": one.off_manifold,
             "generation_time": seconds,
             "memory": self.peak_memory_bytes(),
-            "quality_passed": self.trained and overall is not None and overall >= self.defaults.quality_floor,
+            "quality_passed": (
+                self.trained
+                and not one.off_manifold
+                and overall is not None
+                and overall >= self.defaults.quality_floor
+            ),
             "parameters_used": self.parameters,
             "architecture": self.architecture,
             "source": one.source,

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.decoder.config import Defaults
+from models.decoder.manifold import Manifold
 from models.decoder.quality import Quality
 from models.decoder.vectors import Embeddings, Vectors, as_array, check
 from unembed.errors import InputError
@@ -72,6 +73,11 @@ class TextDecoder(ABC):
     @abstractmethod
     def encoder(self) -> str | None:
         """The embedder whose vectors it reads."""
+
+    @property
+    def manifold(self) -> Manifold | None:
+        """What real vectors look like; None where that is not known."""
+        return None
 
     @property
     @abstractmethod
@@ -176,10 +182,7 @@ class TextDecoder(ABC):
             "generation_time": seconds,
             "memory": self.peak_memory_bytes(),
             "quality_passed": (
-                self.trained
-                and not one.off_manifold
-                and overall is not None
-                and overall >= self.defaults.quality_floor
+                self.trained and not one.off_manifold and overall is not None and overall >= self.defaults.quality_floor
             ),
             "parameters_used": self.parameters,
             "architecture": self.architecture,

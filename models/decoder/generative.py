@@ -157,7 +157,6 @@ class GenerativeDecoder(TextDecoder):
 
     @property
     def manifold(self) -> Manifold | None:
-        """What real vectors look like; None where the checkpoint does not know."""
         return self._checkpoint.manifold
 
     @property
@@ -262,6 +261,7 @@ class GenerativeDecoder(TextDecoder):
             "device": self.device,
             "dtype": self.dtype,
             **report,
+            "off_manifold": report["off_manifold"] if self.manifold else None,
             "quality_passed": report["quality_passed"] if self.trained else 0,
             "peak_memory_bytes": self.peak_memory_bytes(),
         }

@@ -8,8 +8,8 @@ A row that the bank answers says `fallback` and names the bank. The bank answers
 or when the overall_quality of its text is under the floor; a row that neither answers is an error. No text is ever
 invented.
 
-Whether a vector is off the manifold, the network's checkpoint says, of every row and whoever answers it. That is no part
-of the rule: it doubts the vector, and the phrase is no better an answer to a vector of nothing than the text.
+Whether a vector is off the manifold, the network's checkpoint says, of every row and whoever answers it. That is no
+part of the rule: it doubts the vector, and to a vector of nothing the phrase is no better an answer than the text.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from models.decoder.checkpoint import checkpoint_folder
 from models.decoder.config import HYBRID, HybridConfig
 from models.decoder.failures import is_broken_device, is_out_of_memory
 from models.decoder.generative import GenerativeDecoder
+from models.decoder.manifold import Manifold
 from models.decoder.phrase_bank import PhraseBankDecoder
 from models.decoder.rank import ranking
 from models.decoder.vectors import Vectors
@@ -93,6 +94,10 @@ class HybridDecoder(TextDecoder):
     @property
     def encoder(self) -> str | None:
         return self._network.encoder
+
+    @property
+    def manifold(self) -> Manifold | None:
+        return self._network.manifold
 
     @property
     def device(self) -> str:

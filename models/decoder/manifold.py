@@ -1,16 +1,17 @@
 """Whether a vector looks like one of a text at all, from what lies beside the weights.
 
-A decoder answers any vector, and answers noise with a sentence. Three numbers tell real vectors from others, each of
-the vector at unit length, each with a limit that is fixed on real vectors which nothing else was fitted on:
+A decoder answers any vector, and answers noise with a sentence. Two numbers tell real vectors from others, both of the
+vector at unit length, with limits that are fixed on real vectors which nothing else was fitted on:
 
 outside   the share of its squared distance from the mean that lies in the directions which real vectors use least, an
-          eighth of the dimensions: at most 99.5 % of real vectors have. Noise has an eighth of its length there
-nearness  its cosine with the mean: the more unrelated texts are averaged, the nearer their mean is to 1. At most half
-          way from what 99.5 % of real vectors have to what the mean of 20 unrelated texts has
-          at least half way from what 99.5 % of real vectors have to what their negatives have
+          eighth of the dimensions. Noise has an eighth of it there; the limit is what 99.5 % of real vectors keep to
+nearness  its cosine with the mean. The mean of unrelated texts has a high one, the more of them the higher; a negated
+          vector has a low one. The limits lie half way from what all but 0.5 % of real vectors have to what the means
+          of 20 unrelated texts have, and to what negated ones have: nearer to the real ones, the means of similar
+          texts would be beyond them, and texts of another kind
 
-Why these, and what they find, is in docs/lab.md. Numbers beyond the limits prove that a vector is unusual; numbers
-within them do not prove that it came of a text.
+What they find, and what they miss, is in docs/lab.md: a vector beyond the limits is unusual, one within them need not
+have come of a text.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ FALSE_ALARM: Final = 0.005  # share of real vectors beyond each limit
 CROWD: Final = 20  # unrelated texts whose mean is to be found
 LEAST_ROWS: Final = 1000  # of the quarter that a limit is fixed on, a few have to lie beyond it
 MOST_ROWS: Final = 40_000
+TINY: Final = 1e-300  # in place of a zero that is divided by
 
 Floats = npt.NDArray[np.float64]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -59,9 +61,9 @@ class Manifold:
     directions: Floats  # (T, D): orthonormal, those that real vectors use least
     limits: Limits
 
-    def off(self, vectors: Vectors) -> npt.NDArray[np.bool_]:
+    def off(self, vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
         """Whether each of vectors (N, D), finite and not zero, lies beyond a limit: (N,). Their lengths are nothing."""
-        outside, nearness = _measure(_unit(vectors), self.mean, self.directions)
+        outside, nearness = _measure(unit(vectors), self.mean, self.directions)
         least, most = self.limits.nearness
         return (outside > self.limits.outside) | (nearness < least) | (nearness > most)
 
@@ -88,7 +90,8 @@ class Manifold:
                 f"{directions.shape}; expected ({embedding_dim},) and (T, {embedding_dim})"
             )
         # NaN would compare as within every limit: each vector would pass.
-        if not np.allclose(directions @ directions.T, np.eye(len(directions)), atol=0.01) or not _is_a_mean(mean):
+        at_right_angles = np.allclose(directions @ directions.T, np.eye(len(directions)), atol=0.01)
+        if not at_right_angles or not np.linalg.norm(mean) <= 1.001:
             raise CheckpointError(
                 f"the model of real vectors in {folder} is damaged; expected directions at right angles, of length 1, "
                 "and a mean of unit vectors"
@@ -114,7 +117,7 @@ def fit_manifold(vectors: Vectors, seed: int = 0) -> Manifold:
     generator = np.random.default_rng(seed)
     drawn = generator.permutation(len(vectors))[:MOST_ROWS]
     rows = np.asarray(vectors[np.sort(drawn)], dtype=np.float32)
-    rows = _unit(rows[np.isfinite(rows).all(axis=1) & rows.any(axis=1)])  # (M, D)
+    rows = unit(rows[np.isfinite(rows).all(axis=1) & rows.any(axis=1)])  # (M, D)
     count, dim = rows.shape
     if count < rows_needed(dim):
         raise InputError(f"{count:,} vectors are too few to know what others look like; expected {rows_needed(dim):,}")
@@ -127,9 +130,11 @@ def fit_manifold(vectors: Vectors, seed: int = 0) -> Manifold:
     mean = mean.astype(np.float32).astype(np.float64)
 
     outside, nearness = _measure(limiting, mean, directions)
-    crowds = np.stack([limiting[generator.choice(len(limiting), CROWD, replace=False)].mean(axis=0) for _ in range(500)])
+    crowds = np.stack(
+        [limiting[generator.choice(len(limiting), CROWD, replace=False)].mean(axis=0) for _ in range(500)]
+    )
     low, high = np.quantile(nearness, (FALSE_ALARM, 1.0 - FALSE_ALARM))
-    crowded = float(np.median(_measure(_unit(crowds), mean, directions)[1]))
+    crowded = float(np.median(_measure(unit(crowds), mean, directions)[1]))
     negated = -float(np.median(nearness))
     limits = Limits(
         outside=float(np.quantile(outside, 1.0 - FALSE_ALARM)),
@@ -140,24 +145,20 @@ def fit_manifold(vectors: Vectors, seed: int = 0) -> Manifold:
         noise_found=0.0,
     )
     made = Manifold(mean, directions, limits)
-    noise = generator.normal(size=checked.shape).astype(np.float32)
+    noise = generator.normal(size=checked.shape)
     found = {"false_alarms": float(made.off(checked).mean()), "noise_found": float(made.off(noise).mean())}
     return Manifold(mean, directions, limits.model_copy(update=found))
 
 
-def _unit(vectors: npt.NDArray[np.floating]) -> Floats:
+def unit(vectors: npt.NDArray[np.floating]) -> Floats:
+    """(N, D) at length 1; a zero vector stays one."""
     wide = vectors.astype(np.float64)  # the square of a large float32 is infinite
-    return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True))
+    return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), TINY))
 
 
-def _measure(unit: Floats, mean: Floats, directions: Floats) -> tuple[Floats, Floats]:
+def _measure(units: Floats, mean: Floats, directions: Floats) -> tuple[Floats, Floats]:
     """The share outside and the cosine with the mean of unit vectors (N, D): (N,) each."""
-    centred = unit - mean
-    squared = np.maximum((centred**2).sum(axis=1), 1e-12)
+    centred = units - mean
+    squared = np.maximum((centred**2).sum(axis=1), TINY)
     outside = ((centred @ directions.T) ** 2).sum(axis=1) / squared
-    nearness = unit @ mean / max(float(np.linalg.norm(mean)), 1e-12)
-    return np.minimum(outside, 1.0), nearness
-
-
-def _is_a_mean(mean: Floats) -> bool:
-    return bool(np.linalg.norm(mean) <= 1.001)
+    return outside, units @ mean / max(float(np.linalg.norm(mean)), TINY)

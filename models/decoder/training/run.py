@@ -15,6 +15,7 @@ from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoin
 from models.decoder.config import RET_V21, CheckpointConfig, NetworkConfig
 from models.decoder.encoder import shared_encoder
 from models.decoder.generative import GenerativeDecoder
+from models.decoder.manifold import Manifold, fit_manifold, rows_needed
 from models.decoder.quality import SEEN_FEATURES
 from models.decoder.self_test import make_self_test
 from models.decoder.tokenizer import Tokenizer
@@ -94,7 +95,10 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
         threads=torch.get_num_threads(),
     )
     checkpoint = Checkpoint(
-        CheckpointConfig(name=plan.name, network=config, encoder=plan.encoder), run.averaged().cpu(), tokenizer
+        CheckpointConfig(name=plan.name, network=config, encoder=plan.encoder),
+        run.averaged().cpu(),
+        tokenizer,
+        manifold=_manifold(vectors, say),
     )
     sample = next(iter(dev_vectors.values()), vectors)
     export(plan, checkpoint, trained, {name: lines for name, (lines, _) in dev.items()}, dev_vectors, sample, say)
@@ -138,7 +142,14 @@ def export(
             say(f"scoring on {name}")
             rows = slice(plan.dev_rows)
             scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder).scores
-    write_card(plan.folder, config, trained, scores, check, seen_check)
+    write_card(plan.folder, config, trained, scores, check, seen_check, checkpoint.manifold)
+
+
+def _manifold(vectors: npt.NDArray[np.float32], say: Say) -> Manifold | None:
+    if len(vectors) < rows_needed(vectors.shape[1]):
+        say(f"{len(vectors):,} vectors are too few to know real ones from others: no row will say `off_manifold`")
+        return None
+    return fit_manifold(vectors)
 
 
 def _tokenizer(run_folder: Path, lines: Sequence[str], vocab_size: int, say: Say) -> Tokenizer:

@@ -4,10 +4,10 @@ A decoder answers any vector, and answers noise with a sentence. Two numbers tel
 vector at unit length, with limits that are fixed on real vectors which nothing else was fitted on:
 
 outside   the share of its squared distance from the mean that lies in the directions which real vectors use least, an
-          eighth of the dimensions. Noise has an eighth of it there; the limit is what 99.5 % of real vectors keep to
+          eighth of the dimensions. Noise has an eighth of it there; the limit is what 99.6 % of real vectors keep to
 nearness  its cosine with the mean. The mean of unrelated texts has a high one, the more of them the higher; a negated
-          vector has a low one. The limits lie half way from what all but 0.5 % of real vectors have to what the means
-          of 20 unrelated texts have, and to what negated ones have: nearer to the real ones, the means of similar
+          vector has a low one. The limits lie half way from what all but 0.1 % of real vectors have to what the means
+          of 10 unrelated texts have, and to what negated ones have: nearer to the real ones, the means of similar
           texts would be beyond them, and texts of another kind
 
 What they find, and what they miss, is in docs/lab.md: a vector beyond the limits is unusual, one within them need not
@@ -32,8 +32,10 @@ from unembed.schemas import Wire
 
 DIRECTIONS_FILE: Final = "manifold.safetensors"
 LIMITS_FILE: Final = "manifold.json"
-FALSE_ALARM: Final = 0.005  # share of real vectors beyond each limit
-CROWD: Final = 20  # unrelated texts whose mean is to be found
+# Shares of real vectors beyond the limits, together one in 200. Of noise `outside` alone finds all, so it has the most.
+BEYOND_OUTSIDE: Final = 0.004
+BEYOND_NEARNESS: Final = 0.0005  # at most, on either side
+CROWD: Final = 10  # unrelated texts whose mean is to be found
 LEAST_ROWS: Final = 1000  # of the quarter that a limit is fixed on, a few have to lie beyond it
 MOST_ROWS: Final = 40_000
 TINY: Final = 1e-300  # in place of a zero that is divided by
@@ -69,7 +71,11 @@ class Manifold:
 
     def save(self, folder: Path) -> None:
         """The directions in half precision: a tenth of a megabyte at 768 dimensions, 38 kB at 384."""
-        tensors = {"mean": self.mean.astype(np.float32), "directions": self.directions.astype(np.float16)}
+        # In C's order, as safetensors writes an array's memory as it lies.
+        tensors = {
+            "mean": np.ascontiguousarray(self.mean, dtype=np.float32),
+            "directions": np.ascontiguousarray(self.directions, dtype=np.float16),
+        }
         (folder / DIRECTIONS_FILE).write_bytes(save(tensors))
         (folder / LIMITS_FILE).write_text(self.limits.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
@@ -133,11 +139,11 @@ def fit_manifold(vectors: Vectors, seed: int = 0) -> Manifold:
     crowds = np.stack(
         [limiting[generator.choice(len(limiting), CROWD, replace=False)].mean(axis=0) for _ in range(500)]
     )
-    low, high = np.quantile(nearness, (FALSE_ALARM, 1.0 - FALSE_ALARM))
+    low, high = (float(np.quantile(nearness, share)) for share in (BEYOND_NEARNESS, 1.0 - BEYOND_NEARNESS))
     crowded = float(np.median(_measure(unit(crowds), mean, directions)[1]))
     negated = -float(np.median(nearness))
     limits = Limits(
-        outside=float(np.quantile(outside, 1.0 - FALSE_ALARM)),
+        outside=float(np.quantile(outside, 1.0 - BEYOND_OUTSIDE)),
         # Where these vectors are no further out than real ones, the real ones alone say what is usual.
         nearness=(min(low, (low + negated) / 2), max(high, (high + crowded) / 2)),
         rows=count,

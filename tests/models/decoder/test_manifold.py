@@ -25,23 +25,30 @@ from unembed.errors import CheckpointError, DimensionError, InputError
 from unembed.schemas import DecodeOptions, RowStatus
 
 BLIND = DecodeOptions(rank_by="decoder")
+WIDE = 192  # in few dimensions single vectors come as near to the mean as the means of many
 
 
-def real(count: int, seed: int = 1) -> Vectors:
-    """Vectors (count, DIM) such as an encoder gives: near a subspace, around a mean that is not zero."""
+def real(count: int, seed: int = 1, dim: int = DIM) -> Vectors:
+    """Vectors (count, dim) such as an encoder gives: near a subspace, around a mean that is not zero."""
     generator = np.random.default_rng(seed)
-    subspace = np.linalg.qr(np.random.default_rng(0).normal(size=(DIM, DIM)))[0][:12]
-    drawn = generator.normal(size=(count, 12)) @ subspace + 1.2 * subspace[0]
-    return np.asarray(drawn + 0.01 * generator.normal(size=(count, DIM)), dtype=np.float32)
+    used = 3 * dim // 4
+    subspace = np.linalg.qr(np.random.default_rng(0).normal(size=(dim, dim)))[0][:used]
+    drawn = generator.normal(size=(count, used)) @ subspace + 0.35 * np.sqrt(used) * subspace[0]
+    return np.asarray(drawn + 0.01 * generator.normal(size=(count, dim)), dtype=np.float32)
 
 
-def noise(count: int = 1000) -> Vectors:
-    return np.random.default_rng(7).normal(size=(count, DIM)).astype(np.float32)
+def noise(count: int = 1000, dim: int = DIM) -> Vectors:
+    return np.random.default_rng(7).normal(size=(count, dim)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def manifold() -> Manifold:
     return fit_manifold(real(4000))
+
+
+@pytest.fixture(scope="module")
+def wide() -> Manifold:
+    return fit_manifold(real(8000, dim=WIDE))
 
 
 @pytest.fixture
@@ -52,29 +59,29 @@ def folder(tmp_path: Path, manifold: Manifold) -> Path:
     return made
 
 
-def test_noise_is_flagged_and_real_vectors_are_not(manifold: Manifold) -> None:
+def test_noise_is_flagged_and_real_vectors_are_not(wide: Manifold) -> None:
     # Given a model of real vectors, When others of their kind come, and Gaussian noise
     # Then one in a hundred of the former counts as off at most, and 99 of the latter at least
-    assert manifold.off(real(4000, seed=2)).mean() <= 0.01
-    assert manifold.off(noise()).mean() >= 0.99
+    assert wide.off(real(4000, 2, WIDE)).mean() <= 0.01
+    assert wide.off(noise(1000, WIDE)).mean() >= 0.99
     # And what it says of itself is of that order
-    assert manifold.limits.false_alarms <= 0.015
-    assert manifold.limits.noise_found >= 0.98
-    assert manifold.limits.rows == 4000
+    assert wide.limits.false_alarms <= 0.01
+    assert wide.limits.noise_found >= 0.99
+    assert wide.limits.rows == 8000
 
 
-def test_a_centroid_of_unrelated_texts_is_flagged_and_a_negated_vector(manifold: Manifold) -> None:
-    units = real(4000, seed=2)
+def test_a_centroid_of_unrelated_texts_is_flagged_and_a_negated_vector(wide: Manifold) -> None:
+    units = real(4000, 2, WIDE)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
-    # Given means of many and of a few vectors, drawn at random, When they are looked at
-    crowds = units[: CROWD * 5 * 40].reshape(40, CROWD * 5, DIM).mean(axis=1)
-    pairs = units.reshape(2000, 2, DIM).mean(axis=1)
+    # Given means of many and of two vectors, drawn at random, When they are looked at
+    crowds = units.reshape(100, 4 * CROWD, WIDE).mean(axis=1)
+    pairs = units.reshape(2000, 2, WIDE).mean(axis=1)
     # Then the former count as off, the latter seldom
-    assert manifold.off(crowds).all()
-    assert manifold.off(pairs).mean() < 0.05
+    assert wide.off(crowds).all()
+    assert wide.off(pairs).mean() < 0.05
     # And so do vectors that point away from the mean of all texts
-    assert manifold.off(-units.mean(axis=0)[None]).all()
-    assert manifold.off(-units).mean() > 0.5
+    assert wide.off(-crowds).all()
+    assert wide.off(-units).mean() > 0.5
 
 
 def test_the_length_of_a_vector_says_nothing_nor_does_rounding_to_8_bits(manifold: Manifold) -> None:
@@ -268,9 +275,9 @@ def test_vectors_that_a_decoder_does_not_read_are_refused(tmp_path: Path, monkey
         main()
 
 
-def test_a_report_tells_of_the_set_and_of_vectors_that_are_of_no_text(manifold: Manifold) -> None:
+def test_a_report_tells_of_the_set_and_of_vectors_that_are_of_no_text(wide: Manifold) -> None:
     # Given a set of real vectors, When it is doubted
-    doubt = doubt_of(manifold, real(400, seed=5))
+    doubt = doubt_of(wide, real(400, 5, WIDE))
     # Then hardly any of its own is off, while noise and centroids are
     assert doubt is not None
     assert doubt.rows <= 0.02
@@ -278,4 +285,4 @@ def test_a_report_tells_of_the_set_and_of_vectors_that_are_of_no_text(manifold: 
     assert doubt.crowds >= 0.8
     assert doubt.centroid
     # And a decoder that does not know says nothing
-    assert doubt_of(None, real(400, seed=5)) is None
+    assert doubt_of(None, real(400)) is None

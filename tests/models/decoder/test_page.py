@@ -178,7 +178,7 @@ def test_the_page_tells_which_vectors_are_taken_for_off_the_manifold() -> None:
     doubt = Doubt(rows=0.004, noise=1.0, crowds=0.915, centroid=True)
     html = " ".join(render(SUBJECT, [replace(one, doubt=doubt)], "x").split())
     assert "0.4 % of the set's vectors" in html
-    assert "100.0 % of Gaussian noise, 91.5 % of the means of 20 of the set's vectors" in html
+    assert "100.0 % of Gaussian noise, 91.5 % of the means of 10 of the set's vectors" in html
     assert "the mean of all of them does." in html
 
 

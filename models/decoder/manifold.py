@@ -35,7 +35,9 @@ LIMITS_FILE: Final = "manifold.json"
 # Shares of real vectors beyond the limits, together one in 200. Of noise `outside` alone finds all, so it has the most.
 BEYOND_OUTSIDE: Final = 0.004
 BEYOND_NEARNESS: Final = 0.0005  # at most, on either side
-CROWD: Final = 10  # unrelated texts whose mean is to be found
+FEW: Final = 10  # unrelated texts: half way to their mean is the limit of nearness
+MANY: Final = 50  # unrelated texts whose mean is to be found
+MEANS: Final = 500  # drawn of either
 LEAST_ROWS: Final = 1000  # of the quarter that a limit is fixed on, a few have to lie beyond it
 MOST_ROWS: Final = 40_000
 TINY: Final = 1e-300  # in place of a zero that is divided by
@@ -53,6 +55,7 @@ class Limits(Wire):
     rows: int  # real vectors: half of them fitted on, a quarter for the limits, a quarter checked on
     false_alarms: Share  # of the quarter that was checked on
     noise_found: Share  # of as many vectors of Gaussian noise
+    centroids_found: Share  # of the means of 50 of that quarter, drawn at random
 
 
 @dataclass(frozen=True)
@@ -136,11 +139,8 @@ def fit_manifold(vectors: Vectors, seed: int = 0) -> Manifold:
     mean = mean.astype(np.float32).astype(np.float64)
 
     outside, nearness = _measure(limiting, mean, directions)
-    crowds = np.stack(
-        [limiting[generator.choice(len(limiting), CROWD, replace=False)].mean(axis=0) for _ in range(500)]
-    )
     low, high = (float(np.quantile(nearness, share)) for share in (BEYOND_NEARNESS, 1.0 - BEYOND_NEARNESS))
-    crowded = float(np.median(_measure(unit(crowds), mean, directions)[1]))
+    crowded = float(np.median(_measure(unit(means_of(limiting, FEW, generator)), mean, directions)[1]))
     negated = -float(np.median(nearness))
     limits = Limits(
         outside=float(np.quantile(outside, 1.0 - BEYOND_OUTSIDE)),
@@ -149,11 +149,21 @@ def fit_manifold(vectors: Vectors, seed: int = 0) -> Manifold:
         rows=count,
         false_alarms=0.0,
         noise_found=0.0,
+        centroids_found=0.0,
     )
     made = Manifold(mean, directions, limits)
     noise = generator.normal(size=checked.shape)
-    found = {"false_alarms": float(made.off(checked).mean()), "noise_found": float(made.off(noise).mean())}
+    found = {
+        "false_alarms": float(made.off(checked).mean()),
+        "noise_found": float(made.off(noise).mean()),
+        "centroids_found": float(made.off(means_of(checked, MANY, generator)).mean()),
+    }
     return Manifold(mean, directions, limits.model_copy(update=found))
+
+
+def means_of(units: Floats, count: int, generator: np.random.Generator) -> Floats:
+    """Means of `count` rows of (N, D), drawn at random: (`MEANS`, D)."""
+    return np.stack([units[generator.integers(len(units), size=count)].mean(axis=0) for _ in range(MEANS)])
 
 
 def unit(vectors: npt.NDArray[np.floating]) -> Floats:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.decoder.manifold import CROWD, Manifold, unit
+from models.decoder.manifold import MANY, Manifold, means_of, unit
 from models.decoder.training.calibrate import CalibrationReport, Reliability, check, is_faithful, reliability
 from models.decoder.training.evaluate import Scores, word_f1
 from models.decoder.training.measure import Measured
@@ -20,7 +20,6 @@ RESAMPLES: Final = 1000
 TAILS: Final = (0.025, 0.975)
 SHOWN: Final = 8  # examples of each kind
 CURVE_POINTS: Final = 200
-CROWDS: Final = 200
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,8 +62,8 @@ class Doubt:
 
     rows: float
     noise: float  # as many of Gaussian noise
-    crowds: float  # means of `CROWD` rows of the set, drawn at random
-    centroid: bool  # the mean of all rows of the set
+    centroids: float  # means of 50 rows of the set, drawn at random
+    whole: bool  # the mean of all rows of the set
 
 
 @dataclass(frozen=True)
@@ -105,12 +104,11 @@ def doubt_of(manifold: Manifold | None, vectors: npt.NDArray[np.float32], seed: 
         return None
     generator = np.random.default_rng(seed)
     units = unit(vectors)
-    drawn = generator.integers(len(units), size=(CROWDS, CROWD))
     return Doubt(
         rows=float(manifold.off(vectors).mean()),
         noise=float(manifold.off(generator.normal(size=vectors.shape)).mean()),
-        crowds=float(manifold.off(np.stack([units[rows].mean(axis=0) for rows in drawn])).mean()),
-        centroid=bool(manifold.off(units.mean(axis=0)[None])[0]),
+        centroids=float(manifold.off(means_of(units, MANY, generator)).mean()),
+        whole=bool(manifold.off(units.mean(axis=0)[None])[0]),
     )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from models.decoder.checkpoint import CARD_FILE
 from models.decoder.config import RET_V21, Calibration, CheckpointConfig
-from models.decoder.manifold import CROWD, Manifold
+from models.decoder.manifold import MANY, Manifold
 from models.decoder.training.calibrate import CalibrationReport
 from models.decoder.training.evaluate import Scores
 from models.decoder.training.loop import Progress, Recipe
@@ -155,8 +155,8 @@ Then there is nothing that the text could be faithful to. A vector at unit lengt
 {limits.outside:.2%} of its squared distance from the mean lies in the {len(manifold.directions)} directions that
 real vectors use least, or its cosine with the mean is not within {least:.2f} and {most:.2f}. Fitted on half of
 {limits.rows:,} vectors of texts; limits fixed on a quarter; of the last quarter {limits.false_alarms:.1%} count as off,
-and {limits.noise_found:.1%} of Gaussian noise. So does the mean of {CROWD} unrelated texts, but seldom that of similar
-ones. Texts of another kind may count as off more often.
+{limits.noise_found:.1%} of Gaussian noise and {limits.centroids_found:.1%} of the means of {MANY} of them, drawn at
+random. Means of similar texts seldom do, however many they are. Texts of another kind may do so more often.
 
 """
 

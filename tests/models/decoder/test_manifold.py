@@ -15,7 +15,7 @@ from models.decoder.checkpoint import load_checkpoint, save_checkpoint
 from models.decoder.config import CheckpointConfig, HybridConfig
 from models.decoder.generative import GenerativeDecoder
 from models.decoder.hybrid import HybridDecoder
-from models.decoder.manifold import CROWD, DIRECTIONS_FILE, LIMITS_FILE, Manifold, fit_manifold, rows_needed
+from models.decoder.manifold import DIRECTIONS_FILE, LIMITS_FILE, MANY, Manifold, fit_manifold, rows_needed
 from models.decoder.phrase_bank import Bank, PhraseBankDecoder
 from models.decoder.training.add_manifold import main
 from models.decoder.training.analysis import doubt_of
@@ -67,6 +67,7 @@ def test_noise_is_flagged_and_real_vectors_are_not(wide: Manifold) -> None:
     # And what it says of itself is of that order
     assert wide.limits.false_alarms <= 0.01
     assert wide.limits.noise_found >= 0.99
+    assert wide.limits.centroids_found >= 0.99
     assert wide.limits.rows == 8000
 
 
@@ -74,7 +75,7 @@ def test_a_centroid_of_unrelated_texts_is_flagged_and_a_negated_vector(wide: Man
     units = real(4000, 2, WIDE)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     # Given means of many and of two vectors, drawn at random, When they are looked at
-    crowds = units.reshape(100, 4 * CROWD, WIDE).mean(axis=1)
+    crowds = units.reshape(80, MANY, WIDE).mean(axis=1)
     pairs = units.reshape(2000, 2, WIDE).mean(axis=1)
     # Then the former count as off, the latter seldom
     assert wide.off(crowds).all()
@@ -282,7 +283,7 @@ def test_a_report_tells_of_the_set_and_of_vectors_that_are_of_no_text(wide: Mani
     assert doubt is not None
     assert doubt.rows <= 0.02
     assert doubt.noise >= 0.98
-    assert doubt.crowds >= 0.8
-    assert doubt.centroid
+    assert doubt.centroids >= 0.99
+    assert doubt.whole
     # And a decoder that does not know says nothing
     assert doubt_of(None, real(400)) is None

@@ -175,10 +175,10 @@ def test_a_decoder_without_calibration_or_text_says_so() -> None:
 
 def test_the_page_tells_which_vectors_are_taken_for_off_the_manifold() -> None:
     one = analysis(["I see.", "We go.", "a"], ["I see.", "We go.", "a"], [0.5] * 3)
-    doubt = Doubt(rows=0.004, noise=1.0, crowds=0.915, centroid=True)
+    doubt = Doubt(rows=0.004, noise=1.0, centroids=0.915, whole=True)
     html = " ".join(render(SUBJECT, [replace(one, doubt=doubt)], "x").split())
     assert "0.4 % of the set's vectors" in html
-    assert "100.0 % of Gaussian noise, 91.5 % of the means of 10 of the set's vectors" in html
+    assert "100.0 % of Gaussian noise, 91.5 % of the means of 50 of the set's vectors" in html
     assert "the mean of all of them does." in html
 
 

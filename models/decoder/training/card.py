@@ -156,7 +156,7 @@ Then there is nothing that the text could be faithful to. A vector at unit lengt
 real vectors use least, or its cosine with the mean is not within {least:.2f} and {most:.2f}. Fitted on half of
 {limits.rows:,} vectors of texts; limits fixed on a quarter; of the last quarter {limits.false_alarms:.1%} count as off,
 {limits.noise_found:.1%} of Gaussian noise and {limits.centroids_found:.1%} of the means of {MANY} of them, drawn at
-random. Means of similar texts seldom do, however many they are. Texts of another kind may do so more often.
+random. What does not count as off need not be of a text: the mean of similar texts does not. Texts of another kind may.
 
 """
 

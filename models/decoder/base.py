@@ -45,10 +45,10 @@ class Answer:
     tokens: int | None = None
     quality: Quality | None = None
     round_trip: float | None = None
-    off_manifold: bool | None = None  # the vector is unlike any of a text; None: not known
     candidates: tuple[Candidate, ...] = ()  # the best first; the first is the answer
     error_code: str | None = None
     error: str | None = None
+    off_manifold: bool | None = None  # the vector is unlike any of a text; None: not known
 
 
 class TextDecoder(ABC):

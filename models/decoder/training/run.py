@@ -15,7 +15,7 @@ from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoin
 from models.decoder.config import RET_V21, CheckpointConfig, NetworkConfig
 from models.decoder.encoder import shared_encoder
 from models.decoder.generative import GenerativeDecoder
-from models.decoder.manifold import Manifold, fit_manifold, rows_needed
+from models.decoder.manifold import Manifold, fit_manifold
 from models.decoder.quality import SEEN_FEATURES
 from models.decoder.self_test import make_self_test
 from models.decoder.tokenizer import Tokenizer
@@ -146,10 +146,11 @@ def export(
 
 
 def _manifold(vectors: npt.NDArray[np.float32], say: Say) -> Manifold | None:
-    if len(vectors) < rows_needed(vectors.shape[1]):
-        say(f"{len(vectors):,} vectors are too few to know real ones from others: no row will say `off_manifold`")
+    try:
+        return fit_manifold(vectors)
+    except InputError as error:  # the network is worth keeping without it
+        say(f"no row will say whether its vector is off the manifold: {error}")
         return None
-    return fit_manifold(vectors)
 
 
 def _tokenizer(run_folder: Path, lines: Sequence[str], vocab_size: int, say: Say) -> Tokenizer:

@@ -124,7 +124,7 @@ def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, mon
     assert [row.text for row in kept.expected.rows] == [answer["text"] for answer in answers[:8]]
     # And no model of real vectors, since 36 are too few, which was said
     assert decoder.checkpoint.manifold is None
-    assert any("36 vectors are too few to know real ones from others" in line for line in said)
+    assert any("off the manifold: 36 vectors are too few" in line for line in said)
     # And a second call has nothing left to do but to export
     assert train_decoder(plan, said.append, quiet)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,7 @@ class Manifold:
     def save(self, folder: Path) -> None:
         """The directions in half precision: a tenth of a megabyte at 768 dimensions, 38 kB at 384."""
         # In C's order, as safetensors writes an array's memory as it lies.
-        tensors = {
+        tensors: dict[str, npt.NDArray[Any]] = {
             "mean": np.ascontiguousarray(self.mean, dtype=np.float32),
             "directions": np.ascontiguousarray(self.directions, dtype=np.float16),
         }
@@ -125,8 +125,8 @@ def fit_manifold(vectors: Vectors, seed: int = 0) -> Manifold:
     """
     generator = np.random.default_rng(seed)
     drawn = generator.permutation(len(vectors))[:MOST_ROWS]
-    rows = np.asarray(vectors[np.sort(drawn)], dtype=np.float32)
-    rows = unit(rows[np.isfinite(rows).all(axis=1) & rows.any(axis=1)])  # (M, D)
+    given = np.asarray(vectors[np.sort(drawn)], dtype=np.float32)
+    rows = unit(given[np.isfinite(given).all(axis=1) & given.any(axis=1)])  # (M, D)
     count, dim = rows.shape
     if count < rows_needed(dim):
         raise InputError(f"{count:,} vectors are too few to know what others look like; expected {rows_needed(dim):,}")

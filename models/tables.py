@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     DateTime,
     Dialect,
@@ -168,6 +169,7 @@ class GenerationRow(Base):
     coherence: Mapped[float | None] = mapped_column(Float)
     diversity: Mapped[float | None] = mapped_column(Float)
     round_trip: Mapped[float | None] = mapped_column(Float)
+    off_manifold: Mapped[bool | None] = mapped_column(Boolean)
     decode_ms: Mapped[float | None] = mapped_column(Float)
 
     __table_args__ = (

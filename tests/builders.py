@@ -56,6 +56,7 @@ def _text(index: int) -> Generation:
         fluency=0.5,
         coherence=0.5,
         diversity=0.5,
+        off_manifold=False,
         decode_ms=1.5,
     )
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from unembed.errors import InputError
 from unembed.schemas import GENERATION_FIELDS, Generation
 
-_TYPES: Final = {"index": pa.int64(), "tokens": pa.int32()}
+_TYPES: Final[dict[str, pa.DataType]] = {"index": pa.int64(), "tokens": pa.int32(), "off_manifold": pa.bool_()}
 _TEXTS: Final = frozenset({"id", "text", "status", "error_code", "error", "source"})
 _ROW_GROUP: Final = 16_384
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")

@@ -254,6 +254,7 @@ class Generation(Wire):
     coherence: float | None = None
     diversity: float | None = None
     round_trip: float | None = None  # cosine of the text's embedding and the given one
+    off_manifold: bool | None = None  # the vector is unlike any of a text; None: the decoder cannot tell
     decode_ms: float | None = None  # the row's share of its micro-batch
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.decoder.config import Defaults
+from models.decoder.manifold import Manifold
 from models.decoder.quality import Quality
 from models.decoder.vectors import Embeddings, Vectors, as_array, check
 from unembed.errors import InputError
@@ -47,6 +48,7 @@ class Answer:
     candidates: tuple[Candidate, ...] = ()  # the best first; the first is the answer
     error_code: str | None = None
     error: str | None = None
+    off_manifold: bool | None = None  # the vector is unlike any of a text; None: not known
 
 
 class TextDecoder(ABC):
@@ -71,6 +73,11 @@ class TextDecoder(ABC):
     @abstractmethod
     def encoder(self) -> str | None:
         """The embedder whose vectors it reads."""
+
+    @property
+    def manifold(self) -> Manifold | None:
+        """What real vectors look like; None where that is not known."""
+        return None
 
     @property
     @abstractmethod
@@ -157,6 +164,7 @@ class TextDecoder(ABC):
                 tokens=one.tokens,
                 decode_ms=share_ms,
                 round_trip=one.round_trip,
+                off_manifold=one.off_manifold,
                 **(asdict(one.quality) if one.quality else {}),
             )
             for index, one in zip(indices, answers, strict=True)
@@ -170,9 +178,12 @@ class TextDecoder(ABC):
             "tokens": one.tokens,
             "quality_metrics": asdict(one.quality) if one.quality else None,
             "round_trip": one.round_trip,
+            "off_manifold": one.off_manifold,
             "generation_time": seconds,
             "memory": self.peak_memory_bytes(),
-            "quality_passed": self.trained and overall is not None and overall >= self.defaults.quality_floor,
+            "quality_passed": (
+                self.trained and not one.off_manifold and overall is not None and overall >= self.defaults.quality_floor
+            ),
             "parameters_used": self.parameters,
             "architecture": self.architecture,
             "source": one.source,

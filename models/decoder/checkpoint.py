@@ -1,4 +1,7 @@
-"""A checkpoint: safetensors + config.json + tokenizer.json + self-test, saved and loaded together. No pickle."""
+"""A checkpoint: safetensors + config.json + tokenizer.json, saved and loaded together. No pickle.
+
+With it, where they were made: a self-test, and what real vectors look like.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from safetensors.torch import load_file, save
 
 from models.decoder.catalog import CONFIG_FILE, find, read_config
 from models.decoder.config import CheckpointConfig
+from models.decoder.manifold import Manifold
 from models.decoder.ret import RET
 from models.decoder.self_test import SelfTest
 from models.decoder.tokenizer import Tokenizer
@@ -28,6 +32,7 @@ class Checkpoint:
     network: RET  # float32, on the CPU, in eval mode
     tokenizer: Tokenizer
     self_test: SelfTest | None = None
+    manifold: Manifold | None = None
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -41,6 +46,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         SelfTest.remove(folder)  # that of other weights
     else:
         checkpoint.self_test.save(folder)
+    if checkpoint.manifold is None:
+        Manifold.remove(folder)
+    else:
+        checkpoint.manifold.save(folder)
     (folder / CONFIG_FILE).write_text(checkpoint.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -84,4 +93,5 @@ def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{folder / WEIGHTS_FILE} cannot be loaded: {error}") from None
     self_test = SelfTest.load(folder, config.network.embedding_dim)
-    return Checkpoint(config, network.eval(), tokenizer, self_test)
+    manifold = Manifold.load(folder, config.network.embedding_dim)
+    return Checkpoint(config, network.eval(), tokenizer, self_test, manifold)

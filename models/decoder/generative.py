@@ -37,6 +37,7 @@ from models.decoder.config import (
 )
 from models.decoder.device import Device, choose
 from models.decoder.engine import log_likelihood
+from models.decoder.manifold import Manifold
 from models.decoder.quality import Evidence, Quality, assess
 from models.decoder.rank import Ranked, by_decoder, by_encoder, embedded_again, ranking
 from models.decoder.report import Tally
@@ -79,6 +80,7 @@ class Decoded:
     evidence: Evidence
     quality: Quality
     candidates: tuple[Candidate, ...]  # the best first
+    off_manifold: bool | None = None  # the vector is unlike any of a text; None: not known
 
 
 class GenerativeDecoder(TextDecoder):
@@ -154,11 +156,19 @@ class GenerativeDecoder(TextDecoder):
         return self._checkpoint.config.encoder
 
     @property
+    def manifold(self) -> Manifold | None:
+        return self._checkpoint.manifold
+
+    @property
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self._network.parameters())
 
     def peak_memory_bytes(self) -> int | None:
         return self._device.peak_memory_bytes()
+
+    def off_manifold(self, vectors: Vectors) -> list[bool | None]:
+        """Of each row of (N, D), whether it is unlike any vector of a text; None where that is not known."""
+        return [None] * len(vectors) if self.manifold is None else self.manifold.off(vectors).tolist()
 
     def answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Answer]:
         return [
@@ -169,6 +179,7 @@ class GenerativeDecoder(TextDecoder):
                 tokens=one.tokens,
                 quality=one.quality,
                 round_trip=one.evidence.round_trip,
+                off_manifold=one.off_manifold,
                 candidates=one.candidates,
             )
             for one in self.decode_batch(vectors, indices, options, seed)
@@ -199,7 +210,7 @@ class GenerativeDecoder(TextDecoder):
             ranked = by_decoder(found, options, self.name)
             if options.round_trip:
                 ranked = embedded_again(ranked, vectors, self._needed_encoder("round_trip"))
-        decoded = self._judged(ranked)
+        decoded = self._judged(ranked, self.off_manifold(vectors))
         ended = time.perf_counter()
         self.score_ms = (ended - decoded_at) * 1000.0
         self._tally.add(
@@ -207,6 +218,7 @@ class GenerativeDecoder(TextDecoder):
             [one.quality.overall_quality for one in decoded],
             decoded_at - begun,
             ended - decoded_at,
+            [one.off_manifold for one in decoded],
         )
         return decoded
 
@@ -214,7 +226,7 @@ class GenerativeDecoder(TextDecoder):
         longest = self._checkpoint.config.network.max_pieces
         return min(options.max_pieces or longest, longest)
 
-    def _judged(self, ranked: list[Ranked]) -> list[Decoded]:
+    def _judged(self, ranked: list[Ranked], off: list[bool | None]) -> list[Decoded]:
         """The best of each row with its scores."""
         with self._device.autocast():
             generated = as_generated([row.best for row in ranked], self._device.torch_device)
@@ -222,7 +234,7 @@ class GenerativeDecoder(TextDecoder):
             lm_log_probs = log_likelihood(self._network, nothing, generated).tolist()
         config = self._checkpoint.config
         decoded = []
-        for row, lm_log_prob in zip(ranked, lm_log_probs, strict=True):
+        for row, lm_log_prob, is_off in zip(ranked, lm_log_probs, off, strict=True):
             best = row.best
             evidence = Evidence(
                 log_prob=best.log_prob / len(best.ids),
@@ -234,7 +246,7 @@ class GenerativeDecoder(TextDecoder):
                 round_trip=row.candidates[0].round_trip,
             )
             quality = assess(evidence, config.calibration, config.seen_calibration)
-            decoded.append(Decoded(best.text, len(best.ids), evidence, quality, row.candidates))
+            decoded.append(Decoded(best.text, len(best.ids), evidence, quality, row.candidates, is_off))
         return decoded
 
     def get_performance_report(self) -> dict[str, Any]:
@@ -249,12 +261,13 @@ class GenerativeDecoder(TextDecoder):
             "device": self.device,
             "dtype": self.dtype,
             **report,
+            "off_manifold": report["off_manifold"] if self.manifold else None,
             "quality_passed": report["quality_passed"] if self.trained else 0,
             "peak_memory_bytes": self.peak_memory_bytes(),
         }
 
     def save_model(self, folder: str | Path) -> Path:
-        """Saves model.safetensors, tokenizer.json, the self-test if there is one, and config.json with the defaults."""
+        """Saves model.safetensors, tokenizer.json, what else the checkpoint has, and config.json with the defaults."""
         config = self._checkpoint.config.model_copy(update={"defaults": self.defaults})
         save_checkpoint(Path(folder), replace(self._checkpoint, config=config))
         return Path(folder)

@@ -7,6 +7,9 @@ numbers are learnt on held-out texts (`training/rule.py`) and kept in the hybrid
 A row that the bank answers says `fallback` and names the bank. The bank answers too when the network fails over a row,
 or when the overall_quality of its text is under the floor; a row that neither answers is an error. No text is ever
 invented.
+
+Whether a vector is off the manifold, the network's checkpoint says, of every row and whoever answers it. That is no
+part of the rule: it doubts the vector, and to a vector of nothing the phrase is no better an answer than the text.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from models.decoder.checkpoint import checkpoint_folder
 from models.decoder.config import HYBRID, HybridConfig
 from models.decoder.failures import is_broken_device, is_out_of_memory
 from models.decoder.generative import GenerativeDecoder
+from models.decoder.manifold import Manifold
 from models.decoder.phrase_bank import PhraseBankDecoder
 from models.decoder.rank import ranking
 from models.decoder.vectors import Vectors
@@ -40,6 +44,7 @@ class _Failed:
     """Why the network has no answer to a row."""
 
     why: str
+    off_manifold: bool | None = None
 
 
 class HybridDecoder(TextDecoder):
@@ -91,6 +96,10 @@ class HybridDecoder(TextDecoder):
         return self._network.encoder
 
     @property
+    def manifold(self) -> Manifold | None:
+        return self._network.manifold
+
+    @property
     def device(self) -> str:
         return self._network.device
 
@@ -116,7 +125,10 @@ class HybridDecoder(TextDecoder):
         own = self._own(vectors, indices, asked, seed)
         begun = time.perf_counter()
         phrases = self._bank.answer(vectors, indices, options, seed) if self._bank else [None] * len(own)
-        answers = [self._believed(one, phrase, by) for one, phrase in zip(own, phrases, strict=True)]
+        answers = [
+            replace(self._believed(one, phrase, by), off_manifold=one.off_manifold)
+            for one, phrase in zip(own, phrases, strict=True)
+        ]
         self.score_ms += (time.perf_counter() - begun) * 1000.0
         return answers
 
@@ -129,7 +141,7 @@ class HybridDecoder(TextDecoder):
                 raise
             if len(vectors) == 1:
                 log.warning("%s fails over row %d: %s", self._network.name, int(indices[0]), error)
-                return [_Failed(f"{type(error).__name__}: {error}")]
+                return [_Failed(f"{type(error).__name__}: {error}", self._network.off_manifold(vectors)[0])]
             middle = len(vectors) // 2
             halves = (slice(None, middle), slice(middle, None))
             answers, score_ms = [], 0.0

@@ -10,6 +10,10 @@ overall_quality  P(the text is faithful), from a logistic model fitted on held-o
                  model, which knows that cosine too: a text chosen by its cosine is better than its other scores say
 
 fluency and overall_quality need a calibrated checkpoint; without one they are None, not a guess.
+
+All four judge the text, and suppose that the vector came of one. Whether it did, `off_manifold` of the row doubts
+(`manifold.py`): the text and its scores stay as they are then, but there is nothing that the text could be faithful to,
+and `quality_passed` is false.
 """
 
 from __future__ import annotations

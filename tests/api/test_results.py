@@ -46,6 +46,7 @@ def test_results_are_one_generation_a_line(api: TestClient, store: Store) -> Non
     # Then each line is a generation under its usual names, errors among them, and that was all
     assert [tuple(row) for row in rows] == [GENERATION_FIELDS] * 3
     assert [Generation(**row).status for row in rows] == ["ok", "error", "ok"]
+    assert [row["off_manifold"] for row in rows] == [False, None, False]
     assert cursor is None
 
 

@@ -79,6 +79,36 @@ def test_the_named_constraints_are_those_of_the_models(empty_engine: Engine) -> 
     assert _described(empty_engine) == meant
 
 
+def test_rows_from_before_the_manifold_do_not_know_and_outlive_it(empty_engine: Engine) -> None:
+    # Given a database of the revision before, with a row
+    upgrade(empty_engine, "0002")
+    rows = {
+        "jobs": "id, state, client, decoder, embedding_dim, seed, options, batches_done, created_at",
+        "batches": "id, job_id, ordinal, first_index, rows, bytes, sha256, state, attempt, max_attempts, rows_ok, "
+        "rows_fallback, rows_error, waited_ms, load_ms, decode_ms, score_ms, write_ms, queued_at",
+        "generations": 'job_id, "index", batch_id, text, status',
+    }
+    values = {
+        "jobs": "'j', 'receiving', '', 'd', 4, 0, '{}', 0, CURRENT_TIMESTAMP",
+        "batches": "'b', 'j', 0, 0, 1, 16, 'x', 'queued', 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, CURRENT_TIMESTAMP",
+        "generations": "'j', 0, 'b', 'a text', 'ok'",
+    }
+    with empty_engine.begin() as connection:
+        for table, columns in rows.items():
+            connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({values[table]})"))
+    # When it is upgraded
+    upgrade(empty_engine)
+    # Then the row is there, and nothing is known of its vector
+    with empty_engine.connect() as connection:
+        row = connection.execute(text("SELECT text, off_manifold FROM generations")).one()
+    assert tuple(row) == ("a text", None)
+    # And the column goes again without the row
+    downgrade(empty_engine, "0002")
+    with empty_engine.connect() as connection:
+        assert connection.execute(text("SELECT text FROM generations")).scalar_one() == "a text"
+    assert "off_manifold" not in {column["name"] for column in inspect(empty_engine).get_columns("generations")}
+
+
 def test_two_processes_may_upgrade_at_once(empty_database_url: str) -> None:
     # Given two engines on one empty database
     engines = [create_engine(empty_database_url) for _ in range(2)]
@@ -104,7 +134,7 @@ def test_two_processes_may_upgrade_at_once(empty_database_url: str) -> None:
 
 
 def test_check_says_what_to_do_when_the_database_was_never_migrated(empty_engine: Engine) -> None:
-    with pytest.raises(StoreUnavailableError, match=r"revision None.*expects 0002.*unembed db upgrade"):
+    with pytest.raises(StoreUnavailableError, match=r"revision None.*expects 0003.*unembed db upgrade"):
         check(empty_engine)
 
 

@@ -40,10 +40,11 @@ def test_a_row_is_kept_as_it_was_given(store: Store, job: Job) -> None:
         coherence=1 / 3,
         diversity=1.0,
         round_trip=-0.25,
+        off_manifold=True,
         decode_ms=0.125,
     )
     error = Generation(index=1, status=RowStatus.ERROR, error_code="zero_vector", error="all zeros")
-    fallback = Generation(index=2, text="", status=RowStatus.FALLBACK, source="phrase-bank")
+    fallback = Generation(index=2, text="", status=RowStatus.FALLBACK, source="phrase-bank", off_manifold=False)
     # When they are written, in any order
     finish(store, batch, [fallback, full, error])
     # Then they come back the same, by index

@@ -86,7 +86,10 @@ def client(url: str) -> Iterator[Client]:
 
 
 class Hand:
-    """Does a worker's work by hand: each row becomes "text N", and one that is not finite an error row."""
+    """Does a worker's work by hand: each row becomes "text N", and one that is not finite an error row.
+
+    A vector that begins below -0.9 counts as off the manifold.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._engine = create_engine(settings.database_url)
@@ -152,7 +155,14 @@ def _row(index: int, vector: np.ndarray, id_: str | None) -> Generation:
     if not np.isfinite(vector).all():
         return Generation(index=index, id=id_, status=RowStatus.ERROR, error_code="not_finite", error="has NaN")
     return Generation(
-        index=index, id=id_, text=f"text {index}", status=RowStatus.OK, source=DECODER, tokens=2, overall_quality=0.5
+        index=index,
+        id=id_,
+        text=f"text {index}",
+        status=RowStatus.OK,
+        source=DECODER,
+        tokens=2,
+        overall_quality=0.5,
+        off_manifold=bool(vector[0] < -0.9),
     )
 
 

@@ -88,6 +88,9 @@ def test_decode_writes_the_file_and_says_where_the_time_went(run: Run, server: s
     for part in ("24 ok, 0 fallback, 1 error", "not_finite", "rows/s", "waited", "load", "decode", "score", "write"):
         assert part in ran.err
     assert "25 rows written to out.parquet" in ran.err
+    # And both tell of the two vectors that are of no text
+    assert "off manifold" in ran.err
+    assert pq.read_table("out.parquet")["off_manifold"].to_pylist() == [True] * 2 + [False, None] + [False] * 21
 
 
 def test_submit_prints_the_id_and_nothing_else_on_stdout(run: Run, server: str, hand: Hand, corpus: Path) -> None:

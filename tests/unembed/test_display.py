@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
 from unembed.cli import progress
-from unembed.cli.look import duration, job_details, outcome, printable
+from unembed.cli.look import Tally, duration, job_details, outcome, printable, row_table, summary
 from unembed.cli.progress import Lines, Pace
-from unembed.schemas import BatchCounts, DecodeOptions, Job, JobState, RowCounts, Timings
+from unembed.schemas import BatchCounts, DecodeOptions, Generation, Job, JobState, RowCounts, RowStatus, Timings
 
 
 def job(state: JobState = JobState.RUNNING, done: int = 250, total: int = 1000) -> Job:
@@ -90,3 +92,27 @@ def test_a_name_is_text_and_never_markup(capsys: pytest.CaptureFixture[str]) -> 
 
     out.print(job_details(job().model_copy(update={"name": "[bold]a[/]"})))
     assert "[bold]a[/]" in capsys.readouterr().out
+
+
+def test_rows_off_the_manifold_are_marked_and_counted() -> None:
+    # Given rows of which two have a vector that is of no text
+    rows = [
+        Generation(index=index, text="a text", status=RowStatus.OK, off_manifold=off)
+        for index, off in enumerate((True, False, None, True))
+    ]
+    # When they are shown, Then each of the two is marked
+    shown = shown_wide(row_table(rows))
+    assert [("off manifold" in line) for line in shown.splitlines()[1:]] == [True, False, False, True]
+    # And the summary of their job says how many they are, and nothing where there are none
+    for some, line in ((rows, "off manifold +2 +vectors unlike any of a text"), (rows[1:3], None)):
+        tally = Tally()
+        assert list(tally.of(some)) == some
+        told = shown_wide(summary(job(), [], tally, 1.0))
+        assert re.search(line, told) if line else "off manifold" not in told
+
+
+def shown_wide(rendered: object) -> str:
+    console = Console(width=160, highlight=False, force_terminal=False)
+    with console.capture() as capture:
+        console.print(rendered)
+    return capture.get()

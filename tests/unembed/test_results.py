@@ -14,7 +14,9 @@ from unembed.schemas import GENERATION_FIELDS, Generation, RowStatus
 
 ROWS = [
     Generation(index=0, id="a", text='a cat, "quoted"\nand a line', status=RowStatus.OK, source="d", tokens=7),
-    Generation(index=1, text="été 猫", status=RowStatus.FALLBACK, overall_quality=0.25, round_trip=-0.5),
+    Generation(
+        index=1, text="été 猫", status=RowStatus.FALLBACK, overall_quality=0.25, round_trip=-0.5, off_manifold=True
+    ),
     Generation(index=2, id="c", status=RowStatus.ERROR, error_code="not_finite", error="value 3 is NaN"),
 ]
 
@@ -49,6 +51,7 @@ def test_csv_has_a_header_and_an_empty_cell_for_what_is_not_there(tmp_path: Path
     assert [row["text"] for row in found] == ['a cat, "quoted"\nand a line', "été 猫", ""]
     assert found[1]["overall_quality"] == "0.25"
     assert found[2]["error_code"] == "not_finite"
+    assert [row["off_manifold"] for row in found] == ["", "True", ""]
 
 
 @pytest.mark.parametrize("text", ['=HYPERLINK("http://x")', "+1+cmd", "-- a dash", "@SUM(A1)", "\t=1", "\r=1"])

@@ -103,6 +103,8 @@ def _decoding(row: Generation) -> Text:
     if row.status is RowStatus.ERROR:
         return _plain(f"({row.error_code}: {row.error})")
     text = _plain(row.text or "")
+    if row.off_manifold:
+        text = Text.assemble(text, (" (its vector is off the manifold)", "yellow"))
     return text if row.status is RowStatus.OK else Text.assemble(text, (f" ({row.status}: {row.source})", "dim"))
 
 

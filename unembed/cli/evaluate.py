@@ -71,7 +71,7 @@ def evaluate(
         from models.decoder.training.run import Library
 
         if report is not None:
-            from models.decoder.training.analysis import analyse
+            from models.decoder.training.analysis import analyse, doubt_of
             from models.decoder.training.page import Subject, write_report
     model = load_decoder(decoder, device)
     encoder_name = model.encoder
@@ -92,7 +92,7 @@ def evaluate(
             scores[one.name] = asdict(measured.scores)
             if report is not None:
                 status.update(f"resampling {one.name}")
-                analyses.append(analyse(one.name, lines, measured))
+                analyses.append(analyse(one.name, lines, measured, doubt_of(model.manifold, vectors)))
             for reference, generation in list(zip(lines, measured.generations, strict=True))[:examples]:
                 say(f"  {reference}\n  → {generation.text}\n")
     if report is not None:

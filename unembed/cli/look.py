@@ -35,6 +35,7 @@ class Tally:
     scored: int = 0
     round_trip: float = 0.0
     embedded: int = 0
+    off_manifold: int = 0
 
     def of(self, rows: Iterable[Generation]) -> Iterator[Generation]:
         """The same rows, counted as they pass."""
@@ -45,6 +46,7 @@ class Tally:
                 self.texts += 1
             if row.overall_quality is not None:
                 self.quality, self.scored = self.quality + row.overall_quality, self.scored + 1
+            self.off_manifold += bool(row.off_manifold)
             if row.round_trip is not None:
                 self.round_trip, self.embedded = self.round_trip + row.round_trip, self.embedded + 1
             yield row
@@ -129,8 +131,13 @@ def row_table(rows: Iterable[Generation]) -> Table:
         quality = "" if row.overall_quality is None else f"{row.overall_quality:.2f}"
         error = row.status is RowStatus.ERROR
         text = Text(f"{row.error_code}: {row.error}", style="red") if error else Text(printable(row.text or ""))
-        table.add_row(str(row.index), Text(printable(row.id or "")), row.status.value, quality, text)
+        table.add_row(str(row.index), Text(printable(row.id or "")), _status(row), quality, text)
     return table
+
+
+def _status(row: Generation) -> Text:
+    status = Text(row.status.value)
+    return status.append(", off manifold", style="yellow") if row.off_manifold else status
 
 
 def printable(text: str) -> str:
@@ -147,6 +154,9 @@ def summary(job: Job, batches: list[Batch], tally: Tally, wall: float) -> Table:
     table.add_row("rows", f"{job.rows.total:,}", outcome(job.rows))
     for code, count in tally.errors.most_common(5):
         table.add_row("", f"{count:,}", Text(code, style="red"))
+    if tally.off_manifold:
+        doubt = "vectors unlike any of a text, such as noise; their texts mean nothing, whatever their scores"
+        table.add_row("off manifold", f"{tally.off_manifold:,}", Text(doubt, style="yellow"))
     if tally.scored:
         mean = f"mean of {tally.scored:,} rows, from 0 to 1"
         table.add_row("quality", f"{tally.quality / tally.scored:.2f}", mean)

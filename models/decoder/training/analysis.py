@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from models.decoder.manifold import MANY, Manifold, means_of, unit
 from models.decoder.training.calibrate import CalibrationReport, Reliability, check, is_faithful, reliability
 from models.decoder.training.evaluate import Scores, word_f1
 from models.decoder.training.measure import Measured
@@ -56,6 +57,16 @@ class Trust:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """Shares of vectors that the decoder takes to be off the manifold: the set's own, and some that are of no text."""
+
+    rows: float
+    noise: float  # as many of Gaussian noise
+    centroids: float  # means of 50 rows of the set, drawn at random
+    whole: bool  # the mean of all rows of the set
+
+
+@dataclass(frozen=True)
 class Analysis:
     name: str
     scores: Scores
@@ -63,9 +74,10 @@ class Analysis:
     trust: Trust | None  # None where the decoder is not calibrated
     examples: dict[str, list[Row]]  # best, median, worst by word F1, then by cosine
     without_text: int
+    doubt: Doubt | None = None  # None where the decoder does not know what real vectors look like
 
 
-def analyse(name: str, references: Sequence[str], measured: Measured) -> Analysis:
+def analyse(name: str, references: Sequence[str], measured: Measured, doubt: Doubt | None = None) -> Analysis:
     rows = [
         Row(reference, generation, word_f1(generation.text or "", reference), None if cosine is None else float(cosine))
         for reference, generation, cosine in zip(
@@ -82,6 +94,21 @@ def analyse(name: str, references: Sequence[str], measured: Measured) -> Analysi
         trust=_trust(rows),
         examples=_examples(rows),
         without_text=sum(row.generation.text is None for row in rows),
+        doubt=doubt,
+    )
+
+
+def doubt_of(manifold: Manifold | None, vectors: npt.NDArray[np.float32], seed: int = 0) -> Doubt | None:
+    """Of the vectors (N, D) of a set."""
+    if manifold is None:
+        return None
+    generator = np.random.default_rng(seed)
+    units = unit(vectors)
+    return Doubt(
+        rows=float(manifold.off(vectors).mean()),
+        noise=float(manifold.off(generator.normal(size=vectors.shape)).mean()),
+        centroids=float(manifold.off(means_of(units, MANY, generator)).mean()),
+        whole=bool(manifold.off(units.mean(axis=0)[None])[0]),
     )
 
 

@@ -11,6 +11,7 @@ import torch
 
 from models.decoder.checkpoint import CARD_FILE
 from models.decoder.config import RET_V21, Calibration, CheckpointConfig, NetworkConfig
+from models.decoder.manifold import MANY, Manifold
 from models.decoder.training.calibrate import CalibrationReport
 from models.decoder.training.evaluate import Scores
 from models.decoder.training.recipe import Progress, Recipe
@@ -38,6 +39,7 @@ def write_card(
     scores: dict[str, Scores],
     check: CalibrationReport | None,
     seen_check: CalibrationReport | None = None,
+    manifold: Manifold | None = None,
 ) -> None:
     """README.md and scores.json of a checkpoint."""
     parts = "\n".join(f"| {name} | {size:,} |" for name, size in config.network.parts().items())
@@ -67,7 +69,7 @@ On texts that it was not trained on, decoded greedily, one pass, no search:
 `unembed evaluate {config.name} --set NAME=TEXTS` reproduces a row of this table.
 
 {calibration_section(config, check, seen_check)}
-## Training
+{manifold_section(manifold)}## Training
 
 - texts: {", ".join(trained.sources)}: {trained.texts:,} lines, {trained.pieces:,} pieces
 - licence of the texts: {trained.licence}
@@ -161,6 +163,36 @@ On texts of another kind it is less trustworthy.
 Where the texts are embedded again, greedy ones and the best of several candidates, a second model knows their cosine
 too. {_checked(config.seen_calibration, seen_check)}
 """
+
+
+MANIFOLD_TITLE = "## Vectors off the manifold\n"
+
+
+def manifold_section(manifold: Manifold | None) -> str:
+    """With an empty line at its end; nothing where there is no model of real vectors."""
+    if manifold is None:
+        return ""
+    limits = manifold.limits
+    least, most = limits.nearness
+    return f"""{MANIFOLD_TITLE}
+`off_manifold` says of a row that its vector is unlike those of texts: noise, say, or the mean of many unrelated texts.
+Then there is nothing that the text could be faithful to. A vector at unit length counts as off when more than
+{limits.outside:.2%} of its squared distance from the mean lies in the {len(manifold.directions)} directions that
+real vectors use least, or its cosine with the mean is not within {least:.2f} and {most:.2f}. Fitted on half of
+{limits.rows:,} vectors of texts; limits fixed on a quarter; of the last quarter {limits.false_alarms:.1%} count as off,
+{limits.noise_found:.1%} of Gaussian noise and {limits.centroids_found:.1%} of the means of {MANY} of them, drawn at
+random. What does not count as off need not be of a text: the mean of similar texts does not. Texts of another kind may.
+
+"""
+
+
+def with_manifold_section(card: str, manifold: Manifold) -> str:
+    """An older card with this section, in front of its training or at its end."""
+    before, title, rest = card.partition(MANIFOLD_TITLE)
+    if title:
+        card = before + rest[rest.index("## ") :] if "## " in rest else before
+    before, title, rest = card.partition("## Training\n")
+    return before + manifold_section(manifold) + title + rest
 
 
 def _checked(calibration: Calibration, check: CalibrationReport) -> str:

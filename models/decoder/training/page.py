@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from models.decoder.base import TextDecoder
+from models.decoder.manifold import MANY
 from models.decoder.training.analysis import RESAMPLES, Analysis
 from models.decoder.training.evaluate import FAITHFUL_F1, WORD
 from models.decoder.training.figures import quality_figure, reliability_figure, risk_figure
@@ -82,6 +83,7 @@ def render(subject: Subject, analyses: Sequence[Analysis], command: str) -> str:
             shared_words=shared_words,
             faithful_f1=FAITHFUL_F1,
             resamples=RESAMPLES,
+            many=MANY,
             command=command,
             today=date.today().isoformat(),
             version=version("unembed"),

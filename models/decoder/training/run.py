@@ -16,6 +16,7 @@ from models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoin
 from models.decoder.config import RET_V21, CheckpointConfig, NetworkConfig
 from models.decoder.encoder import shared_encoder
 from models.decoder.generative import GenerativeDecoder
+from models.decoder.manifold import Manifold, fit_manifold
 from models.decoder.quality import SEEN_FEATURES
 from models.decoder.self_test import make_self_test
 from models.decoder.tokenizer import Tokenizer
@@ -114,7 +115,10 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
         threads=torch.get_num_threads(),
     )
     checkpoint = Checkpoint(
-        CheckpointConfig(name=plan.name, network=config, encoder=plan.encoder), run.best().cpu(), tokenizer
+        CheckpointConfig(name=plan.name, network=config, encoder=plan.encoder),
+        run.best().cpu(),
+        tokenizer,
+        manifold=_manifold(material.pairs.embeddings, say),
     )
     dev = {name: list(one.texts) for name, one in material.held_out.items()}
     vectors = {name: one.embeddings for name, one in material.held_out.items()}
@@ -222,7 +226,15 @@ def export(
             say(f"scoring on {name}")
             rows = slice(plan.dev_rows)
             scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder).scores
-    write_card(plan.folder, config, trained, scores, check, seen_check)
+    write_card(plan.folder, config, trained, scores, check, seen_check, checkpoint.manifold)
+
+
+def _manifold(vectors: npt.NDArray[np.float32], say: Say) -> Manifold | None:
+    try:
+        return fit_manifold(vectors)
+    except InputError as error:  # the network is worth keeping without it
+        say(f"no row will say whether its vector is off the manifold: {error}")
+        return None
 
 
 def _network(

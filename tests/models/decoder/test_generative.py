@@ -89,8 +89,8 @@ def test_at_384_dimensions_the_shipped_decoder_is_taken() -> None:
 def test_generate_says_what_was_written_and_how_well(decoder: GenerativeDecoder) -> None:
     answer = decoder.generate(vectors(1)[0])
     assert set(answer) == {
-        "text", "status", "tokens", "quality_metrics", "round_trip", "generation_time", "memory", "quality_passed",
-        "parameters_used", "architecture", "source", "trained", "error",
+        "text", "status", "tokens", "quality_metrics", "round_trip", "off_manifold", "generation_time", "memory",
+        "quality_passed", "parameters_used", "architecture", "source", "trained", "error",
     }  # fmt: skip
     assert set(answer["quality_metrics"]) == {"overall_quality", "fluency", "coherence", "diversity"}
     assert answer["generation_time"] > 0

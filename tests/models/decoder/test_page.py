@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from models.decoder.training.analysis import Analysis, Trust, analyse, interval_of_mean, risk_coverage
+from models.decoder.training.analysis import Analysis, Doubt, Trust, analyse, interval_of_mean, risk_coverage
 from models.decoder.training.calibrate import reliability
 from models.decoder.training.evaluate import score
 from models.decoder.training.figures import quality_figure, reliability_figure, risk_figure, wilson
@@ -169,6 +170,16 @@ def test_a_decoder_without_calibration_or_text_says_so() -> None:
     assert "1 of 4 rows have no text" in html
     assert "<svg" not in html
     assert "no text: no phrase is near" in html
+    assert "does not know what vectors of texts look like" in html
+
+
+def test_the_page_tells_which_vectors_are_taken_for_off_the_manifold() -> None:
+    one = analysis(["I see.", "We go.", "a"], ["I see.", "We go.", "a"], [0.5] * 3)
+    doubt = Doubt(rows=0.004, noise=1.0, centroids=0.915, whole=True)
+    html = " ".join(render(SUBJECT, [replace(one, doubt=doubt)], "x").split())
+    assert "0.4 % of the set's vectors" in html
+    assert "100.0 % of Gaussian noise, 91.5 % of the means of 50 of the set's vectors" in html
+    assert "the mean of all of them does." in html
 
 
 def test_words_that_are_shared_are_set_off_as_often_as_they_are_shared() -> None:

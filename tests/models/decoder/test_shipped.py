@@ -51,10 +51,11 @@ def test_its_files_are_small_and_whole() -> None:
     sizes = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
     assert set(sizes) == {
         "model.safetensors", "config.json", "tokenizer.json", "README.md", "scores.json",
-        "self_test.json", "self_test.safetensors",
+        "self_test.json", "self_test.safetensors", "manifold.json", "manifold.safetensors",
     }  # fmt: skip
     assert sizes["model.safetensors"] < 1_400_000
     assert sizes["self_test.json"] + sizes["self_test.safetensors"] < 20_000
+    assert sizes["manifold.json"] + sizes["manifold.safetensors"] < 40_000
 
 
 def test_the_recorded_scores_are_at_least_those_of_the_first_probe(recorded: dict[str, Any]) -> None:
@@ -105,3 +106,20 @@ def test_noise_is_not_taken_for_a_sentence(decoded: list[Generation]) -> None:
     noise = np.random.default_rng(0).normal(size=(200, 384)).astype(np.float32)
     of_noise = decode_all(GenerativeDecoder.load(DEFAULT_DECODER, device="cpu"), noise, DecodeOptions())
     assert np.mean([row.overall_quality for row in of_noise]) < np.mean([row.overall_quality for row in decoded]) / 2
+
+
+def test_vectors_that_are_of_no_sentence_are_told_from_those_that_are(examples: tuple[list[str], np.ndarray]) -> None:
+    # Given sentences of another origin than those that it was trained on, and vectors that are of none
+    manifold = GenerativeDecoder.load(DEFAULT_DECODER, device="cpu").manifold
+    assert manifold is not None
+    vectors = examples[1]
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=(1000, 384)).astype(np.float32)
+    shuffled = vectors[:, generator.permutation(384)]
+    # When they are looked at, Then the latter count as off, and of the former hardly one in a hundred
+    assert manifold.off(vectors).mean() <= 0.01
+    for strange in (noise, shuffled, np.abs(vectors)):
+        assert manifold.off(strange).mean() >= 0.99
+    # And rounding to 8 bits changes nothing
+    rounded = np.round(vectors / np.abs(vectors).max(axis=1, keepdims=True) * 127).astype(np.float32)
+    assert manifold.off(rounded).mean() <= 0.015

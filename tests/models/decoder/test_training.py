@@ -122,6 +122,9 @@ def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, mon
     kept = decoder.checkpoint.self_test
     assert kept is not None
     assert [row.text for row in kept.expected.rows] == [answer["text"] for answer in answers[:8]]
+    # And no model of real vectors, since 36 are too few, which was said
+    assert decoder.checkpoint.manifold is None
+    assert any("off the manifold: 36 vectors are too few" in line for line in said)
     # And a second call has nothing left to do but to export
     assert train_decoder(plan, said.append, quiet)
 
@@ -161,6 +164,29 @@ def test_v2_is_trained_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # And the run is not taken up as one of v2.1
     with pytest.raises(CheckpointError, match="was begun with the network"):
         train_decoder(replace(plan, architecture="resource_efficient_v21"), lambda line: None, quiet)
+
+
+def test_a_checkpoint_learns_what_real_vectors_look_like_where_there_are_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a thousand texts, whose vectors leave two of 16 dimensions alone
+    monkeypatch.setattr(NetworkConfig, "of", small_network(NetworkConfig.of))
+    lines = (TEXTS * 28)[:1000]
+    (tmp_path / "t.txt").write_text("\n".join(lines) + "\n")
+    given = vectors(1000) * np.r_[np.ones(14), np.full(2, 0.001)].astype(np.float32)
+    np.save(tmp_path / "t.npy", given)
+    plan = Plan(
+        name="toy", folder=tmp_path / "toy", train=(TextSet("toys", tmp_path / "t.txt", tmp_path / "t.npy"),), dev=(),
+        encoder=None, licence="CC0", recipe=replace(RECIPE, epochs=1), max_pieces=40,
+    )  # fmt: skip
+    # When a network is trained on them
+    assert train_decoder(plan, lambda line: None, quiet)
+    # Then it knows vectors that do not, and its card tells of that
+    decoder = GenerativeDecoder.load(tmp_path / "toy")
+    off = [answer["off_manifold"] for answer in decoder.batch_generate(np.concatenate([given[:50], vectors(50)]))]
+    assert sum(off[:50]) <= 3
+    assert sum(off[50:]) >= 47
+    assert "## Vectors off the manifold" in (tmp_path / "toy" / "README.md").read_text()
 
 
 def test_texts_made_are_seen_until_the_last_fifth_of_a_run(tmp_path: Path) -> None:

@@ -134,6 +134,51 @@ def test_a_training_that_is_interrupted_saves_and_goes_on(folder: Path) -> None:
     assert (folder / "mine" / "README.md").exists()
 
 
+def test_a_training_from_a_base_with_patience_writes_its_curves(folder: Path) -> None:
+    # Given a decoder to begin with
+    random_checkpoint(folder / "base")
+    # When one is trained from it, as patient as can be
+    args = ["--set", "toys=toys.txt,toys.npy", "--dev", "held=toys.txt,toys.npy", "--start-from", "./base"]
+    args += ["--epochs", "2", "--patience", "50", "--report-every", "1", "--score-rows", "5", "--passes", "2"]
+    done = unembed("train", *args, "-o", "mine", cwd=folder)
+    # Then it says from what it starts and how good it is, and the page is there
+    assert done.returncode == 0, done.stderr
+    assert "starting from 'toy'" in done.stderr
+    assert "(BLEU " in done.stderr
+    assert "How mine was trained" in (folder / "mine" / "training.html").read_text()
+    card = (folder / "mine" / "README.md").read_text()
+    assert all(flag in card for flag in ("--start-from toy", "--passes 2", "--patience 50"))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--start-from", "nobody"], "unknown decoder 'nobody'"),
+        (["--start-from", "./base", "--architecture", "resource_efficient_v2"], "'toy' is a resource_efficient_v21"),
+        (["--patience", "3"], "patience is 3 without texts to judge by; expected at least one --dev"),
+    ],
+)
+def test_a_training_that_cannot_begin_is_refused(folder: Path, args: list[str], message: str) -> None:
+    random_checkpoint(folder / "base")
+    done = unembed("train", "--set", "toys=toys.txt,toys.npy", "-o", "mine", *args, cwd=folder)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tune_prints_the_command_that_trains_with_the_best_recipe(folder: Path) -> None:
+    # Given texts with their vectors, and held-out ones
+    args = ["--set", "toys=toys.txt,toys.npy", "--dev", "held=toys.txt,toys.npy"]
+    # When two recipes are tried
+    done = unembed("tune", *args, "--trials", "2", "--epochs", "1", "-o", "search", cwd=folder)
+    # Then stdout is one command, which begins as the search did, and stderr has the table
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"unembed train {' '.join(args)} ")
+    assert done.stdout.endswith("--out search/best\n")
+    assert done.stdout.count("\n") == 1
+    assert "dev loss" in done.stderr
+
+
 def test_a_bank_is_made_of_texts_and_their_embeddings_and_can_be_evaluated(folder: Path) -> None:
     # Given texts with their vectors, When a bank is made of them
     done = unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "toys.npy", "--threshold", "0.5", cwd=folder)

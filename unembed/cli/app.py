@@ -44,6 +44,7 @@ VERBS: Final = {
     "db": Verb("db", "app", _SERVE),
     "doctor": Verb("doctor", "doctor", _SERVE),
     "train": Verb("train", "train", _TRAIN),
+    "tune": Verb("tune", "tune", _TRAIN),
     "evaluate": Verb("evaluate", "evaluate", _TRAIN),
     "embed": Verb("embed", "embed", _TRAIN),
     "bank": Verb("bank", "bank", _TRAIN),

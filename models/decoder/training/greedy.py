@@ -40,7 +40,7 @@ class GreedyScorer:
     def _score(self, network: RET, held_out: HeldOut) -> DevScore:
         embeddings = torch.from_numpy(np.array(held_out.embeddings[: self.rows], dtype=np.float32))  # (N, E)
         texts: list[str] = []
-        for part in embeddings.to(network.pieces.weight.device).split(MICRO_BATCH):
+        for part in torch.split(embeddings.to(network.pieces.weight.device), MICRO_BATCH):
             texts += [self.tokenizer.decode(ids) for ids in greedy(network, part).ids.tolist()]
         scores = score(texts, held_out.texts[: len(texts)], 1.0)
         return DevScore(scores.rows, scores.bleu, scores.word_f1, scores.exact)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+WARM_UP: Final = 0.1  # of the run at most
+
 
 def learning_rate(step: int, progress: float, peak: float, warmup: int) -> float:
-    """Linear up over `warmup` steps; then half a cosine in progress (0 to 1), down to 2 % of the peak."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
+    """Linear up over `warmup` steps, or a tenth of the run where that is less; then half a cosine in progress (0 to 1),
+    down to 2 % of the peak."""
+    risen = max((step + 1) / max(1, warmup), progress / WARM_UP)
+    if risen < 1.0:
+        return peak * risen
     return peak * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
 
 

@@ -14,6 +14,7 @@ from models.decoder.config import NetworkConfig
 from models.decoder.generative import GenerativeDecoder
 from models.decoder.training.data import Pairs, epoch_batches, pair, read_texts
 from models.decoder.training.loop import Run, disturb
+from models.decoder.training.optimiser import learning_rate
 from models.decoder.training.recipe import Progress
 from models.decoder.training.run import Plan, TextSet, train_decoder
 from tests.models.decoder.toy import RECIPE, TEXTS, config, pairs, small_network, tokenizer, vectors
@@ -54,6 +55,16 @@ def test_noise_and_dropout_are_within_their_bounds() -> None:
     dropped = ~disturbed.any(dim=-1)
     assert float(dropped.float().mean()) == pytest.approx(0.25, abs=0.04)  # five standard deviations
     assert float((disturbed - unit)[~dropped].norm(dim=-1).max()) <= 0.1001
+
+
+def test_the_learning_rate_rises_over_the_warm_up_or_a_tenth_of_a_short_run() -> None:
+    # Given a long run of 10,000 steps and a short one of 100, When the rate of each step is asked for
+    long, short = ([learning_rate(step, step / steps, 1.0, 200) for step in range(steps)] for steps in (10_000, 100))
+    # Then the long one rises over its 200 steps, the short one over 10, and both fall to 2 %
+    assert np.argmax(long) == 199
+    assert np.argmax(short) == 10
+    assert min(long[200:]) == pytest.approx(0.02, abs=0.001)
+    assert short[-1] == pytest.approx(0.02, abs=0.001)
 
 
 def test_it_learns(tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""`unembed tune`: which settings of `unembed train` suit one's own texts."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unembed.cli.console import Exit, err, say
+from unembed.cli.evaluate import text_set
+from unembed.cli.extras import needs
+from unembed.cli.train import stop_on_interrupt
+from unembed.errors import InputError
+from unembed.threads import wait_without_spinning
+
+if TYPE_CHECKING:
+    from models.decoder.training.tune import Tried
+
+
+def tune(
+    sets: Annotated[
+        list[str],
+        typer.Option("--set", help="NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy to train on; may be given more than once."),
+    ],
+    dev: Annotated[list[str], typer.Option("--dev", help="Like --set, held out: the runs are judged by these.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="A folder for the search; it is taken up from there.")],
+    encoder: Annotated[
+        str | None, typer.Option(help="Embeds the texts that come without embeddings: all-MiniLM-L6-v2.")
+    ] = None,
+    architecture: Annotated[
+        str, typer.Option(help="resource_efficient_v21 or resource_efficient_v2.")
+    ] = "resource_efficient_v21",
+    start_from: Annotated[
+        str | None, typer.Option(metavar="NAME|FOLDER", help="A decoder that every run begins with.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Runs in all, those of earlier sittings included.")] = 20,
+    epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the texts in each run.")] = 2.0,
+    most_passes: Annotated[
+        int | None,
+        typer.Option(
+            min=2, max=16, help="Also search how often the layers are applied, up to this.", show_default=False
+        ),
+    ] = None,
+    max_pieces: Annotated[int, typer.Option(min=4, max=4096, help="Longer texts are left out.")] = 96,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as torch likes.")] = 0,
+) -> None:
+    """Search for a recipe with short runs; Ctrl-C stops, and the same command goes on from there.
+
+    The table is on stderr; on stdout is the command that trains with the best recipe.
+    """
+    wait_without_spinning()
+    with needs("train"):
+        import torch
+
+        from models.decoder.device import choose
+        from models.decoder.training.recipe import Recipe
+        from models.decoder.training.run import Plan
+        from models.decoder.training.tune import Search
+        from models.decoder.training.tune import tune as search
+    if threads:
+        torch.set_num_threads(threads)
+    stopping = stop_on_interrupt()
+    plan = Plan(
+        name="search",
+        folder=out,
+        train=tuple(map(text_set, sets)),
+        dev=tuple(map(text_set, dev)),
+        encoder=encoder,
+        licence="",
+        recipe=Recipe(seed=seed),
+        architecture=architecture,
+        max_pieces=max_pieces,
+        device=str(choose(device).torch_device),
+        start_from=start_from,
+        stop=lambda: bool(stopping),
+    )
+    tried = search(plan, Search(trials, epochs, most_passes), say)
+    _show(tried)
+    if stopping:
+        say(f"stopped; the same command goes on from what is saved in {out}")
+        raise typer.Exit(Exit.INTERRUPTED)
+    if not tried or tried[0].ended_early:
+        raise InputError("no run came to its end with a finite loss; expected texts that can be learnt")
+    best = tried[0]
+    words = ["unembed", "train"]
+    words += [word for one in sets for word in ("--set", one)]
+    words += [word for one in dev for word in ("--dev", one)]
+    words += ["--encoder", encoder] if encoder else []
+    words += ["--architecture", architecture] if architecture != "resource_efficient_v21" else []
+    words += ["--start-from", start_from] if start_from else []
+    words += ["--passes", str(best.passes)] if most_passes else []
+    words += ["--max-pieces", str(max_pieces)] if max_pieces != 96 else []
+    typer.echo(shlex.join([*words, *best.recipe.flags(), "--out", str(out / "best")]))
+
+
+def _show(tried: list[Tried]) -> None:
+    from rich.table import Table
+
+    table = Table("run", "dev loss", "learning rate", "noise", "embedding dropout", "batch pieces", "passes")
+    for one in tried:
+        recipe = one.recipe
+        table.add_row(
+            str(one.number),
+            f"{one.loss:.4f}{', ended early' if one.ended_early else ''}",
+            f"{recipe.peak_learning_rate:g}",
+            f"{recipe.noise:g}",
+            f"{recipe.embedding_dropout:g}",
+            f"{recipe.batch_pieces:,}",
+            str(one.passes),
+        )
+    err.print(table)

@@ -17,6 +17,7 @@ from unembed.home import require_url
 from unembed.schemas import DecodeOptions
 
 _SAY_AGAIN: Final = 60.0  # seconds
+ENCODERS: Final = "all-MiniLM-L6-v2 (384-d) or all-MiniLM-L6-v2-mean-max (768-d)"  # for help; free of torch
 _CORPUS, _HOW, _WHERE = "The corpus", "How it is decoded", "Where it is decoded"
 
 Source = Annotated[

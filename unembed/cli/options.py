@@ -113,6 +113,14 @@ RankBy = Annotated[
         rich_help_panel=_HOW,
     ),
 ]
+Rounds = Annotated[
+    int,
+    typer.Option(
+        "--rounds",
+        help="Share the candidates among so many searches, each guided by what the best text lacks; needs the encoder.",
+        rich_help_panel=_HOW,
+    ),
+]
 MaxPieces = Annotated[
     int | None,
     typer.Option("--max-pieces", help="The longest text, in pieces.", show_default=False, rich_help_panel=_HOW),

@@ -96,6 +96,9 @@ class DecodeOptions(Wire):
     rank_by: Literal["auto", Ranking] = (
         "auto"  # auto: the encoder where the worker has it, else the decoder's own score
     )
+    rounds: Annotated[int, Field(ge=1, le=4)] = (
+        1  # of search; what the best text lacks guides the next; needs an encoder
+    )
     beams: Annotated[int | None, Field(ge=1, le=MOST_BEAMS)] = None  # width of the beam search; 1 is off; see `width`
     length_penalty: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0  # beams are ranked by log p / pieces ** this
     temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 0.0  # 0 is greedy
@@ -123,6 +126,20 @@ class DecodeOptions(Wire):
             raise ValueError(
                 f"candidates is {self.candidates} with {self.width} beams at temperature 0, so some would be the same; "
                 "expected as many beams as candidates, or a temperature above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_have_candidates(self) -> Self:
+        if self.rounds > self.candidates:
+            raise ValueError(
+                f"rounds is {self.rounds} with {self.candidates} candidates, so some would have none; "
+                "expected at least one candidate a round"
+            )
+        if self.rounds > 1 and self.rank_by == "decoder":
+            raise ValueError(
+                f"rounds is {self.rounds} with rank_by 'decoder', but only the encoder can tell what a text lacks; "
+                "expected rank_by 'encoder' or 'auto', or rounds 1"
             )
         return self
 

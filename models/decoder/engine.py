@@ -85,18 +85,24 @@ def greedy(network: RET, embeddings: Tensor) -> Generated:
 
 @torch.no_grad()
 def log_likelihood(network: RET, embeddings: Tensor, generated: Generated) -> Tensor:
-    """Mean log p(piece | embedding) per row (N,), in nats, of pieces that are given; zeros mean "no embedding".
+    """Mean log p(piece | embedding) per row (N,), in nats, of pieces that are given; zeros mean "no embedding"."""
+    return piece_log_probs(network, embeddings, generated).sum(dim=1) / generated.lengths.clamp_min(1)
+
+
+@torch.no_grad()
+def piece_log_probs(network: RET, embeddings: Tensor, generated: Generated) -> Tensor:
+    """log p(piece | embedding, pieces before) (N, T), in nats, of pieces that are given; 0 after the end.
 
     Rows go by length, a few at a time: one row that ran into the limit would otherwise make every row as long as it.
     """
-    means = torch.zeros(len(generated.ids), device=embeddings.device)
+    log_probs = torch.zeros(generated.ids.shape, device=embeddings.device)
     for rows in torch.split(generated.lengths.argsort(), LIKELIHOOD_ROWS):
-        lengths = generated.lengths[rows]
-        ids = generated.ids[rows, : int(lengths.max())]  # (B, T)
+        longest = int(generated.lengths[rows].max())
+        ids = generated.ids[rows, :longest]  # (B, T)
         logits: Tensor = network(embeddings[rows], ids[:, :-1]).float()  # (B, T, V)
         picked = logits.log_softmax(dim=-1).gather(2, ids[:, :, None])[:, :, 0]  # (B, T)
-        means[rows] = (picked * (ids != PAD)).sum(dim=1) / lengths.clamp_min(1)
-    return means
+        log_probs[rows, :longest] = picked * (ids != PAD)
+    return log_probs
 
 
 def cache_like(context: Tensor) -> Tensor:

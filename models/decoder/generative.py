@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import Field
 
@@ -39,13 +38,14 @@ from models.decoder.device import Device, choose
 from models.decoder.engine import log_likelihood
 from models.decoder.manifold import Manifold
 from models.decoder.quality import Evidence, Quality, assess
-from models.decoder.rank import Ranked, by_decoder, by_encoder, embedded_again, ranking
+from models.decoder.rank import Ranked
 from models.decoder.report import Tally
 from models.decoder.ret import RET
-from models.decoder.search import as_generated, drafts
+from models.decoder.rounds import Searcher
+from models.decoder.search import as_generated
 from models.decoder.tokenizer import Tokenizer
 from models.decoder.vectors import Vectors
-from unembed.errors import CheckpointError, DimensionError, InputError
+from unembed.errors import CheckpointError, DimensionError
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, RowStatus, Wire
 
 
@@ -185,46 +185,22 @@ class GenerativeDecoder(TextDecoder):
             for one in self.decode_batch(vectors, indices, options, seed)
         ]
 
-    def _needed_encoder(self, option: str) -> str:
-        """Raises InputError, naming the option that needs it, when the checkpoint names no encoder."""
-        if self.encoder is None:
-            raise InputError(f"{option} needs an encoder, but the decoder {self.name!r} names none")
-        return self.encoder
-
     def decode_batch(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Decoded]:
         """Rows (N, D) with what was measured of them; the other methods are this one with a different answer."""
-        by = ranking(options, self.encoder)
-        device = self._device
-        embeddings = torch.from_numpy(np.require(vectors, np.float32, ("C", "W"))).to(device.torch_device)  # (N, E)
-        rows = torch.from_numpy(indices).to(device.torch_device)  # (N,)
         begun = time.perf_counter()
-        with device.autocast():
-            found = drafts(
-                self._network, self._checkpoint.tokenizer, embeddings, rows, options, seed, self._limit(options)
-            )
-            device.synchronize()
-        decoded_at = time.perf_counter()
-        if by == "encoder" and options.candidates > 1:
-            ranked = by_encoder(found, vectors, self._needed_encoder("rank_by"), options, self.name)
-        else:
-            ranked = by_decoder(found, options, self.name)
-            if options.round_trip:
-                ranked = embedded_again(ranked, vectors, self._needed_encoder("round_trip"))
-        decoded = self._judged(ranked, self.off_manifold(vectors))
-        ended = time.perf_counter()
-        self.score_ms = (ended - decoded_at) * 1000.0
+        searcher = Searcher(self._checkpoint, self._network, self._device, self.encoder)
+        searched = searcher.search(vectors, indices, options, seed)
+        decoded = self._judged(searched.rows, self.off_manifold(vectors))
+        score_seconds = time.perf_counter() - begun - searched.decode_seconds
+        self.score_ms = score_seconds * 1000.0
         self._tally.add(
             [one.tokens for one in decoded],
             [one.quality.overall_quality for one in decoded],
-            decoded_at - begun,
-            ended - decoded_at,
+            searched.decode_seconds,
+            score_seconds,
             [one.off_manifold for one in decoded],
         )
         return decoded
-
-    def _limit(self, options: DecodeOptions) -> int:
-        longest = self._checkpoint.config.network.max_pieces
-        return min(options.max_pieces or longest, longest)
 
     def _judged(self, ranked: list[Ranked], off: list[bool | None]) -> list[Decoded]:
         """The best of each row with its scores."""

@@ -26,6 +26,24 @@ from unembed.schemas import DecodeOptions, Ranking
 TIE: Final = 1e-5
 
 
+class Embedded:
+    """Texts, embedded again as they are asked for; each of them once."""
+
+    def __init__(self, encoder: str) -> None:
+        self._encoder = encoder
+        self._known: dict[str, Vectors] = {}
+
+    def vectors(self, texts: Sequence[str]) -> Vectors:
+        """(M, D) of texts (M,)."""
+        if fresh := [text for text in dict.fromkeys(texts) if text not in self._known]:
+            self._known |= zip(fresh, shared_encoder(self._encoder).encode(fresh), strict=True)
+        return np.stack([self._known[text] for text in texts])
+
+    def cosines(self, texts: Sequence[str], vectors: Vectors) -> list[float]:
+        """Of texts (M,) and vectors (M, D)."""
+        return [float(value) for value in cosines(self.vectors(texts), vectors)] if texts else []
+
+
 @dataclass(frozen=True)
 class Ranked:
     """The candidates of a row, the best first."""
@@ -54,12 +72,12 @@ def by_decoder(found: Sequence[Sequence[Draft]], options: DecodeOptions, source:
 
 
 def by_encoder(
-    found: Sequence[Sequence[Draft]], vectors: Vectors, encoder: str, options: DecodeOptions, source: str
+    found: Sequence[Sequence[Draft]], vectors: Vectors, embedded: Embedded, options: DecodeOptions, source: str
 ) -> list[Ranked]:
     """`vectors` (N, D) are those that were decoded."""
     texts = [one.text for row in found for one in row]
     owners = np.repeat(np.arange(len(found)), [len(row) for row in found])  # (M,)
-    scores = iter(round_trips(texts, vectors[owners], encoder))
+    scores = iter(embedded.cosines(texts, vectors[owners]))
     ranked = []
     for row in found:
         pairs = [(next(scores), one) for one in row]
@@ -70,9 +88,9 @@ def by_encoder(
     return ranked
 
 
-def embedded_again(ranked: Sequence[Ranked], vectors: Vectors, encoder: str) -> list[Ranked]:
+def embedded_again(ranked: Sequence[Ranked], vectors: Vectors, embedded: Embedded) -> list[Ranked]:
     """The same, in the same order, with the cosine of each best candidate and its vector (N, D)."""
-    cosines = round_trips([row.best.text for row in ranked], vectors, encoder)
+    cosines = embedded.cosines([row.best.text for row in ranked], vectors)
     return [
         replace(row, candidates=(replace(row.candidates[0], round_trip=cosine), *row.candidates[1:]))
         for row, cosine in zip(ranked, cosines, strict=True)
@@ -81,11 +99,3 @@ def embedded_again(ranked: Sequence[Ranked], vectors: Vectors, encoder: str) -> 
 
 def _score(one: Draft, options: DecodeOptions) -> float:
     return float(one.log_prob / len(one.ids) ** options.length_penalty)
-
-
-def round_trips(texts: Sequence[str], vectors: Vectors, encoder: str) -> list[float]:
-    """Cosines of texts (M,), embedded again, and vectors (M, D); a text that comes twice is embedded once."""
-    different = list(dict.fromkeys(texts))
-    places = {text: place for place, text in enumerate(different)}
-    embedded = shared_encoder(encoder).encode(different)
-    return [float(value) for value in cosines(embedded[[places[text] for text in texts]], vectors)]

@@ -6,7 +6,7 @@ number) alone, and not on the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -45,27 +45,33 @@ def drafts(
     options: DecodeOptions,
     seed: int,
     limit: int,
+    numbers: range | None = None,
+    known: Sequence[Sequence[Draft]] = (),
 ) -> list[list[Draft]]:
     """For each of embeddings (N, E) its different texts, in the order in which they were found.
 
     The likeliest beams come first, as many as there are beams or candidates; samples are the rest. `rows` (N,) are
-    the indices in the corpus. Texts hold at most `limit` pieces.
+    the indices in the corpus. Texts hold at most `limit` pieces. `numbers` are those of the candidates to make, without
+    it all. The texts `known` of each row come before what is found: beams with these texts are passed over for
+    less likely ones.
     """
-    beams = 0 if options.width == 1 else min(options.width, options.candidates)
-    samples = options.candidates - beams
-    found: list[list[Draft]] = [[] for _ in range(len(embeddings))]
+    numbers = range(options.candidates) if numbers is None else numbers
+    beams = 0 if options.width == 1 else min(options.width, len(numbers))
+    samples = len(numbers) - beams
+    found = [list(row) for row in known] if known else [[] for _ in range(len(embeddings))]
     if beams:
+        looked_at = options.width if known else beams
         for part in _parts(len(embeddings), options.width, embeddings.device):
             generated = beam_search(network, embeddings[part], options, limit)
-            _read(generated, tokenizer, options.width, beams, found[part])
+            _read(generated, tokenizer, options.width, looked_at, beams, found[part])
     if samples:
         sampler = Sampler(options, seed)
+        drawn = torch.tensor(numbers[:samples], device=rows.device)  # (K,)
         for part in _parts(len(embeddings), samples, embeddings.device):
-            numbers = torch.arange(samples, device=rows.device)  # (K,)
             owners = rows[part].repeat_interleave(samples)  # (R·K,)
-            keys = sampler.keys(owners, numbers.repeat(len(rows[part])))  # (R·K,)
+            keys = sampler.keys(owners, drawn.repeat(len(rows[part])))  # (R·K,)
             repeated = embeddings[part].repeat_interleave(samples, dim=0)  # (R·K, E)
-            _read(generate(network, repeated, sampler, keys, limit), tokenizer, samples, samples, found[part])
+            _read(generate(network, repeated, sampler, keys, limit), tokenizer, samples, samples, samples, found[part])
     return found
 
 
@@ -76,15 +82,20 @@ def _parts(count: int, each: int, device: torch.device) -> Iterator[slice]:
         yield slice(begin, min(begin + size, count))
 
 
-def _read(generated: Generated, tokenizer: Tokenizer, each: int, kept: int, found: list[list[Draft]]) -> None:
-    """Adds the first `kept` of every `each` neighbours to the row that they belong to."""
+def _read(
+    generated: Generated, tokenizer: Tokenizer, each: int, looked_at: int, most: int, found: list[list[Draft]]
+) -> None:
+    """Adds the first `looked_at` of every `each` neighbours to the row that they belong to, at most `most` of them."""
     lengths, ids = generated.lengths.tolist(), generated.ids.tolist()
     sums = generated.log_probs.sum(dim=1).tolist()
     least = generated.log_probs.min(dim=1).values.tolist() if generated.log_probs.numel() else []
     truncated = generated.truncated.tolist()
     for row, known in enumerate(found):
         places = {draft.text: place for place, draft in enumerate(known)}
-        for number in range(row * each, row * each + kept):
+        full = len(known) + most
+        for number in range(row * each, row * each + looked_at):
+            if len(known) == full:
+                break
             pieces = tuple(ids[number][: lengths[number]])
             if pieces[0] == PAD:  # a beam that found nothing
                 continue

@@ -109,8 +109,8 @@ def test_submit_prints_the_id_and_nothing_else_on_stdout(run: Run, server: str, 
 def test_every_way_of_decoding_reaches_the_worker(run: Run, server: str, hand: Hand, corpus: Path, verb: str) -> None:
     # Given every option of decoding at a value of its own
     given = {
-        "candidates": 8, "rank_by": "decoder", "beams": 4, "length_penalty": 0.5, "temperature": 0.6, "top_k": 20,
-        "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.1, "no_repeat_ngram": 3, "max_pieces": 40,
+        "candidates": 8, "rank_by": "encoder", "rounds": 2, "beams": 4, "length_penalty": 0.5, "temperature": 0.6,
+        "top_k": 20, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.1, "no_repeat_ngram": 3, "max_pieces": 40,
         "round_trip": True,
     }  # fmt: skip
     assert given.keys() == DecodeOptions.model_fields.keys()

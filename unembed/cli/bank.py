@@ -9,6 +9,7 @@ import typer
 
 from unembed.cli.console import say
 from unembed.cli.extras import needs
+from unembed.cli.options import ENCODERS
 from unembed.errors import InputError
 
 
@@ -23,9 +24,9 @@ def bank(
             help="Of the phrases, .npy, a row a line; without it, the encoder's.", exists=True, dir_okay=False
         ),
     ] = None,
-    encoder: Annotated[str, typer.Option(help="The embedder of the phrases and of what will be decoded.")] = (
-        "all-MiniLM-L6-v2"
-    ),
+    encoder: Annotated[
+        str, typer.Option(help=f"The embedder of the phrases and of what will be decoded: {ENCODERS}.")
+    ] = "all-MiniLM-L6-v2",
     threshold: Annotated[
         float, typer.Option(min=-1.0, max=1.0, help="The least cosine with which a phrase answers.")
     ] = 0.0,

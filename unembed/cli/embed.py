@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from unembed.cli.console import say
+from unembed.cli.options import ENCODERS
 from unembed.errors import InputError
 
 
 def embed(
     texts: Annotated[Path, typer.Argument(help="A UTF-8 text file, one text a line.", exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus to write: .npy, or .parquet with the texts.")],
-    encoder: Annotated[str, typer.Option(help="The embedder.")] = "all-MiniLM-L6-v2",
+    encoder: Annotated[str, typer.Option(help=f"The embedder: {ENCODERS}.")] = "all-MiniLM-L6-v2",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "cpu",
 ) -> None:
     """Embed the lines of a text file with an encoder; needs the extra `minilm`."""

@@ -17,6 +17,7 @@ from unembed.home import require_url
 from unembed.schemas import DecodeOptions
 
 _SAY_AGAIN: Final = 60.0  # seconds
+ENCODERS: Final = "all-MiniLM-L6-v2 (384-d) or all-MiniLM-L6-v2-mean-max (768-d)"  # for help; free of torch
 _CORPUS, _HOW, _WHERE = "The corpus", "How it is decoded", "Where it is decoded"
 
 Source = Annotated[
@@ -109,6 +110,14 @@ RankBy = Annotated[
     typer.Option(
         "--rank-by",
         help="What the best candidate is: nearest by the encoder, likeliest by the decoder, auto.",
+        rich_help_panel=_HOW,
+    ),
+]
+Rounds = Annotated[
+    int,
+    typer.Option(
+        "--rounds",
+        help="Share the candidates among so many searches, each guided by what the best text lacks; needs the encoder.",
         rich_help_panel=_HOW,
     ),
 ]

@@ -27,6 +27,7 @@ def submit(
     seed: given.Seed = 0,
     candidates: given.Candidates = 1,
     rank_by: given.RankBy = "auto",
+    rounds: given.Rounds = 1,
     beams: given.Beams = None,
     length_penalty: given.LengthPenalty = 1.0,
     temperature: given.Temperature = 0.0,
@@ -46,6 +47,7 @@ def submit(
     options = given.decode_options(
         candidates=candidates,
         rank_by=rank_by,
+        rounds=rounds,
         beams=beams,
         length_penalty=length_penalty,
         temperature=temperature,

@@ -12,6 +12,7 @@ import typer
 from unembed.cli.console import Exit, say
 from unembed.cli.evaluate import text_set
 from unembed.cli.extras import needs
+from unembed.cli.options import ENCODERS
 from unembed.errors import InputError
 from unembed.threads import wait_without_spinning
 
@@ -29,7 +30,7 @@ def train(
         list[str] | None, typer.Option("--dev", help="Like --set, held out: calibration and scores come from these.")
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="Embeds the texts that come without embeddings: all-MiniLM-L6-v2.")
+        str | None, typer.Option(help=f"Embeds the texts that come without embeddings: {ENCODERS}.")
     ] = None,
     architecture: Annotated[
         str, typer.Option(help="resource_efficient_v21, or resource_efficient_v2: four times as large, the baseline.")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from models.decoder import encoder as encoders
 from models.decoder import rank, search
 from models.decoder.generative import GenerativeDecoder
-from models.decoder.rank import by_decoder, by_encoder
+from models.decoder.rank import Embedded, by_decoder, by_encoder
 from models.decoder.search import Draft
 from tests.models.decoder.toy import DIM, random_checkpoint, vectors
 from unembed.errors import InputError
@@ -97,7 +97,7 @@ def test_the_nearest_is_kept_and_of_two_that_are_equally_near_the_likelier(monke
     row = [draft("far", -1.0), draft("NEAR", -9.0), draft("near", -3.0)]
     for found in (row, row[::-1]):
         # When they are ranked by the encoder
-        ranked = by_encoder([found], np.array([[1.0, 0.0]], np.float32), "toy", DecodeOptions(), "d")[0]
+        ranked = by_encoder([found], np.array([[1.0, 0.0]], np.float32), Embedded("toy"), DecodeOptions(), "d")[0]
         # Then the likelier spelling of the near one comes first, with its cosine
         assert ranked.best.text == "near"
         assert [candidate.text for candidate in ranked.candidates] == ["near", "NEAR", "far"]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.decoder.encoder import MINILM, Encoder, cosines
 from models.decoder.training.calibrate import check
 from models.decoder.training.evaluate import score, word_f1
-from unembed.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -37,19 +35,6 @@ def test_bleu_is_corpus_bleu_with_its_signature() -> None:
 def test_a_perfect_set_scores_100() -> None:
     texts = ["I like the sea very much."] * 3
     assert score(texts, texts, 1.0).bleu == pytest.approx(100.0)
-
-
-def test_the_encoder_gives_unit_vectors_and_finds_a_text_in_its_own() -> None:
-    encoder = Encoder(MINILM)
-    vectors = encoder.encode(["I like the sea.", "The committee met."])
-    assert vectors.shape == (2, 384)
-    assert cosines(vectors, vectors) == pytest.approx([1.0, 1.0], abs=1e-5)
-    assert cosines(vectors[:1], vectors[1:])[0] < 0.5
-
-
-def test_an_unknown_encoder_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"'word2vec'; there are: all-MiniLM-L6-v2"):
-        Encoder("word2vec")
 
 
 def test_the_calibration_error_is_zero_when_the_shares_are_right_and_large_when_not() -> None:

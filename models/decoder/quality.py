@@ -27,7 +27,7 @@ from itertools import pairwise
 from models.decoder.config import Calibration
 
 FEATURES = ("log_prob", "pmi", "least_log_prob", "log_length", "diversity", "truncated")
-SEEN_FEATURES = (*FEATURES, "round_trip")  # where the text was embedded again
+SEEN_FEATURES = (*FEATURES, "round_trip", "round_trip_squared")  # where the text was embedded again
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Evidence:
             "diversity": self.diversity,
             "truncated": float(self.truncated),
             "round_trip": self.round_trip,
+            "round_trip_squared": None if self.round_trip is None else self.round_trip**2,
         }
         values = [known[name] for name in names]
         if None in values:

@@ -20,7 +20,7 @@ from unembed.schemas import DecodeOptions
 
 QUANTILES = 41
 # How the texts are made that the calibration with the encoder is fitted on, and on how many rows at most.
-SEEN_WAYS = (DecodeOptions(round_trip=True), DecodeOptions(candidates=8))
+SEEN_WAYS = (DecodeOptions(round_trip=True), DecodeOptions(candidates=8), DecodeOptions(candidates=32))
 SEEN_ROWS = 2000
 OUTCOME = f"word F1 against the true text is at least {FAITHFUL_F1}"
 
@@ -85,7 +85,7 @@ def fit(
         from sklearn.preprocessing import StandardScaler
     except ImportError:
         raise MissingExtraError.of("scikit-learn", "train") from None
-    scaler, model = StandardScaler(), LogisticRegression(C=1.0)
+    scaler, model = StandardScaler(), LogisticRegression(C=1.0, max_iter=500)
     if faithful.all() or not faithful.any():
         weights, bias = np.zeros(features.shape[1]), 60.0 if faithful.all() else -60.0
     else:

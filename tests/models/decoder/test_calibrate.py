@@ -37,7 +37,7 @@ def test_each_way_of_decoding_gives_half_of_its_rows_to_the_fit_and_half_to_the_
     ways = (DecodeOptions(round_trip=True), DecodeOptions(candidates=3))
     fitted, report = calibrate(decoder, TEXTS, vectors(), ways, SEEN_FEATURES)
     assert (fitted.rows, report.rows) == (36, 36)
-    assert fitted.features == (*FEATURES, "round_trip")
+    assert fitted.features == (*FEATURES, "round_trip", "round_trip_squared")
     assert len(fitted.weights) == len(SEEN_FEATURES)
 
 

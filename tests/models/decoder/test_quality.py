@@ -44,7 +44,7 @@ def test_overall_quality_is_the_logistic_of_weighted_evidence() -> None:
 
 
 def seen_calibration() -> Calibration:
-    weights = (*(0.0 for _ in FEATURES), 4.0)
+    weights = (*(0.0 for _ in FEATURES), 4.0, 0.0)
     return calibration().model_copy(update={"features": SEEN_FEATURES, "weights": weights})
 
 

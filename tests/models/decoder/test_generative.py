@@ -28,13 +28,20 @@ def decoder(tmp_path: Path) -> GenerativeDecoder:
     return GenerativeDecoder.load(random_checkpoint(tmp_path / "toy"), device="cpu")
 
 
-def test_the_decoder_of_the_first_reports_has_722_944_parameters_of_at_most_800_000() -> None:
-    with pytest.warns(UntrainedDecoderWarning, match="768 dimensions"):
-        decoder = create_generative_decoder(
-            architecture="resource_efficient_v21", embedding_dim=768, target_parameters=800_000
-        )
+def test_the_decoder_of_the_first_reports_has_722_944_parameters_of_at_most_800_000_and_is_trained() -> None:
+    decoder = create_generative_decoder(
+        architecture="resource_efficient_v21", embedding_dim=768, target_parameters=800_000
+    )
     answer = decoder.generate(vectors(1, 768)[0])
+    assert decoder.name == "ret-v21-minilm-mean-max"
     assert answer["parameters_used"] == 722_944
+    assert answer["trained"] is True
+
+
+def test_a_dimension_that_no_decoder_ships_for_gives_random_weights_and_says_so() -> None:
+    with pytest.warns(UntrainedDecoderWarning, match="512 dimensions"):
+        decoder = create_generative_decoder(embedding_dim=512)
+    answer = decoder.generate(vectors(1, 512)[0])
     assert answer["trained"] is False
     assert answer["quality_passed"] is False
 

@@ -1,7 +1,7 @@
 """More texts out of those at hand: words exchanged for words of like context, and halves of texts joined.
 
 A network that sees the same 247,000 pairs dozens of times learns them by heart: 0.80 nats a piece on lines of its
-training, 1.03 on others (docs/lab.md, section 21). The encoder makes a pair of any text, so new texts are new pairs.
+training, 1.03 on others (docs/lab.md, section 20). The encoder makes a pair of any text, so new texts are new pairs.
 That many are odd English matters little: they teach which word moves the embedding where, one word at a time.
 
 Two words are alike when the words right before and right after them are: the positive pointwise mutual information of

@@ -80,7 +80,7 @@ def test_the_names_in_a_checkpoint_of_v21_are_those_of_its_first_release() -> No
 
 def test_the_catalogue_finds_shipped_decoders_and_a_users_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
-    assert catalog.names() == ["ret-v21-minilm", "toy"]
+    assert catalog.names() == ["ret-v21-minilm", "ret-v21-minilm-mean-max", "toy"]
     assert catalog.find("toy").embedding_dim == 16
     assert catalog.find("ret-v21-minilm").encoder == "all-MiniLM-L6-v2"
 

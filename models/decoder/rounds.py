@@ -29,7 +29,7 @@ from models.decoder.vectors import Vectors
 from unembed.errors import InputError
 from unembed.schemas import DecodeOptions
 
-STEP: Final = 0.3
+STEP: Final = 0.2
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unembed.cli import training_options as given
 from unembed.cli.console import Exit, say
 from unembed.cli.evaluate import text_set
 from unembed.cli.extras import needs
-from unembed.cli.options import ENCODERS
 from unembed.errors import InputError
 from unembed.threads import wait_without_spinning
 
@@ -21,27 +21,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    sets: Annotated[
-        list[str],
-        typer.Option("--set", help="NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy to train on; may be given more than once."),
-    ],
+    sets: given.Sets,
     out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint's folder; its name is the decoder's name.")],
     dev: Annotated[
         list[str] | None, typer.Option("--dev", help="Like --set, held out: calibration and scores come from these.")
     ] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help=f"Embeds the texts that come without embeddings: {ENCODERS}.")
-    ] = None,
-    architecture: Annotated[
-        str, typer.Option(help="resource_efficient_v21, or resource_efficient_v2: four times as large, the baseline.")
-    ] = "resource_efficient_v21",
-    start_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|FOLDER",
-            help="A decoder whose pieces and weights to begin with, by name or as a checkpoint's folder (with a /).",
-        ),
-    ] = None,
+    encoder: given.TextEncoder = None,
+    architecture: given.Architecture = "resource_efficient_v21",
+    start_from: given.StartFrom = None,
     licence: Annotated[str, typer.Option(help="Of the texts; goes on the model card.")] = "not stated",
     epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the texts.")] = 20.0,
     minutes: Annotated[
@@ -68,10 +55,10 @@ def train(
             min=1, max=16, help="How often the layers are applied; as the base's, else 1.", show_default=False
         ),
     ] = None,
-    max_pieces: Annotated[int, typer.Option(min=4, max=4096, help="Longer texts are left out.")] = 96,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as torch likes.")] = 0,
+    max_pieces: given.MaxPieces = 96,
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+    threads: given.Threads = 0,
     report_every: Annotated[int, typer.Option(min=1, help="Steps between two lines of progress, each a save.")] = 200,
     score_rows: Annotated[
         int, typer.Option(min=0, help="Rows of each --dev set that are decoded at each report; 0: none.")

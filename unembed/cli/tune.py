@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unembed.cli import training_options as given
 from unembed.cli.console import Exit, err, say
 from unembed.cli.evaluate import text_set
 from unembed.cli.extras import needs
@@ -20,21 +21,12 @@ if TYPE_CHECKING:
 
 
 def tune(
-    sets: Annotated[
-        list[str],
-        typer.Option("--set", help="NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy to train on; may be given more than once."),
-    ],
+    sets: given.Sets,
     dev: Annotated[list[str], typer.Option("--dev", help="Like --set, held out: the runs are judged by these.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="A folder for the search; it is taken up from there.")],
-    encoder: Annotated[
-        str | None, typer.Option(help="Embeds the texts that come without embeddings: all-MiniLM-L6-v2.")
-    ] = None,
-    architecture: Annotated[
-        str, typer.Option(help="resource_efficient_v21 or resource_efficient_v2.")
-    ] = "resource_efficient_v21",
-    start_from: Annotated[
-        str | None, typer.Option(metavar="NAME|FOLDER", help="A decoder that every run begins with.")
-    ] = None,
+    encoder: given.TextEncoder = None,
+    architecture: given.Architecture = "resource_efficient_v21",
+    start_from: given.StartFrom = None,
     trials: Annotated[int, typer.Option(min=1, help="Runs in all, those of earlier sittings included.")] = 20,
     epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the texts in each run.")] = 2.0,
     most_passes: Annotated[
@@ -43,10 +35,10 @@ def tune(
             min=2, max=16, help="Also search how often the layers are applied, up to this.", show_default=False
         ),
     ] = None,
-    max_pieces: Annotated[int, typer.Option(min=4, max=4096, help="Longer texts are left out.")] = 96,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as torch likes.")] = 0,
+    max_pieces: given.MaxPieces = 96,
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+    threads: given.Threads = 0,
 ) -> None:
     """Search for a recipe with short runs; Ctrl-C stops, and the same command goes on from there.
 

@@ -172,7 +172,6 @@ class Run:
             if self.step % report_every == 0 or ending:
                 seconds = time.monotonic() - self._begun
                 self.seconds += seconds
-                self._begun += seconds
                 dev_loss = {name: self.dev_loss(some) for name, some in dev.items()}
                 if dev and (self.finished or self.step % report_every == 0):  # a stop in between changes nothing
                     self._judge(float(np.mean(list(dev_loss.values()))), progress, steps)

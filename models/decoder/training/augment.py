@@ -110,6 +110,8 @@ def augment(texts: Sequence[str], times: float, seed: int = 0, apart_from: Itera
         if len(joined) <= longest:
             offer(joined)
     new = list(found)
+    if not new:
+        raise InputError(f"no new text could be made from {len(texts)} texts: they have too few words to exchange")
     return [new[place] for place in random.permutation(len(new))]
 
 

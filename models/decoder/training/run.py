@@ -152,7 +152,9 @@ def gather(plan: Plan, say: Say) -> Material:
             )
     made = None
     if plan.recipe.augment:
-        made = _made(plan, lines, [line for one in held_out.values() for line in one.texts], library, tokenizer, say)
+        made = _made(
+            plan, lines, [line for one in held_out.values() for line in one.texts], config, library, tokenizer, say
+        )
     return Material(
         config=config,
         tokenizer=tokenizer,
@@ -169,11 +171,23 @@ def gather(plan: Plan, say: Say) -> Material:
 
 
 def _made(
-    plan: Plan, lines: Sequence[str], held_out: Sequence[str], library: Library, tokenizer: Tokenizer, say: Say
+    plan: Plan,
+    lines: Sequence[str],
+    held_out: Sequence[str],
+    config: NetworkConfig,
+    library: Library,
+    tokenizer: Tokenizer,
+    say: Say,
 ) -> Pairs:
-    """Pairs of texts made from the others. Raises InputError where no encoder can embed them."""
+    """Pairs of texts made from the others. Raises InputError where no encoder can embed them as the others were."""
     if plan.encoder is None:
         raise InputError(f"augment is {plan.recipe.augment}, but new texts need an encoder; expected one to be named")
+    dim = shared_encoder(plan.encoder).dim
+    if dim != config.embedding_dim:
+        raise InputError(
+            f"augment is {plan.recipe.augment}, but {plan.encoder!r} embeds new texts in {dim} dimensions; expected "
+            f"{config.embedding_dim}, as of the texts to train on"
+        )
     texts = augment(lines, plan.recipe.augment, plan.recipe.seed, held_out)
     say(f"{len(texts):,} texts were made from the {len(lines):,}")
     vectors = library.vectors(TextSet("the texts made", plan.folder), texts)

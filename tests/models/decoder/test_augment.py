@@ -76,3 +76,8 @@ def test_halves_are_joined_at_a_word_that_both_texts_have() -> None:
 def test_texts_of_rare_words_alone_are_refused() -> None:
     with pytest.raises(InputError, match="no two words occur 4 times in 2 texts: nothing to exchange"):
         augment(["Alpha beta.", "Gamma delta."], 1.0)
+
+
+def test_texts_whose_words_are_all_among_the_most_frequent_are_refused() -> None:
+    with pytest.raises(InputError, match="no new text could be made from 8 texts"):
+        augment(["Tom sees Ann.", "Ann sees Tom."] * 4, 2.0)

@@ -247,6 +247,18 @@ def test_texts_cannot_be_made_without_an_encoder(tmp_path: Path) -> None:
         train_decoder(plan, lambda text: None, quiet)
 
 
+def test_an_encoder_of_another_dimension_cannot_embed_texts_made(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("\n".join(TEXTS) + "\n")
+    np.save(tmp_path / "t.npy", vectors())
+    texts = TextSet("toys", tmp_path / "t.txt", tmp_path / "t.npy")
+    plan = Plan(
+        name="toy", folder=tmp_path / "toy", train=(texts,), dev=(), encoder="all-MiniLM-L6-v2", licence="CC0",
+        recipe=replace(RECIPE, augment=1.5),
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"embeds new texts in 384 dimensions; expected 16"):
+        train_decoder(plan, lambda text: None, quiet)
+
+
 class SeenRun(Run):
     """Keeps which embeddings each step saw."""
 

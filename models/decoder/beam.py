@@ -69,8 +69,8 @@ def beam_search(network: RET, embeddings: Tensor, options: DecodeOptions, max_pi
     """
     count, width, device = embeddings.shape[0], options.width, embeddings.device
     found = _Hypotheses.empty(count, width, max_pieces, device)
-    context = network.bridge_embedding(embeddings).repeat_interleave(width, dim=0)  # (R·W, C)
-    cache = Cache.empty(network.config, count, max_pieces + 1, cache_like(context), width)
+    reading = network.read(embeddings).repeat_interleave(width, dim=0)  # (R·W, C + G)
+    cache = Cache.empty(network.config, count, max_pieces + 1, cache_like(reading), width)
     slots = torch.arange(width, device=device).expand(count, width)  # (R, W)
     line = slots[:, :, None]  # (R, W, t+1): the slots of a beam's forebears, and its own
     rows = torch.arange(count, device=device)  # (R,): those still in the batch, as places in the output
@@ -84,7 +84,7 @@ def beam_search(network: RET, embeddings: Tensor, options: DecodeOptions, max_pi
             break
         descent = (line[..., None] == slots[0]).flatten(2)[:, None]  # (R, 1, W, (t+1)·W)
         last = ids[:, -1] if position else None
-        logits = network.step(context, last, cache, position, descent).float()  # (R·W, V)
+        logits = network.step(reading, last, cache, position, descent).float()  # (R·W, V)
         best, parents, pieces = _branches(sums, restrict(logits, ids, options).log_softmax(dim=-1))  # (R, 2W)
         at = parents + torch.arange(len(rows), device=device)[:, None] * width  # (R, 2W): beams in the batch
         picked = logits.log_softmax(dim=-1)[at, pieces]  # (R, 2W)
@@ -116,7 +116,7 @@ def beam_search(network: RET, embeddings: Tensor, options: DecodeOptions, max_pi
                 kept = is_open.nonzero()[:, 0]  # (R',)
                 beams = (kept[:, None] * width + slots[0]).flatten()  # (R'·W,)
                 rows, sums, slots, line = rows[kept], sums[kept], slots[kept], line[kept]
-                context, ids, log_probs = context[beams], ids[beams], log_probs[beams]
+                reading, ids, log_probs = reading[beams], ids[beams], log_probs[beams]
                 cache = cache.keep(kept, position + 1)
     return found.sorted()
 

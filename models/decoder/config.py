@@ -18,6 +18,7 @@ HYBRID: Final = "hybrid"
 ARCHITECTURES: Final[tuple[str, ...]] = (RET_V21, RET_V2, PHRASE_BANK, HYBRID)
 BUDGETS: Final[Mapping[str, int]] = {RET_V21: 800_000, RET_V2: 3_200_000}  # parameters, unless others are named
 DEFAULT_BUDGET: Final = BUDGETS[RET_V21]
+V21_PARAMETERS: Final = 722_944  # of v2.1 at 768 dimensions; what a smaller bridge leaves of them, gates may take
 
 # What RET v2.0 has otherwise than v2.1. Its attention is narrower than its residual (4 × 48 = 192 of 512), as at full
 # width the three layers' attention alone would take 3.1 million parameters; why 48 and 288: docs/decisions/0007.
@@ -34,20 +35,28 @@ class NetworkConfig(Wire):
     heads: Annotated[int, Field(ge=1)] = 2
     head_dim: Annotated[int, Field(ge=2)] | None = None  # width of a head; None: hidden_dim / heads
     mlp_dim: Annotated[int, Field(ge=1)] = 384
+    gated_units: Annotated[int, Field(ge=0)] = 0  # of the MLP: the embedding scales the first so many
     vocab_size: Annotated[int, Field(ge=4)] = 256
     passes: Annotated[int, Field(ge=1, le=16)] = 1  # how often the layers are applied, one after the other
     max_pieces: Annotated[int, Field(ge=1, le=4096)] = 96  # the longest text it was trained on, end mark included
 
     @classmethod
     def of(cls, architecture: str = RET_V21, **numbers: Any) -> Self:
-        """The network of this name, with `numbers` in place of its own.
+        """The network of this name, with `numbers` in place of its own; v2.1 has as many gates as fit, unless told.
 
         Raises UnknownArchitectureError for a name that is not a network's.
         """
         if architecture not in BUDGETS:
             raise UnknownArchitectureError(f"unknown network {architecture!r}; there are: {', '.join(BUDGETS)}")
-        own = _RET_V2 if architecture == RET_V2 else {}
-        return cls.model_validate({"architecture": architecture} | own | numbers)
+        if architecture == RET_V2:
+            return cls.model_validate({"architecture": architecture} | _RET_V2 | numbers)
+        config = cls.model_validate({"architecture": architecture} | numbers)
+        return config if "gated_units" in numbers else config.model_copy(update={"gated_units": config._gates_left()})
+
+    def _gates_left(self) -> int:
+        """How many units of the MLP can be gated without more parameters than v2.1 has at 768 dimensions."""
+        left = V21_PARAMETERS - self.model_copy(update={"gated_units": 0}).parameters
+        return max(0, min(self.mlp_dim, left // self.embedding_dim))
 
     @model_validator(mode="after")
     def _heads_can_turn(self) -> Self:
@@ -56,6 +65,12 @@ class NetworkConfig(Wire):
             raise ValueError(f"hidden_dim is {self.hidden_dim}, which {self.heads} heads do not divide; name head_dim")
         if self.head_width % 2:
             raise ValueError(f"a head is {self.head_width} wide; expected an even number")
+        return self
+
+    @model_validator(mode="after")
+    def _gated_units_are_there(self) -> Self:
+        if self.gated_units > self.mlp_dim:
+            raise ValueError(f"gated_units is {self.gated_units}; expected at most the {self.mlp_dim} of the MLP")
         return self
 
     @property
@@ -73,6 +88,7 @@ class NetworkConfig(Wire):
         return {
             "bridge": self.embedding_dim * hidden,
             "bridge_norm": 2 * hidden,
+            "gate": self.embedding_dim * self.gated_units,
             "pieces": self.vocab_size * hidden,
             "attention": self.layers * 4 * hidden * attention,
             "mlp": self.layers * 2 * hidden * self.mlp_dim,

@@ -48,14 +48,14 @@ def generate(network: RET, embeddings: Tensor, sampler: Sampler, keys: Tensor, m
     log_probs = torch.zeros((count, max_pieces), device=device)
     ended_at = torch.full((count,), max_pieces, dtype=torch.int64, device=device)
 
-    context = network.bridge_embedding(embeddings)  # (N, C)
-    cache = Cache.empty(network.config, count, max_pieces + 1, cache_like(context))
+    reading = network.read(embeddings)  # (N, C + G)
+    cache = Cache.empty(network.config, count, max_pieces + 1, cache_like(reading))
     active = torch.arange(count, device=device)  # the rows still in the batch: places in the output
     alive = torch.ones(count, dtype=torch.bool, device=device)  # (B,): of those, not yet ended
     previous: Tensor | None = None
 
     for position in range(max_pieces):
-        logits = network.step(context, previous, cache, position).float()  # (B, V)
+        logits = network.step(reading, previous, cache, position).float()  # (B, V)
         chosen = sampler.choose(logits, ids[active, :position], keys[active], position)  # (B,)
         chosen = torch.where(alive, chosen, PAD)
         picked = logits.log_softmax(dim=-1).gather(1, chosen[:, None])[:, 0]  # (B,)
@@ -72,7 +72,7 @@ def generate(network: RET, embeddings: Tensor, sampler: Sampler, keys: Tensor, m
             if (len(alive) - left) * DROP_SHARE >= len(alive):
                 kept = alive.nonzero()[:, 0]  # (B',)
                 active, alive, previous = active[kept], alive[kept], previous[kept]
-                context, cache = context[kept], cache.keep(kept, position + 1)
+                reading, cache = reading[kept], cache.keep(kept, position + 1)
     longest = int(ended_at.max()) if count else 0
     return Generated(ids[:, :longest], log_probs[:, :longest], ended_at)
 
@@ -105,8 +105,8 @@ def piece_log_probs(network: RET, embeddings: Tensor, generated: Generated) -> T
     return log_probs
 
 
-def cache_like(context: Tensor) -> Tensor:
-    device = context.device.type
+def cache_like(reading: Tensor) -> Tensor:
+    device = reading.device.type
     if torch.is_autocast_enabled(device):
-        return context.new_empty(0, dtype=torch.get_autocast_dtype(device))
-    return context
+        return reading.new_empty(0, dtype=torch.get_autocast_dtype(device))
+    return reading

@@ -8,6 +8,9 @@ Choices:
 - The output is tied to the piece embeddings, which are scaled up by `PIECE_SCALE` on the way in: the tied table can
   then be small, as the output needs it, while the pieces still weigh as much as the embedding.
 - The embedding is normalised and scaled by √d, so that its entries are of the order of one.
+- With `gated_units`, the embedding also scales that many units of the MLP, each by 1 + a linear answer of its own that
+  begins at zero: what the text so far calls for is weighed by what the vector says (FiLM: Perez et al. 2018,
+  arXiv:1709.07871). At 384 dimensions 256 of them bring the network to the 722,944 parameters it has at 768.
 
 An all-zero embedding is read as "no embedding" (the bridge's answer is masked out): a network trained with embedding
 dropout then gives the plain language model, which `quality.py` compares with.
@@ -77,19 +80,24 @@ class Layer(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 × (B, H, T, D)
         return query, key, value
 
-    def _after(self, x: Tensor, attended: Tensor) -> Tensor:
+    def _after(self, x: Tensor, attended: Tensor, gates: Tensor) -> Tensor:
         x = x + self.out(attended.transpose(1, 2).flatten(2))  # (B, T, C)
-        mixed: Tensor = self.down(F.gelu(self.up(self.mlp_norm(x))))  # (B, T, C)
+        units = F.gelu(self.up(self.mlp_norm(x)))  # (B, T, M)
+        if gated := gates.shape[-1]:
+            units = torch.cat((units[..., :gated] * (1.0 + gates), units[..., gated:]), dim=-1)
+        mixed: Tensor = self.down(units)  # (B, T, C)
         return x + mixed
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, gates: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """x (B, T, C); gates (B, 1, G) for the first G units of the MLP, G may be 0."""
         query, key, value = self._heads(x)
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        return self._after(x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
+        return self._after(x, F.scaled_dot_product_attention(query, key, value, is_causal=True), gates)
 
     def step(
         self,
         x: Tensor,
+        gates: Tensor,
         cos: Tensor,
         sin: Tensor,
         keys: Tensor,
@@ -97,8 +105,9 @@ class Layer(nn.Module):
         position: int,
         descent: Tensor | None,
     ) -> Tensor:
-        """One position, x (B·W, 1, C); writes its key and value into the cache (B, H, positions, W, D).
+        """One position, x (B·W, 1, C), with gates (B·W, 1, G).
 
+        Its key and value are written into the cache (B, H, positions, W, D).
         `descent` (B, 1, W, (position+1)·W) is true where a beam descends from a beam of an earlier position; None when
         W is 1.
         """
@@ -116,7 +125,7 @@ class Layer(nn.Module):
             values[:, :, : position + 1].flatten(2, 3),
             attn_mask=descent,
         )  # (B, H, W, D)
-        return self._after(x, attended.transpose(1, 2).flatten(0, 1)[:, :, None])
+        return self._after(x, attended.transpose(1, 2).flatten(0, 1)[:, :, None], gates)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -137,6 +146,7 @@ class RET(nn.Module):
         hidden = config.hidden_dim
         self.bridge = nn.Linear(config.embedding_dim, hidden, bias=False)
         self.bridge_norm = nn.LayerNorm(hidden)
+        self.gate = nn.Linear(config.embedding_dim, config.gated_units, bias=False) if config.gated_units else None
         self.pieces = nn.Embedding(config.vocab_size, hidden)
         self.layer = Layer(config)  # named as in the checkpoints of v2.1, which has no other
         self.further = nn.ModuleList(Layer(config) for _ in range(config.layers - 1))
@@ -152,6 +162,8 @@ class RET(nn.Module):
         for layer in self.layers:
             for projection in (layer.out, layer.down):
                 nn.init.zeros_(projection.weight)  # each block begins as the identity
+        if self.gate is not None:
+            nn.init.zeros_(self.gate.weight)  # each factor begins at one
 
     @property
     def layers(self) -> list[Layer]:
@@ -165,35 +177,43 @@ class RET(nn.Module):
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
-    def bridge_embedding(self, embeddings: Tensor) -> Tensor:
-        """(B, E) → (B, C); rows of zeros give zeros."""
+    def read(self, embeddings: Tensor) -> Tensor:
+        """What the network takes from embeddings (B, E): the context (C) and the gates (G) side by side (B, C + G).
+
+        Rows of zeros give zeros.
+        """
         norm = embeddings.norm(dim=-1, keepdim=True)  # (B, 1)
         scaled = embeddings / norm.clamp_min(1e-12) * math.sqrt(self.config.embedding_dim)  # (B, E)
-        context: Tensor = self.bridge_norm(self.bridge(scaled))  # (B, C)
-        masked: Tensor = context * (norm > 0)
-        return masked
+        context = self.bridge_norm(self.bridge(scaled)) * (norm > 0)  # (B, C)
+        return context if self.gate is None else torch.cat((context, self.gate(scaled)), dim=-1)
+
+    def _parts(self, reading: Tensor) -> tuple[Tensor, Tensor]:
+        """Context (..., C) and gates (..., G) of what was read (..., C + G)."""
+        hidden = self.config.hidden_dim
+        return reading[..., :hidden], reading[..., hidden:]
 
     def forward(self, embeddings: Tensor, ids: Tensor) -> Tensor:
         """Logits (B, T + 1, V) after the embedding and after each of ids (B, T): position t predicts ids[t]."""
-        context = self.bridge_embedding(embeddings)[:, None]  # (B, 1, C)
+        context, gates = self._parts(self.read(embeddings)[:, None])  # (B, 1, C), (B, 1, G)
         x = torch.cat((context, self.pieces(ids) * PIECE_SCALE + context), dim=1)  # (B, T+1, C)
         cos, sin = self.cos[: x.shape[1]], self.sin[: x.shape[1]]
         for layer in self.layers * self.config.passes:
-            x = layer(x, cos, sin)
+            x = layer(x, gates, cos, sin)
         return self.logits(x)
 
     def step(
-        self, context: Tensor, ids: Tensor | None, cache: Cache, position: int, descent: Tensor | None = None
+        self, reading: Tensor, ids: Tensor | None, cache: Cache, position: int, descent: Tensor | None = None
     ) -> Tensor:
         """Logits (B, V) after one more position: the embedding itself (ids None) or the pieces ids (B,).
 
-        With beams, B is rows times beams, those of a row together; `descent` as in `Layer.step`.
+        `reading` (B, C + G) is what `read` gave. With beams, B is rows times beams, those of a row together; `descent`
+        as in `Layer.step`.
         """
-        x = context if ids is None else self.pieces(ids) * PIECE_SCALE + context  # (B, C)
-        x = x[:, None]  # (B, 1, C)
+        context, gates = self._parts(reading[:, None])  # (B, 1, C), (B, 1, G)
+        x = context if ids is None else self.pieces(ids)[:, None] * PIECE_SCALE + context  # (B, 1, C)
         cos, sin = self.cos[position : position + 1], self.sin[position : position + 1]
         for number, layer in enumerate(self.layers * self.config.passes):
-            x = layer.step(x, cos, sin, cache.keys[number], cache.values[number], position, descent)
+            x = layer.step(x, gates, cos, sin, cache.keys[number], cache.values[number], position, descent)
         return self.logits(x)[:, 0]
 
     def logits(self, x: Tensor) -> Tensor:
@@ -210,6 +230,7 @@ def count_parts(network: RET) -> dict[str, int]:
     return {
         "bridge": size(network.bridge),
         "bridge_norm": size(network.bridge_norm),
+        "gate": size(*([] if network.gate is None else [network.gate])),
         "pieces": size(network.pieces),
         "attention": sum(size(layer.qkv, layer.out) for layer in layers),
         "mlp": sum(size(layer.up, layer.down) for layer in layers),

@@ -55,6 +55,14 @@ def train(
             min=1, max=16, help="How often the layers are applied; as the base's, else 1.", show_default=False
         ),
     ] = None,
+    gated_units: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of the MLP, scaled by the embedding; as the base's, else what 722,944 parameters have room for.",
+            show_default=False,
+        ),
+    ] = None,
     max_pieces: given.MaxPieces = 96,
     seed: given.Seed = 0,
     device: given.Device = "auto",
@@ -97,6 +105,7 @@ def train(
         ),
         max_pieces=max_pieces,
         passes=passes,
+        gated_units=gated_units,
         device=str(choose(device).torch_device),
         start_from=start_from,
         report_every=report_every,

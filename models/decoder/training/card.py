@@ -42,7 +42,7 @@ def write_card(
     manifold: Manifold | None = None,
 ) -> None:
     """README.md and scores.json of a checkpoint."""
-    parts = "\n".join(f"| {name} | {size:,} |" for name, size in config.network.parts().items())
+    parts = "\n".join(f"| {name} | {size:,} |" for name, size in config.network.parts().items() if size)
     rows = "\n".join(_row(name, one) for name, one in scores.items())
     signatures = "\n".join(
         sorted({f"- `{s}`" for one in scores.values() for s in (one.bleu_signature, one.chrf_signature)})
@@ -132,6 +132,8 @@ def _command(config: CheckpointConfig, trained: Trained, dev: list[str]) -> str:
     words += [f"--architecture {config.architecture}"] if config.architecture != RET_V21 else []
     words += [f"--start-from {recipe.base.name}"] if recipe.base else []
     words += [f"--passes {network.passes}"] if network.passes > 1 else []
+    fitting = NetworkConfig.of(config.architecture, embedding_dim=config.embedding_dim).gated_units
+    words += [f"--gated-units {network.gated_units}"] if network.gated_units != fitting else []
     words += [f"--max-pieces {network.max_pieces}"] if network.max_pieces != NetworkConfig().max_pieces else []
     flags = recipe.flags()
     words += [f"{name} {value}" for name, value in zip(flags[::2], flags[1::2], strict=True)]

@@ -58,6 +58,7 @@ class Plan:
     architecture: str = RET_V21
     max_pieces: int = 96
     passes: int | None = None  # how often the layers are applied; None: as often as the base's, else once
+    gated_units: int | None = None  # of the MLP; None: the base's, else as many as fit
     device: str = "cpu"
     start_from: str | None = None  # a decoder's name, or a checkpoint's folder; the recipe then names it as its base
     report_every: int = 200
@@ -166,7 +167,7 @@ def gather(plan: Plan, say: Say) -> Material:
         held_out=held_out,
         sample=next((one.embeddings for one in held_out.values()), vectors),
         base=warm.base if warm else None,
-        weights=warm.weights(config.embedding_dim) if warm else {},
+        weights=warm.weights(config) if warm else {},
     )
 
 
@@ -261,6 +262,7 @@ def _network(
     path = plan.folder / "run" / TOKENIZER_FILE
     numbers = {"embedding_dim": embedding_dim, "max_pieces": plan.max_pieces}
     numbers |= {} if plan.passes is None else {"passes": plan.passes}
+    numbers |= {} if plan.gated_units is None else {"gated_units": plan.gated_units}
     if warm:
         if not path.exists():
             warm.checkpoint.tokenizer.save(path)

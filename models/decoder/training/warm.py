@@ -1,7 +1,8 @@
 """A warm start: the pieces and the weights of a decoder that is there, for a run that goes on from them.
 
-A network for embeddings of another dimension takes everything but the bridge: what the layers know of language does
-not depend on the embedder. The bridge's LayerNorm is taken too, as it says how loud the layers expect the bridge to be.
+A network for embeddings of another dimension takes everything but the bridge and the gates: what the layers know of
+language does not depend on the embedder. The bridge's LayerNorm is taken too, as it says how loud the layers expect the
+bridge to be.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from models.decoder.training.recipe import Base
 from unembed.errors import CheckpointError, InputError
 
 BRIDGE: Final = "bridge.weight"
+GATE: Final = "gate.weight"
 MOST_UNKNOWN: Final = 0.1  # share of pieces; with more, the base's pieces are those of another script
 
 
@@ -46,17 +48,23 @@ class WarmStart:
         return cls(Base(config.name, hashlib.sha256(weights).hexdigest(), config.embedding_dim), checkpoint)
 
     def config(self, **numbers: int) -> NetworkConfig:
-        """The base's network, with `numbers` in place of its own."""
-        return NetworkConfig.model_validate(self.checkpoint.config.network.model_dump() | numbers)
+        """The base's network, but for `numbers`; at another dimension, with the gates that fit there."""
+        own = self.checkpoint.config.network.model_dump()
+        if not self.fits(numbers.get("embedding_dim", self.base.embedding_dim)):
+            del own["gated_units"]
+        return NetworkConfig.of(**(own | numbers))
 
     def fits(self, embedding_dim: int) -> bool:
         """Whether the bridge is taken too."""
         return self.base.embedding_dim == embedding_dim
 
-    def weights(self, embedding_dim: int) -> dict[str, Tensor]:
-        """By name, for a network of this `config`."""
+    def weights(self, config: NetworkConfig) -> dict[str, Tensor]:
+        """By name, for a network of this `config`; gates that the base has not, or in other number, begin fresh."""
         state = self.checkpoint.network.state_dict()
-        return {name: value for name, value in state.items() if name != BRIDGE or self.fits(embedding_dim)}
+        fresh = set() if self.fits(config.embedding_dim) else {BRIDGE, GATE}
+        if config.gated_units != self.checkpoint.config.network.gated_units:
+            fresh.add(GATE)
+        return {name: value for name, value in state.items() if name not in fresh}
 
     def check_pieces(self, pairs: Pairs) -> float:
         """The share of pieces that the base cannot write. Raises InputError when they are too many to be of use."""

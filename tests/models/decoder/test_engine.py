@@ -73,9 +73,9 @@ def test_rows_that_have_ended_are_not_computed_further() -> None:
     sizes: list[int] = []
     step = network.step
 
-    def counted(context: Tensor, ids: Tensor | None, cache: Cache, position: int) -> Tensor:
-        sizes.append(len(context))
-        return step(context, ids, cache, position)
+    def counted(reading: Tensor, ids: Tensor | None, cache: Cache, position: int) -> Tensor:
+        sizes.append(len(reading))
+        return step(reading, ids, cache, position)
 
     network.step = counted  # type: ignore[method-assign]
     # When rows end at different positions

@@ -14,6 +14,7 @@ from unembed.errors import UnknownArchitectureError
 PARTS_AT_768 = {
     "bridge": 196_608,
     "bridge_norm": 512,
+    "gate": 0,
     "pieces": 65_536,
     "attention": 262_144,
     "mlp": 196_608,
@@ -23,6 +24,7 @@ PARTS_AT_768 = {
 V2_AT_768 = {
     "bridge": 768 * 512,
     "bridge_norm": 2 * 512,
+    "gate": 0,
     "pieces": 1000 * 512,
     "attention": 3 * (512 * 3 * 192 + 192 * 512),
     "mlp": 3 * (512 * 288 + 288 * 512),
@@ -38,11 +40,45 @@ def test_the_parts_of_the_network_at_768_dimensions_add_up_to_722_944() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 722_944
 
 
-@pytest.mark.parametrize(("dim", "total"), [(384, 624_640), (768, 722_944), (1024, 788_480)])
-def test_the_config_knows_the_sizes_without_building_the_network(dim: int, total: int) -> None:
-    config = NetworkConfig(embedding_dim=dim)
+@pytest.mark.parametrize(
+    ("dim", "gated", "total"),
+    [
+        (128, 384, 608_256),  # no more units are there
+        (384, 256, 722_944),
+        (500, 137, 722_836),
+        (768, 0, 722_944),
+        (1024, 0, 788_480),
+    ],
+)
+def test_what_a_smaller_bridge_leaves_of_722_944_parameters_goes_to_the_gates(dim: int, gated: int, total: int) -> None:
+    config = NetworkConfig.of(embedding_dim=dim)
+    assert (config.gated_units, config.parameters) == (gated, total)
     assert config.parts() == count_parts(RET(config))
-    assert config.parameters == total
+
+
+def test_a_config_that_does_not_speak_of_gates_has_none_as_checkpoints_before_them() -> None:
+    assert NetworkConfig.model_validate({"embedding_dim": 384}).parameters == 624_640
+
+
+def test_gates_are_as_many_as_one_says() -> None:
+    assert NetworkConfig.of(embedding_dim=384, gated_units=0).parameters == 624_640
+    assert NetworkConfig.of(embedding_dim=384, gated_units=100).parameters == 624_640 + 384 * 100
+
+
+def test_more_gates_than_units_are_refused() -> None:
+    with pytest.raises(ValueError, match="gated_units is 385; expected at most the 384 of the MLP"):
+        NetworkConfig.of(gated_units=385)
+
+
+def test_gates_begin_without_effect() -> None:
+    # Given a network, and the same with gates
+    plain = random_network()
+    gated = RET(plain.config.model_copy(update={"gated_units": 7}))
+    gated.load_state_dict(plain.state_dict(), strict=False)
+    # When both read the same / Then they answer the same
+    embeddings, ids = torch.randn(3, 16), torch.randint(3, 48, (3, 6))
+    with torch.no_grad():
+        torch.testing.assert_close(gated(embeddings, ids), plain(embeddings, ids))
 
 
 def test_the_parts_of_v2_at_768_dimensions_add_up_to_2_977_792() -> None:
@@ -82,7 +118,15 @@ def test_more_passes_cost_no_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [{}, {"passes": 3}, {"layers": 3, "heads": 4, "head_dim": 6}, {"layers": 2, "passes": 2}]
+    "shape",
+    [
+        {},
+        {"passes": 3},
+        {"layers": 3, "heads": 4, "head_dim": 6},
+        {"layers": 2, "passes": 2},
+        {"gated_units": 9},
+        {"gated_units": 32, "layers": 2, "passes": 2},
+    ],
 )
 def test_step_by_step_with_the_cache_equals_the_whole_text_at_once(shape: dict[str, int]) -> None:
     # Given a network with weights in every part, some embeddings and some pieces
@@ -92,10 +136,10 @@ def test_step_by_step_with_the_cache_equals_the_whole_text_at_once(shape: dict[s
     # When the logits are computed at once, and position by position
     with torch.no_grad():
         at_once = network(embeddings, ids)
-        context = network.bridge_embedding(embeddings)
-        cache = Cache.empty(network.config, 5, 10, context)
-        steps = [network.step(context, None, cache, 0)]
-        steps += [network.step(context, ids[:, t], cache, t + 1) for t in range(9)]
+        reading = network.read(embeddings)
+        cache = Cache.empty(network.config, 5, 10, reading)
+        steps = [network.step(reading, None, cache, 0)]
+        steps += [network.step(reading, ids[:, t], cache, t + 1) for t in range(9)]
     # Then they agree
     torch.testing.assert_close(torch.stack(steps, dim=1), at_once, atol=1e-4, rtol=1e-4)
 
@@ -112,9 +156,11 @@ def test_a_piece_does_not_see_those_after_it() -> None:
     assert not torch.allclose(before[:, 6:], after[:, 6:])
 
 
-def test_zeros_mean_no_embedding_and_length_does_not_matter() -> None:
-    network = random_network()
+@pytest.mark.parametrize("gated", [0, 9])
+def test_zeros_mean_no_embedding_and_length_does_not_matter(gated: int) -> None:
+    network = random_network(gated_units=gated)
     vector = torch.randn(1, 16)
     with torch.no_grad():
-        assert not network.bridge_embedding(torch.zeros(1, 16)).any()
-        torch.testing.assert_close(network.bridge_embedding(vector), network.bridge_embedding(vector * 7.0))
+        assert network.read(vector).shape == (1, network.config.hidden_dim + gated)
+        assert not network.read(torch.zeros(1, 16)).any()
+        torch.testing.assert_close(network.read(vector), network.read(vector * 7.0))

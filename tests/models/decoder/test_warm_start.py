@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.decoder.checkpoint import load_checkpoint
+from models.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.decoder.config import CheckpointConfig
 from models.decoder.generative import GenerativeDecoder
 from models.decoder.training.recipe import Progress
 from models.decoder.training.run import Plan, TextSet, train_decoder
 from models.decoder.training.warm import WarmStart
-from tests.models.decoder.toy import RECIPE, TEXTS, random_checkpoint, vectors
+from tests.models.decoder.toy import RECIPE, TEXTS, random_checkpoint, random_network, tokenizer, vectors
 from unembed.errors import CheckpointError, InputError, UnknownDecoderError
 
 V21, V2 = "resource_efficient_v21", "resource_efficient_v2"
@@ -45,7 +46,7 @@ def quiet(progress: Progress) -> None:
 def test_a_network_of_the_same_dimension_takes_every_weight(base: Path) -> None:
     # Given a decoder, When it is taken as a base for the embeddings that it reads
     warm = WarmStart.read(f"{base}/", V21)
-    weights = warm.weights(16)
+    weights = warm.weights(warm.config(embedding_dim=16))
     # Then all of its weights are there, and its shape
     theirs = load_checkpoint(base).network.state_dict()
     assert warm.fits(16)
@@ -59,8 +60,23 @@ def test_a_network_of_the_same_dimension_takes_every_weight(base: Path) -> None:
 def test_a_network_of_another_dimension_takes_everything_but_the_bridge(base: Path) -> None:
     warm = WarmStart.read(f"{base}/", V21)
     assert not warm.fits(24)
-    assert warm.weights(16).keys() - warm.weights(24).keys() == {"bridge.weight"}
+    weights = warm.weights(warm.config(embedding_dim=24))
+    assert warm.checkpoint.network.state_dict().keys() - weights.keys() == {"bridge.weight"}
     assert warm.config(embedding_dim=24).embedding_dim == 24
+    assert warm.config(embedding_dim=24).gated_units == 48  # all that the toy has: there is room for them
+
+
+def test_gates_that_the_base_has_are_taken_and_those_it_has_not_begin_without_effect(tmp_path: Path) -> None:
+    # Given a base with 9 gates
+    network = random_network(gated_units=9)
+    save_checkpoint(tmp_path, Checkpoint(CheckpointConfig(name="gated", network=network.config), network, tokenizer()))
+    warm = WarmStart.read(f"{tmp_path}/", V21)
+    # When a network of the same kind takes its weights, Then the gates are among them
+    assert torch.equal(warm.weights(warm.config(embedding_dim=16))["gate.weight"], network.gate.weight.half().float())
+    # And when it is to have more, Then they begin fresh
+    wider = warm.config(embedding_dim=16, gated_units=12)
+    assert wider.gated_units == 12
+    assert "gate.weight" not in warm.weights(wider)
 
 
 def test_a_run_begins_with_the_base_and_its_card_says_so(tmp_path: Path, base: Path) -> None:

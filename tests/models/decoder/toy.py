@@ -52,6 +52,8 @@ def random_network(seed: int = 0, **changes: int) -> RET:
     for layer in network.layers:
         for projection in (layer.out, layer.down):
             torch.nn.init.normal_(projection.weight, std=0.2)
+    if network.gate is not None:
+        torch.nn.init.normal_(network.gate.weight, std=0.2)
     return network
 
 

@@ -48,9 +48,10 @@ def hybrid(
         lines, vectors = _held_out(dev, network.encoder)
         rule = learn_rule(network, phrases, lines, vectors, options)
         margin, known_from = rule.margin, rule.known_from
+        near = "" if rule.hybrid_cosine is None else f", its cosine {rule.hybrid_cosine:.3f}"
         say(
             f"on {rule.rows:,} held-out texts: margin {margin:.3f}, known from {known_from:.3f}; word F1 of the "
-            f"decoder {rule.network_f1:.3f}, of the bank {rule.bank_f1:.3f}, of the hybrid {rule.hybrid_f1:.3f}"
+            f"decoder {rule.network_f1:.3f}, of the bank {rule.bank_f1:.3f}, of the hybrid {rule.hybrid_f1:.3f}{near}"
         )
     config = HybridConfig(
         name=out.resolve().name,

@@ -1,6 +1,8 @@
 """Learns a hybrid's rule on held-out texts: when its bank's nearest phrase is the better answer.
 
 Both numbers are chosen by what they are for: the mean word F1 of the answers on texts that neither part was made of.
+With an encoder, the answers must also be as near to their vectors as those of the nearer part are, on average: the
+highest F1 of all may lie where the network answers nearly alone, while the bank alone would have been nearer.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ class Rule:
     network_f1: float  # of the network alone, ranked by the encoder where there is one
     bank_f1: float  # of the nearest phrase alone
     hybrid_f1: float  # by the rule
+    hybrid_cosine: float | None  # of its answers and the vectors, on average; None without an encoder
 
 
 def learn_rule(
@@ -47,29 +50,43 @@ def learn_rule(
     blind = decode_all(network, embeddings, options.model_copy(update={"rank_by": "decoder"}), seed)
     known_from, reached = best_step(cosines, f1([row.text for row in blind], references), phrase_f1)
     network_f1 = f1([row.text for row in blind], references)
-    margin = 0.0
+    margin, nearness = 0.0, None
     if network.encoder is not None:
         seeing = decode_all(network, embeddings, options.model_copy(update={"round_trip": True}), seed)
         network_f1 = f1([row.text for row in seeing], references)
         own = np.array([row.round_trip for row in seeing])
-        margin, reached = best_step(cosines - own, network_f1, phrase_f1)
-    return Rule(margin, known_from, len(references), float(network_f1.mean()), float(phrase_f1.mean()), reached)
+        known = np.where(np.isfinite(cosines), cosines, 0.0)  # no phrase, no nearness
+        margin, reached = best_step(cosines - own, network_f1, phrase_f1, (own, known))
+        nearness = float(np.where(cosines - own > margin, known, own).mean())
+    return Rule(
+        margin, known_from, len(references), float(network_f1.mean()), float(phrase_f1.mean()), reached, nearness
+    )
 
 
-def best_step(lead: Floats, below: Floats, above: Floats) -> tuple[float, float]:
+def best_step(
+    lead: Floats, below: Floats, above: Floats, kept: tuple[Floats, Floats] | None = None
+) -> tuple[float, float]:
     """The threshold t for which taking `above` where lead > t, and `below` elsewhere, has the highest mean; that mean.
 
-    All (N,). Of equally good thresholds the one in the middle of its gap; beyond the largest lead when `above` is never
-    better. The threshold lies within -1 and 1.
+    All (N,). `kept` is another measure of both, (N,) each, whose mean must not fall under that of either alone; there
+    has to be such a threshold. Of equally good thresholds the one in the middle of its gap; beyond the largest lead
+    when `above` is never better. The threshold lies within -1 and 1.
     """
     order = np.argsort(lead, kind="stable")
-    sums = np.concatenate(
-        ([above.sum()], above.sum() + np.cumsum((below - above)[order]))
-    )  # (N+1,): k taken from below
     edges = np.clip(np.concatenate(([-1.0], lead[order], [1.0])), -1.0, 1.0)
-    distinct = np.flatnonzero(np.diff(edges) > 0)  # between two different leads only
-    best = distinct[int(np.argmax(sums[distinct]))]
+    allowed = np.diff(edges) > 0  # (N+1,): between two different leads only
+    if kept is not None:
+        sums = _sums(*kept, order)
+        allowed &= sums >= max(part.sum() for part in kept) - 1e-9 * len(lead)
+    sums = _sums(below, above, order)
+    places = np.flatnonzero(allowed)
+    best = places[int(np.argmax(sums[places]))]
     return float((edges[best] + edges[best + 1]) / 2), float(sums[best] / len(lead))
+
+
+def _sums(below: Floats, above: Floats, order: npt.NDArray[np.int64]) -> Floats:
+    """(N + 1,): of the first k in this order from `below`, the others from `above`."""
+    return np.concatenate(([above.sum()], above.sum() + np.cumsum((below - above)[order])))
 
 
 def f1(texts: Sequence[str | None], references: Sequence[str]) -> Floats:

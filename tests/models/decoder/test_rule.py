@@ -39,6 +39,22 @@ def test_every_step_that_is_chosen_is_as_good_as_the_best_of_all_steps() -> None
         assert mean == pytest.approx(max(np.where(lead > t, above, below).mean() for t in np.linspace(-1, 1, 201)))
 
 
+def test_what_is_to_be_kept_is_not_given_up_for_a_higher_mean() -> None:
+    # Given rows whose lead is the difference of two cosines, as a hybrid's, and one side better whatever the lead
+    generator = np.random.default_rng(1)
+    own, known = generator.random(40), generator.random(40)
+    below, above = np.full(40, 0.6), np.full(40, 0.4) + 0.1 * (known > own)
+    # When the step is learnt, Then it is beyond all rows, unless the cosine is to be kept
+    assert best_step(known - own, below, above)[1] == pytest.approx(0.6)
+    step, mean = best_step(known - own, below, above, (own, known))
+    answers = np.where(known - own > step, known, own)
+    assert answers.mean() >= max(own.mean(), known.mean())
+    # And of all the steps that keep it, this one is the best
+    steps = [t for t in np.linspace(-1, 1, 2001) if np.where(known - own > t, known, own).mean() >= known.mean()]
+    assert mean == pytest.approx(max(np.where(known - own > t, above, below).mean() for t in steps))
+    assert mean < 0.6
+
+
 def test_a_bank_that_knows_the_texts_is_believed(tmp_path: Path) -> None:
     # Given a network with random weights, and a bank that holds the very texts
     network = GenerativeDecoder.load(random_checkpoint(tmp_path / "toy"), device="cpu")

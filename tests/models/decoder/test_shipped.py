@@ -40,11 +40,11 @@ def decoded(examples: tuple[list[str], np.ndarray]) -> list[Generation]:
     return decode_all(GenerativeDecoder.load(DEFAULT_DECODER, device="cpu"), examples[1], DecodeOptions())
 
 
-def test_it_is_ret_v21_for_minilm_with_624_640_parameters() -> None:
+def test_it_is_ret_v21_for_minilm_with_722_944_parameters() -> None:
     entry = find(DEFAULT_DECODER)
     assert (entry.architecture, entry.embedding_dim, entry.encoder) == ("resource_efficient_v21", 384, MINILM)
-    assert entry.config.network.parameters == 624_640
-    assert GenerativeDecoder.load(DEFAULT_DECODER, device="cpu").parameters == 624_640
+    assert entry.config.network.parameters == 722_944
+    assert GenerativeDecoder.load(DEFAULT_DECODER, device="cpu").parameters == 722_944
 
 
 def test_its_files_are_small_and_whole() -> None:
@@ -53,7 +53,7 @@ def test_its_files_are_small_and_whole() -> None:
         "model.safetensors", "config.json", "tokenizer.json", "README.md", "scores.json",
         "self_test.json", "self_test.safetensors", "manifold.json", "manifold.safetensors",
     }  # fmt: skip
-    assert sizes["model.safetensors"] < 1_400_000
+    assert sizes["model.safetensors"] < 1_500_000
     assert sizes["self_test.json"] + sizes["self_test.safetensors"] < 20_000
     assert sizes["manifold.json"] + sizes["manifold.safetensors"] < 40_000
 

@@ -67,7 +67,7 @@ def small_network(of: Callable[..., NetworkConfig]) -> Callable[..., NetworkConf
     """`NetworkConfig.of`, but small."""
 
     def small(architecture: str = "resource_efficient_v21", **numbers: int) -> NetworkConfig:
-        own = of(architecture, **numbers)
-        return own.model_copy(update={"hidden_dim": 32, "mlp_dim": 48, "head_dim": 8 if own.head_dim else None})
+        narrow = {"head_dim": 8} if architecture == "resource_efficient_v2" else {}
+        return of(architecture, **({"hidden_dim": 32, "mlp_dim": 48} | narrow | numbers))
 
     return small

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from models.decoder.config import Defaults
 from models.decoder.manifold import Manifold
-from models.decoder.quality import Quality
+from models.decoder.quality import Quality, told
 from models.decoder.vectors import Embeddings, Vectors, as_array, check
 from unembed.errors import InputError
 from unembed.schemas import DecodeOptions, Generation, RowStatus
@@ -49,6 +49,11 @@ class Answer:
     error_code: str | None = None
     error: str | None = None
     off_manifold: bool | None = None  # the vector is unlike any of a text; None: not known
+
+    @property
+    def scores(self) -> Quality | None:
+        """As the row tells them."""
+        return told(self.quality, self.off_manifold) if self.quality else None
 
 
 class TextDecoder(ABC):
@@ -165,18 +170,18 @@ class TextDecoder(ABC):
                 decode_ms=share_ms,
                 round_trip=one.round_trip,
                 off_manifold=one.off_manifold,
-                **(asdict(one.quality) if one.quality else {}),
+                **(asdict(one.scores) if one.scores else {}),
             )
             for index, one in zip(indices, answers, strict=True)
         ]
 
     def _as_dict(self, one: Answer, seconds: float, n_best: int) -> dict[str, Any]:
-        overall = one.quality.overall_quality if one.quality else None
+        overall = one.scores.overall_quality if one.scores else None
         answer: dict[str, Any] = {
             "text": one.text,
             "status": str(one.status),
             "tokens": one.tokens,
-            "quality_metrics": asdict(one.quality) if one.quality else None,
+            "quality_metrics": asdict(one.scores) if one.scores else None,
             "round_trip": one.round_trip,
             "off_manifold": one.off_manifold,
             "generation_time": seconds,

@@ -37,7 +37,7 @@ from models.decoder.config import (
 from models.decoder.device import Device, choose
 from models.decoder.engine import log_likelihood
 from models.decoder.manifold import Manifold
-from models.decoder.quality import Evidence, Quality, assess
+from models.decoder.quality import Evidence, Quality, assess, told
 from models.decoder.rank import Ranked
 from models.decoder.report import Tally
 from models.decoder.ret import RET
@@ -195,7 +195,7 @@ class GenerativeDecoder(TextDecoder):
         self.score_ms = score_seconds * 1000.0
         self._tally.add(
             [one.tokens for one in decoded],
-            [one.quality.overall_quality for one in decoded],
+            [told(one.quality, one.off_manifold).overall_quality for one in decoded],
             searched.decode_seconds,
             score_seconds,
             [one.off_manifold for one in decoded],

@@ -11,9 +11,9 @@ overall_quality  P(the text is faithful), from a logistic model fitted on held-o
 
 fluency and overall_quality need a calibrated checkpoint; without one they are None, not a guess.
 
-All four judge the text, and suppose that the vector came of one. Whether it did, `off_manifold` of the row doubts
-(`manifold.py`): the text and its scores stay as they are then, but there is nothing that the text could be faithful to,
-and `quality_passed` is false.
+All four judge the text, and suppose that the vector came of one. Where `off_manifold` says that it did not
+(`manifold.py`), there is nothing that the text could be faithful to: the row tells an overall_quality of 0 (`told`),
+and `quality_passed` is false. The text and the other scores stay as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from models.decoder.config import Calibration
@@ -81,6 +81,12 @@ def assess(evidence: Evidence, calibration: Calibration | None, seen: Calibratio
         coherence=1.0 - math.exp(-max(0.0, evidence.pmi)),
         diversity=evidence.diversity,
     )
+
+
+def told(quality: Quality, off_manifold: bool | None) -> Quality:
+    """As a row tells it: to the vector of no text no text is faithful, however sure the network is of it."""
+    unknown = quality.overall_quality is None
+    return replace(quality, overall_quality=0.0) if off_manifold and not unknown else quality
 
 
 def probability(evidence: Evidence, calibration: Calibration) -> float:

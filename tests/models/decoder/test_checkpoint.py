@@ -73,9 +73,13 @@ def test_a_network_of_several_layers_is_saved_and_loaded_whole(tmp_path: Path) -
     assert loaded.config == settings
 
 
-def test_the_names_in_a_checkpoint_of_v21_are_those_of_its_first_release() -> None:
-    with safe_open(catalog.SHIPPED / "ret-v21-minilm" / "model.safetensors", framework="pt") as file:
-        assert set(file.keys()) == set(RET(NetworkConfig(embedding_dim=384)).state_dict())
+@pytest.mark.parametrize(("name", "dim"), [("ret-v21-minilm", 384), ("ret-v21-minilm-mean-max", 768)])
+def test_the_names_in_a_checkpoint_of_v21_are_those_of_the_network_it_is_defined_as(name: str, dim: int) -> None:
+    with safe_open(catalog.SHIPPED / name / "model.safetensors", framework="pt") as file:
+        names = set(file.keys())
+    assert names == set(RET(NetworkConfig.of(embedding_dim=dim)).state_dict())
+    # What gates did not change since the first release
+    assert names - {"gate.weight"} == set(RET(NetworkConfig(embedding_dim=dim)).state_dict())
 
 
 def test_the_catalogue_finds_shipped_decoders_and_a_users_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,12 +197,16 @@ def test_the_row_says_so_and_does_not_pass_and_its_text_stays(folder: Path, tmp_
     assert [answer["off_manifold"] for answer in others] == [None] * 6
     assert all(answer["quality_passed"] for answer in others)
     assert old.get_performance_report()["off_manifold"] is None
-    # And texts and scores are the same: nothing is hidden, and nothing made up
-    same = ("text", "tokens", "quality_metrics", "status")
+    # And texts and scores are the same, but that nothing can be faithful to what is no text's
+    same = ("text", "tokens", "status")
     assert [[one[name] for name in same] for one in answers] == [[one[name] for name in same] for one in others]
+    for answer, other, off in zip(answers, others, [False] * 3 + [True] * 3, strict=True):
+        told = other["quality_metrics"] | ({"overall_quality": 0.0} if off else {})
+        assert answer["quality_metrics"] == told
     # And the rows of a job say so too
     rows = knowing.decode_rows(given, range(6), DecodeOptions(), 0)
     assert [row.off_manifold for row in rows] == [False] * 3 + [True] * 3
+    assert [row.overall_quality for row in rows] == [0.5] * 3 + [0.0] * 3
 
 
 def with_quality(config: CheckpointConfig) -> CheckpointConfig:

@@ -170,18 +170,19 @@ class TextDecoder(ABC):
                 decode_ms=share_ms,
                 round_trip=one.round_trip,
                 off_manifold=one.off_manifold,
-                **(asdict(one.scores) if one.scores else {}),
+                **(asdict(scores) if (scores := one.scores) else {}),
             )
             for index, one in zip(indices, answers, strict=True)
         ]
 
     def _as_dict(self, one: Answer, seconds: float, n_best: int) -> dict[str, Any]:
-        overall = one.scores.overall_quality if one.scores else None
+        scores = one.scores
+        overall = scores.overall_quality if scores else None
         answer: dict[str, Any] = {
             "text": one.text,
             "status": str(one.status),
             "tokens": one.tokens,
-            "quality_metrics": asdict(one.scores) if one.scores else None,
+            "quality_metrics": asdict(scores) if scores else None,
             "round_trip": one.round_trip,
             "off_manifold": one.off_manifold,
             "generation_time": seconds,

@@ -48,10 +48,11 @@ class NetworkConfig(Wire):
         """
         if architecture not in BUDGETS:
             raise UnknownArchitectureError(f"unknown network {architecture!r}; there are: {', '.join(BUDGETS)}")
-        if architecture == RET_V2:
-            return cls.model_validate({"architecture": architecture} | _RET_V2 | numbers)
-        config = cls.model_validate({"architecture": architecture} | numbers)
-        return config if "gated_units" in numbers else config.model_copy(update={"gated_units": config._gates_left()})
+        own = _RET_V2 if architecture == RET_V2 else {}
+        config = cls.model_validate({"architecture": architecture} | own | numbers)
+        if architecture != RET_V21 or "gated_units" in numbers:
+            return config
+        return config.model_copy(update={"gated_units": config._gates_left()})
 
     def _gates_left(self) -> int:
         """How many units of the MLP can be gated without more parameters than v2.1 has at 768 dimensions."""

@@ -91,7 +91,11 @@ def told(quality: Quality, off_manifold: bool | None) -> Quality:
 
 def probability(evidence: Evidence, calibration: Calibration) -> float:
     """P(faithful) of the logistic model."""
-    features = evidence.features(calibration.features)
+    return logistic(evidence.features(calibration.features), calibration)
+
+
+def logistic(features: Sequence[float], calibration: Calibration) -> float:
+    """The same of the features themselves, in the calibration's order."""
     total = calibration.bias + math.fsum(w * x for w, x in zip(calibration.weights, features, strict=True))
     return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total))))
 

@@ -12,13 +12,14 @@ import torch
 from models.decoder.config import Calibration
 from models.decoder.engine import Generated, log_likelihood
 from models.decoder.generative import Decoded, GenerativeDecoder
-from models.decoder.quality import FEATURES, probability
+from models.decoder.quality import FEATURES, logistic
 from models.decoder.tokenizer import END, PAD
 from models.decoder.training.evaluate import FAITHFUL_F1, MICRO_BATCH, word_f1
 from unembed.errors import MissingExtraError
 from unembed.schemas import DecodeOptions
 
 QUANTILES = 41
+FOLDS = 5  # each fifth of the rows is checked by a fit of the other four
 # How the texts are made that the calibration with the encoder is fitted on, and on how many rows at most.
 SEEN_WAYS = (DecodeOptions(round_trip=True), DecodeOptions(candidates=8), DecodeOptions(candidates=32))
 SEEN_ROWS = 2000
@@ -27,7 +28,7 @@ OUTCOME = f"word F1 against the true text is at least {FAITHFUL_F1}"
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """On rows that the model was not fitted on."""
+    """Of rows that the model judging them was not fitted on."""
 
     rows: int
     base_rate: float  # share of faithful rows
@@ -42,18 +43,35 @@ def calibrate(
     ways: Sequence[DecodeOptions] = (DecodeOptions(),),
     names: Sequence[str] = FEATURES,
 ) -> tuple[Calibration, CalibrationReport]:
-    """Fits on the rows of even number and reports on those of odd number, decoded in each of the ways.
+    """Fits on all rows, decoded in each of the ways; the report is cross-fitted.
+
+    All ways of a row are in one fold, or a fit would know the text that it judges.
 
     `names` are the features; the cosine is among them only where every way embeds the texts again.
     """
     decoded = [one for way in ways for one in decode_rows(decoder, embeddings, way)]
     references = [*texts] * len(ways)
-    fitted = np.tile(np.arange(len(texts)) % 2 == 0, len(ways))  # (N·W,)
-    features = np.array([one.evidence.features(names) for one in decoded])
+    features = np.array([one.evidence.features(names) for one in decoded])  # (N·W, F)
     faithful = is_faithful([one.text for one in decoded], references)
-    calibration = fit(features[fitted], faithful[fitted], lm_log_probs(decoder, texts), names)
-    probabilities = np.array([probability(one.evidence, calibration) for one in decoded])
-    return calibration, check(probabilities[~fitted], faithful[~fitted])
+    natural = lm_log_probs(decoder, texts)
+    folds = np.tile(np.arange(len(texts)) % FOLDS, len(ways))  # (N·W,)
+    judged = check(cross_fitted(features, faithful, folds, names), faithful)
+    return fit(features, faithful, natural, names), judged
+
+
+def cross_fitted(
+    features: npt.NDArray[np.float64],
+    faithful: npt.NDArray[np.bool_],
+    folds: npt.NDArray[np.int_],
+    names: Sequence[str] = FEATURES,
+) -> npt.NDArray[np.float64]:
+    """P(faithful) of each row of features (N, F), by a fit of the rows of the other folds."""
+    probabilities = np.empty(len(features))
+    for fold in np.unique(folds):
+        inside = folds == fold
+        judge = fit(features[~inside], faithful[~inside], [0.0], names)
+        probabilities[inside] = [logistic(row, judge) for row in features[inside]]
+    return probabilities
 
 
 def decode_rows(

@@ -10,8 +10,8 @@ import pytest
 from models.decoder import rank
 from models.decoder.config import Calibration, CheckpointConfig
 from models.decoder.generative import GenerativeDecoder
-from models.decoder.quality import FEATURES, SEEN_FEATURES
-from models.decoder.training.calibrate import CalibrationReport, calibrate, fit
+from models.decoder.quality import FEATURES, SEEN_FEATURES, logistic
+from models.decoder.training.calibrate import FOLDS, CalibrationReport, calibrate, check, cross_fitted, fit
 from models.decoder.training.card import calibration_section
 from tests.models.decoder.toy import TEXTS, config, random_checkpoint, vectors
 from unembed.schemas import DecodeOptions
@@ -31,14 +31,32 @@ def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GenerativeDecode
     return GenerativeDecoder.load(random_checkpoint(tmp_path / "toy"), device="cpu")
 
 
-def test_each_way_of_decoding_gives_half_of_its_rows_to_the_fit_and_half_to_the_check(
+def test_every_row_is_fitted_on_and_judged_by_a_fit_that_did_not_know_it_in_each_way_of_decoding(
     decoder: GenerativeDecoder,
 ) -> None:
     ways = (DecodeOptions(round_trip=True), DecodeOptions(candidates=3))
     fitted, report = calibrate(decoder, TEXTS, vectors(), ways, SEEN_FEATURES)
-    assert (fitted.rows, report.rows) == (36, 36)
+    assert (fitted.rows, report.rows) == (2 * len(TEXTS), 2 * len(TEXTS))
     assert fitted.features == (*FEATURES, "round_trip", "round_trip_squared")
     assert len(fitted.weights) == len(SEEN_FEATURES)
+
+
+def test_what_a_fit_learns_by_heart_is_worth_nothing_to_the_check() -> None:
+    # Given 40 rows whose eight features have nothing to do with their being faithful
+    drawn = np.random.default_rng(0)
+    features, faithful = drawn.normal(size=(40, len(SEEN_FEATURES))), drawn.random(40) < 0.5
+    # When they are judged by a fit of themselves, and cross-fitted
+    known = fit(features, faithful, [0.0], SEEN_FEATURES)
+    by_heart = check(np.array([logistic(row, known) for row in features]), faithful)
+    judged = check(cross_fitted(features, faithful, np.arange(40) % FOLDS, SEEN_FEATURES), faithful)
+    # Then only the first claims to tell them apart
+    assert by_heart.auroc > 0.65
+    assert judged.auroc < 0.6
+
+
+def test_one_row_alone_is_no_obstacle(decoder: GenerativeDecoder) -> None:
+    fitted, report = calibrate(decoder, TEXTS[:1], vectors()[:1])
+    assert (fitted.rows, report.rows) == (1, 1)
 
 
 def test_the_cosine_cannot_be_a_feature_of_texts_that_were_not_embedded_again(decoder: GenerativeDecoder) -> None:
@@ -59,5 +77,5 @@ def test_the_card_tells_of_both_calibrations() -> None:
     both = CheckpointConfig(name="n", network=config(), calibration=known, seen_calibration=known)
     report = CalibrationReport(rows=7, base_rate=0.5, auroc=0.81, ece=0.02)
     told = calibration_section(both, report, CalibrationReport(rows=9, base_rate=0.6, auroc=0.93, ece=0.01))
-    for said in ("probability that it is so", "AUROC 0.810", "AUROC 0.930", "embedded again", "9 others"):
+    for said in ("probability that it is so", "AUROC 0.810", "AUROC 0.930", "embedded again", "60.0% are faithful"):
         assert said in told

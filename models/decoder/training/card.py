@@ -109,7 +109,8 @@ def _started(recipe: Recipe, config: CheckpointConfig) -> str:
         return ""
     what = "the pieces and the weights"
     if base.embedding_dim != config.embedding_dim:
-        what = f"the pieces and, but for the bridge, which reads {base.embedding_dim} dimensions there, the weights"
+        fresh = "the bridge and the gates, which read" if config.network.gated_units else "the bridge, which reads"
+        what = f"the pieces and, but for {fresh} {base.embedding_dim} dimensions there, the weights"
     return f"\n- started from {what} of `{base.name}` (sha256 `{base.sha256[:16]}…`), which its own card describes"
 
 

@@ -201,7 +201,8 @@ def _tell(warm: WarmStart, pairs: Pairs, config: NetworkConfig, say: Say) -> Non
     say(f"starting from {warm.base.name!r}; {warm.check_pieces(pairs):.2%} of the pieces are unknown to it")
     ours, theirs = config.embedding_dim, warm.base.embedding_dim
     if ours != theirs:
-        say(f"its bridge reads {theirs} dimensions, not {ours}: the bridge starts fresh")
+        fresh = "the bridge and the gates start" if config.gated_units else "the bridge starts"
+        say(f"its bridge reads {theirs} dimensions, not {ours}: {fresh} fresh")
 
 
 def export(

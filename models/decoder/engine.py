@@ -19,6 +19,7 @@ from unembed.schemas import DecodeOptions
 
 DROP_SHARE = 8  # drop ended rows when there are at least 1/8 of them
 GPU_LOOK_EVERY = 8  # positions
+LIKELIEST = DecodeOptions(repetition_penalty=1.0)  # greedy, by the network's own probabilities and nothing else
 LIKELIHOOD_ROWS = 64  # rows of like length whose likelihood is computed together
 
 
@@ -77,10 +78,10 @@ def generate(network: RET, embeddings: Tensor, sampler: Sampler, keys: Tensor, m
     return Generated(ids[:, :longest], log_probs[:, :longest], ended_at)
 
 
-def greedy(network: RET, embeddings: Tensor) -> Generated:
-    """The likeliest piece each time, for embeddings (N, E)."""
+def greedy(network: RET, embeddings: Tensor, options: DecodeOptions = LIKELIEST) -> Generated:
+    """The likeliest piece each time, after what these options forbid, for embeddings (N, E)."""
     keys = torch.zeros(len(embeddings), dtype=torch.int64, device=embeddings.device)  # nothing is drawn
-    return generate(network, embeddings, Sampler(DecodeOptions(), 0), keys, network.config.max_pieces)
+    return generate(network, embeddings, Sampler(options, 0), keys, network.config.max_pieces)
 
 
 @torch.no_grad()

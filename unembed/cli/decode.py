@@ -22,7 +22,7 @@ from unembed.corpus import Corpus, open_corpus
 from unembed.home import home_folder, known_url
 from unembed.job import JobHandle
 from unembed.results import check_output, write_results
-from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DEFAULT_REPETITION_PENALTY, DecodeOptions, Job
 
 _SMALLEST_BATCH: Final = 64  # rows; below it a decoder is no faster a batch
 
@@ -69,7 +69,7 @@ def decode(
     top_k: given.TopK = 0,
     top_p: given.TopP = 1.0,
     min_p: given.MinP = 0.0,
-    repetition_penalty: given.RepetitionPenalty = 1.0,
+    repetition_penalty: given.RepetitionPenalty = DEFAULT_REPETITION_PENALTY,
     no_repeat_ngram: given.NoRepeatNgram = 0,
     max_pieces: given.MaxPieces = None,
     round_trip: given.RoundTrip = False,

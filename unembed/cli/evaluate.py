@@ -15,7 +15,7 @@ from unembed.cli import options as given
 from unembed.cli.console import err, out, say
 from unembed.cli.extras import needs
 from unembed.errors import InputError
-from unembed.schemas import DEFAULT_DECODER
+from unembed.schemas import DEFAULT_DECODER, DEFAULT_REPETITION_PENALTY
 from unembed.threads import wait_without_spinning
 
 
@@ -37,7 +37,7 @@ def evaluate(
     top_k: given.TopK = 0,
     top_p: given.TopP = 1.0,
     min_p: given.MinP = 0.0,
-    repetition_penalty: given.RepetitionPenalty = 1.0,
+    repetition_penalty: given.RepetitionPenalty = DEFAULT_REPETITION_PENALTY,
     no_repeat_ngram: given.NoRepeatNgram = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
     examples: Annotated[int, typer.Option(min=0, help="Show so many decodings of each set.")] = 5,

@@ -83,7 +83,8 @@ MinP = Annotated[
     typer.Option("--min-p", help="Sample among pieces this near the likeliest; 0 is off.", rich_help_panel=_HOW),
 ]
 RepetitionPenalty = Annotated[
-    float, typer.Option("--repetition-penalty", help="Above 1, pieces used are less likely.", rich_help_panel=_HOW)
+    float,
+    typer.Option("--repetition-penalty", help="Above 1, pieces used are less likely; 1 is off.", rich_help_panel=_HOW),
 ]
 NoRepeatNgram = Annotated[
     int, typer.Option("--no-repeat-ngram", help="No run of n pieces twice; 0 is off.", rich_help_panel=_HOW)

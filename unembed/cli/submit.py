@@ -10,7 +10,7 @@ from unembed.cli import options as given
 from unembed.cli.console import say
 from unembed.cli.progress import display
 from unembed.corpus import open_corpus
-from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DEFAULT_REPETITION_PENALTY
 
 IdempotencyKey = Annotated[
     str | None,
@@ -34,7 +34,7 @@ def submit(
     top_k: given.TopK = 0,
     top_p: given.TopP = 1.0,
     min_p: given.MinP = 0.0,
-    repetition_penalty: given.RepetitionPenalty = 1.0,
+    repetition_penalty: given.RepetitionPenalty = DEFAULT_REPETITION_PENALTY,
     no_repeat_ngram: given.NoRepeatNgram = 0,
     max_pieces: given.MaxPieces = None,
     round_trip: given.RoundTrip = False,

@@ -14,6 +14,7 @@ from models.decoder.tokenizer import Tokenizer
 from models.decoder.training.evaluate import MICRO_BATCH, score
 from models.decoder.training.recipe import DevScore
 from models.decoder.vectors import Vectors
+from unembed.schemas import DecodeOptions
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,6 @@ class GreedyScorer:
         embeddings = torch.from_numpy(np.array(held_out.embeddings[: self.rows], dtype=np.float32))  # (N, E)
         texts: list[str] = []
         for part in torch.split(embeddings.to(network.pieces.weight.device), MICRO_BATCH):
-            texts += [self.tokenizer.decode(ids) for ids in greedy(network, part).ids.tolist()]
+            texts += [self.tokenizer.decode(ids) for ids in greedy(network, part, DecodeOptions()).ids.tolist()]
         scores = score(texts, held_out.texts[: len(texts)], 1.0)
         return DevScore(scores.rows, scores.bleu, scores.word_f1, scores.exact)

@@ -87,8 +87,8 @@ class Wire(BaseModel):
 Ranking = Literal["encoder", "decoder"]
 
 MOST_BEAMS: Final = 64
-# A decoder this small says a word twice that it should have said once: docs/lab.md has what 1.1 is worth.
-DEFAULT_REPETITION_PENALTY: Final = 1.1
+# A decoder this small says a word twice that it should have said once: docs/lab.md has what this is worth.
+DEFAULT_REPETITION_PENALTY: Final = 1.05
 
 
 class DecodeOptions(Wire):

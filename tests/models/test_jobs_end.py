@@ -1,0 +1,212 @@
+"""How jobs end: sealed, settled by their batches, or cancelled. On SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.store import Store
+from tests.builders import add_batches, generations, make_job, run_job
+from unembed.errors import ConflictError
+from unembed.schemas import JobState, RowCounts, Timings
+
+SHA = "a" * 64
+
+
+class TestSealing:
+    def test_a_sealed_job_is_queued(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 2), seal=False)
+        sealed = store.seal(job.id, 2, 4)
+        assert sealed.state is JobState.QUEUED
+        assert sealed.sealed_at is not None
+
+    def test_sealing_again_changes_nothing(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 2))
+        before = store.job(job.id)
+        assert store.seal(job.id, 2, 4) == before
+
+    def test_sealing_again_after_the_end_changes_nothing(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 2))
+        ended = run_job(store, job)
+        assert store.seal(job.id, 2, 4) == ended
+
+    def test_sealing_again_with_other_numbers_is_refused(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 2))
+        with pytest.raises(ConflictError, match="2 batches with 4 rows arrived, the seal says 2 with 5"):
+            store.seal(job.id, 2, 5)
+
+    def test_missing_batches_are_named(self, store: Store) -> None:
+        job = make_job(store)
+        store.add_batch(job.id, 1, 2, 2, 32, SHA)
+        with pytest.raises(ConflictError, match=r"of 14 batches 13 did not arrive: 0, 2, 3, .* 10 and 3 more"):
+            store.seal(job.id, 14, 28)
+        assert store.job(job.id).state is JobState.RECEIVING
+
+    def test_more_batches_than_the_seal_says_are_refused(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 2), seal=False)
+        with pytest.raises(ConflictError, match="2 batches with 4 rows arrived, the seal says 1 with 2"):
+            store.seal(job.id, 1, 2)
+
+    def test_a_gap_between_the_rows_is_refused(self, store: Store) -> None:
+        # Given the right number of batches and of rows, but row 2 was left out
+        job = make_job(store)
+        store.add_batch(job.id, 0, 0, 2, 32, SHA)
+        store.add_batch(job.id, 1, 3, 2, 32, SHA)
+        with pytest.raises(ConflictError, match="batch 1 begins at row 3, but those before it end before row 2"):
+            store.seal(job.id, 2, 4)
+
+    def test_rows_that_do_not_begin_at_0_are_refused(self, store: Store) -> None:
+        job = make_job(store)
+        store.add_batch(job.id, 0, 1, 2, 32, SHA)
+        with pytest.raises(ConflictError, match="batch 0 begins at row 1"):
+            store.seal(job.id, 1, 2)
+
+    def test_a_cancelled_job_cannot_be_sealed(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, seal=False)
+        store.cancel(job.id)
+        with pytest.raises(ConflictError, match="is cancelled and cannot be sealed"):
+            store.seal(job.id, 2, 4)
+
+    def test_a_job_whose_batches_were_claimed_is_running_once_sealed(self, store: Store) -> None:
+        # Given a batch that was claimed while the job received
+        job = make_job(store)
+        batch, *_ = add_batches(store, job, (2, 2), seal=False)
+        store.claim(batch.id, "worker", 5.0)
+        assert store.job(job.id).state is JobState.RECEIVING
+        # When it is sealed
+        assert store.seal(job.id, 2, 4).state is JobState.RUNNING
+
+    def test_a_job_whose_batches_are_all_done_ends_with_the_seal(self, store: Store) -> None:
+        # Given a worker faster than the client
+        job = make_job(store)
+        add_batches(store, job, (2, 2), seal=False)
+        assert run_job(store, job).state is JobState.RECEIVING
+        # When the client is done
+        sealed = store.seal(job.id, 2, 4)
+        # Then so is the job
+        assert sealed.state is JobState.SUCCEEDED
+        assert sealed.finished_at is not None
+
+
+class TestSettling:
+    def test_every_row_with_a_text_is_a_success(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 3))
+        ended = run_job(store, job)
+        assert ended.state is JobState.SUCCEEDED
+        assert ended.rows == RowCounts(total=5, ok=5)
+        assert ended.batches.done == 2
+        assert ended.error is None
+        assert ended.finished_at is not None
+
+    def test_some_error_rows_are_a_part(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 3))
+        ended = run_job(store, job, errors=(0,))
+        assert ended.state is JobState.PARTIAL
+        assert ended.rows == RowCounts(total=5, ok=3, error=2)
+
+    def test_no_row_with_a_text_is_a_failure(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (1, 1))
+        ended = run_job(store, job, errors=(0,))
+        assert ended.state is JobState.FAILED
+        assert ended.error == "all 2 rows are errors; each says why"
+
+    def test_a_dead_batch_makes_it_a_part_and_the_job_says_why(self, store: Store) -> None:
+        # Given two batches, one of which cannot be decoded
+        job = make_job(store)
+        lost, _ = add_batches(store, job, (2, 2))
+        assert store.claim(lost.id, "worker", 5.0)
+        store.fail(lost.id, 1, "payload_missing", "the payload expired", final=True)
+        # When the other is done
+        ended = run_job(store, job)
+        # Then
+        assert ended.state is JobState.PARTIAL
+        assert ended.error == "1 of 2 batches are dead; the last error: payload_missing: the payload expired"
+        assert [batch.id for batch in store.dead_batches(job.id)] == [lost.id]
+
+    def test_nothing_but_dead_batches_is_a_failure(self, store: Store) -> None:
+        job = make_job(store)
+        for batch in add_batches(store, job, (2, 2)):
+            assert store.claim(batch.id, "worker", 5.0)
+            store.fail(batch.id, 1, "broken", "no use", final=True)
+        assert store.job(job.id).state is JobState.FAILED
+
+    def test_a_job_goes_on_while_a_batch_waits(self, store: Store) -> None:
+        job = make_job(store)
+        batch, _ = add_batches(store, job, (2, 2))
+        assert store.claim(batch.id, "worker", 5.0)
+        store.finish(batch.id, 1, generations(batch), Timings())
+        assert store.job(job.id).state is JobState.RUNNING
+
+
+class TestCancelling:
+    def test_a_job_that_only_waits_is_cancelled_at_once(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 2))
+        cancelled = store.cancel(job.id)
+        assert cancelled.state is JobState.CANCELLED
+        assert cancelled.batches.cancelled == 2
+        assert cancelled.finished_at is not None
+
+    def test_a_job_that_receives_can_be_cancelled(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 2), seal=False)
+        assert store.cancel(job.id).state is JobState.CANCELLED
+
+    def test_a_job_without_a_batch_can_be_cancelled(self, store: Store) -> None:
+        assert store.cancel(make_job(store).id).state is JobState.CANCELLED
+
+    def test_a_job_that_runs_is_cancelling_until_its_batches_stop(self, store: Store) -> None:
+        # Given one batch that runs and one that waits
+        job = make_job(store)
+        running, waiting = add_batches(store, job, (2, 2))
+        assert store.claim(running.id, "worker", 5.0)
+        # When the job is cancelled
+        cancelling = store.cancel(job.id)
+        # Then the waiting one is cancelled, and cannot be claimed any more
+        assert cancelling.state is JobState.CANCELLING
+        assert (cancelling.batches.running, cancelling.batches.cancelled) == (1, 1)
+        assert store.claim(waiting.id, "worker", 5.0) is None
+        # And when the running one has stopped, the job is cancelled
+        assert store.cancel_running(running.id, 1)
+        assert store.job(job.id).state is JobState.CANCELLED
+
+    def test_cancelling_again_changes_nothing(self, store: Store) -> None:
+        job = make_job(store)
+        batch, _ = add_batches(store, job, (2, 2))
+        assert store.claim(batch.id, "worker", 5.0)
+        cancelling = store.cancel(job.id)
+        assert store.cancel(job.id) == cancelling
+        store.cancel_running(batch.id, 1)
+        cancelled = store.job(job.id)
+        assert store.cancel(job.id) == cancelled
+
+    def test_a_job_that_ended_cannot_be_cancelled(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job)
+        run_job(store, job)
+        with pytest.raises(ConflictError, match="has succeeded already and cannot be cancelled"):
+            store.cancel(job.id)
+
+    def test_what_is_done_stays_done(self, store: Store) -> None:
+        # Given a batch that was done before the cancel, and one that got there before it noticed
+        job = make_job(store)
+        done, late, _ = add_batches(store, job, (2, 2, 2))
+        for batch in (done, late):
+            assert store.claim(batch.id, "worker", 5.0)
+        store.finish(done.id, 1, generations(done), Timings())
+        # When
+        assert store.cancel(job.id).state is JobState.CANCELLING
+        assert store.finish(late.id, 1, generations(late), Timings())
+        # Then the rows of both are there
+        cancelled = store.job(job.id)
+        assert cancelled.state is JobState.CANCELLED
+        assert (cancelled.batches.done, cancelled.batches.cancelled) == (2, 1)
+        assert len(store.generations(job.id).generations) == 4

@@ -1,0 +1,111 @@
+"""Jobs in pages, newest first; the numbers of all of them, and the workers. On SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from models.store import Store
+from tests.builders import add_batches, make_job, run_job
+from unembed.errors import InputError
+from unembed.schemas import JobState, RowStatus
+
+AN_ID_WITH_NUL = base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 " + b"a\0" * 13).decode()
+
+
+class TestPagesOfJobs:
+    def test_jobs_come_newest_first_in_pages(self, store: Store) -> None:
+        # Given five jobs
+        made = [make_job(store).id for _ in range(5)]
+        # When they are read two at a time
+        seen, cursor, pages = [], None, 0
+        while True:
+            page = store.jobs(limit=2, cursor=cursor)
+            seen += [job.id for job in page.jobs]
+            pages += 1
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        # Then each comes once. (Those of one millisecond are in no order that was promised.)
+        assert pages == 3
+        assert sorted(seen) == sorted(made)
+        times = [store.job(job_id).created_at for job_id in seen]
+        assert times == sorted(times, reverse=True)
+
+    def test_a_job_that_comes_while_paging_disturbs_nothing(self, store: Store) -> None:
+        made = {make_job(store).id for _ in range(4)}
+        first = store.jobs(limit=2)
+        make_job(store)
+        second = store.jobs(limit=2, cursor=first.next_cursor)
+        assert {job.id for job in (*first.jobs, *second.jobs)} == made
+
+    def test_jobs_can_be_asked_for_by_state(self, store: Store) -> None:
+        make_job(store)
+        cancelled = store.cancel(make_job(store).id)
+        assert store.jobs(state=JobState.CANCELLED).jobs == [cancelled]
+
+    def test_a_page_has_the_counts_of_each_job(self, store: Store) -> None:
+        sizes = {}
+        for rows in ((1,), (2, 3)):
+            job = make_job(store)
+            add_batches(store, job, rows)
+            sizes[job.id] = (len(rows), sum(rows))
+        page = store.jobs()
+        assert {job.id: (job.batches.total, job.rows.total) for job in page.jobs} == sizes
+
+    @pytest.mark.parametrize("cursor", ["", "nonsense", "é", "AAAA", "i5", "bm90IGEgdGltZQ", AN_ID_WITH_NUL])
+    def test_a_cursor_that_is_none_is_refused_by_name(self, store: Store, cursor: str) -> None:
+        with pytest.raises(InputError, match="is no cursor of a page of jobs"):
+            store.jobs(cursor=cursor)
+
+
+class TestStatsAndWorkers:
+    def test_an_empty_store_has_nothing_to_report(self, store: Store) -> None:
+        stats = store.stats()
+        assert (stats.queued_batches, stats.running_batches, stats.dead_batches, stats.queued_rows) == (0, 0, 0, 0)
+        assert stats.oldest_queued_seconds == 0.0
+        assert stats.jobs == dict.fromkeys(JobState, 0)
+        assert stats.rows == dict.fromkeys(RowStatus, 0)
+
+    def test_stats_count_the_rows_by_status(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (2, 3))
+        run_job(store, job, errors=(0,))
+        assert store.stats().rows == {RowStatus.OK: 3, RowStatus.FALLBACK: 0, RowStatus.ERROR: 2}
+
+    def test_stats_count_what_waits_runs_and_is_dead(self, store: Store) -> None:
+        job = make_job(store)
+        running, dead, *_ = add_batches(store, job, (1, 1, 2, 3))
+        store.claim(running.id, "worker", 5.0)
+        store.claim(dead.id, "worker", 5.0)
+        store.fail(dead.id, 1, "broken", "no use", final=True)
+        stats = store.stats()
+        assert (stats.queued_batches, stats.queued_rows) == (2, 5)
+        assert (stats.running_batches, stats.dead_batches) == (1, 1)
+        assert 0.0 < stats.oldest_queued_seconds < 60.0
+        assert stats.jobs[JobState.RUNNING] == 1
+
+    def test_a_worker_is_known_by_what_it_did(self, store: Store) -> None:
+        # Given a worker whose main process came first, without a device
+        store.worker_seen("gpu0", "host", 7, None, None)
+        store.worker_seen("gpu0", "host", 7, "cuda:0", "bfloat16")
+        # When it has done two batches, and its main process is seen again
+        store.worker_done("gpu0", 10)
+        store.worker_done("gpu0", 5)
+        store.worker_seen("gpu0", "host", 7, None, None)
+        # Then
+        (worker,) = store.workers()
+        assert (worker.name, worker.host, worker.pid) == ("gpu0", "host", 7)
+        assert (worker.device, worker.dtype) == ("cuda:0", "bfloat16")
+        assert (worker.batches_done, worker.rows_done) == (2, 15)
+        assert worker.last_done is not None
+        assert worker.last_seen >= worker.last_done
+
+    def test_a_worker_that_has_done_nothing_says_so(self, store: Store) -> None:
+        store.worker_seen("idle", "host", 7, None, None)
+        (worker,) = store.workers()
+        assert worker.last_done is None
+
+    def test_ping_answers(self, store: Store) -> None:
+        store.ping()

@@ -217,6 +217,7 @@ class GenerativeDecoder(TextDecoder):
                 lm_log_prob=lm_log_prob,
                 least_log_prob=best.least_log_prob,
                 pieces=len(best.ids),
+                words=len(best.text.split()),
                 diversity=best.diversity,
                 truncated=best.truncated,
                 round_trip=row.candidates[0].round_trip,

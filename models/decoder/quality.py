@@ -26,7 +26,7 @@ from itertools import pairwise
 
 from models.decoder.config import Calibration
 
-FEATURES = ("log_prob", "pmi", "least_log_prob", "log_length", "diversity", "truncated")
+FEATURES = ("log_prob", "pmi", "least_log_prob", "log_length", "log_words", "diversity", "truncated")
 SEEN_FEATURES = (*FEATURES, "round_trip", "round_trip_squared")  # where the text was embedded again
 
 
@@ -38,6 +38,7 @@ class Evidence:
     lm_log_prob: float  # the same without the embedding
     least_log_prob: float  # of the least likely piece
     pieces: int
+    words: int  # between spaces; many pieces for few words are rare words, which are seldom the right ones
     diversity: float
     truncated: bool  # it ran into the limit
     round_trip: float | None = None  # cosine of its embedding and the given one; None: it was not embedded again
@@ -53,6 +54,7 @@ class Evidence:
             "pmi": self.pmi,
             "least_log_prob": self.least_log_prob,
             "log_length": math.log(max(1, self.pieces)),
+            "log_words": math.log(max(1, self.words)),
             "diversity": self.diversity,
             "truncated": float(self.truncated),
             "round_trip": self.round_trip,

@@ -11,7 +11,7 @@ from models.decoder.quality import FEATURES, SEEN_FEATURES, Evidence, assess, pr
 
 
 def evidence(log_prob: float = -1.0, lm_log_prob: float = -2.0, **changes: object) -> Evidence:
-    known = {"least_log_prob": -3.0, "pieces": 10, "diversity": 1.0, "truncated": False} | changes
+    known = {"least_log_prob": -3.0, "pieces": 10, "words": 4, "diversity": 1.0, "truncated": False} | changes
     return Evidence(log_prob=log_prob, lm_log_prob=lm_log_prob, **known)  # type: ignore[arg-type]
 
 
@@ -41,6 +41,14 @@ def test_overall_quality_is_the_logistic_of_weighted_evidence() -> None:
     assert probability(evidence(), calibration()) == 0.5
     assert probability(evidence(), calibration(pmi=2.0)) == pytest.approx(1 / (1 + math.exp(-2.0)))
     assert probability(evidence(-5000.0), calibration(log_prob=1.0)) >= 0.0
+
+
+def test_a_calibration_of_an_older_checkpoint_is_read_by_the_names_of_its_features() -> None:
+    # Given one that was fitted before words were counted
+    names = tuple(name for name in FEATURES if name != "log_words")
+    old = calibration().model_copy(update={"features": names, "weights": (2.0, *(0.0 for _ in names[1:]))})
+    # Then it judges as it did
+    assert probability(evidence(-1.0), old) == pytest.approx(1 / (1 + math.exp(2.0)))
 
 
 def seen_calibration() -> Calibration:

@@ -42,16 +42,18 @@ def test_every_row_is_fitted_on_and_judged_by_a_fit_that_did_not_know_it_in_each
 
 
 def test_what_a_fit_learns_by_heart_is_worth_nothing_to_the_check() -> None:
-    # Given 40 rows whose eight features have nothing to do with their being faithful
-    drawn = np.random.default_rng(0)
-    features, faithful = drawn.normal(size=(40, len(SEEN_FEATURES))), drawn.random(40) < 0.5
-    # When they are judged by a fit of themselves, and cross-fitted
-    known = fit(features, faithful, [0.0], SEEN_FEATURES)
-    by_heart = check(np.array([logistic(row, known) for row in features]), faithful)
-    judged = check(cross_fitted(features, faithful, np.arange(40) % FOLDS, SEEN_FEATURES), faithful)
+    by_heart, judged = [], []
+    for seed in range(10):
+        # Given 40 rows whose features have nothing to do with their being faithful
+        drawn = np.random.default_rng(seed)
+        features, faithful = drawn.normal(size=(40, len(SEEN_FEATURES))), drawn.random(40) < 0.5
+        # When they are judged by a fit of themselves, and cross-fitted
+        known = fit(features, faithful, [0.0], SEEN_FEATURES)
+        by_heart.append(check(np.array([logistic(row, known) for row in features]), faithful).auroc)
+        judged.append(check(cross_fitted(features, faithful, np.arange(40) % FOLDS, SEEN_FEATURES), faithful).auroc)
     # Then only the first claims to tell them apart
-    assert by_heart.auroc > 0.65
-    assert judged.auroc < 0.6
+    assert np.mean(by_heart) > 0.7
+    assert np.mean(judged) < 0.55
 
 
 def test_one_row_alone_is_no_obstacle(decoder: GenerativeDecoder) -> None:

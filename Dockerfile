@@ -15,6 +15,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/unembed/bin:$PATH
 RUN python -m venv /opt/unembed
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+# unembed/models, unembed/api, ... are links to the folders beside it.
 COPY unembed unembed
 COPY models models
 COPY worker worker

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from api.deps import Deps
-from models.payloads import Payloads
-from models.store import Backlog, JobHead
+from unembed.api.deps import Deps
 from unembed.errors import BusyError, QueueUnavailableError
+from unembed.models.payloads import Payloads
+from unembed.models.store import Backlog, JobHead
 
 
 def require_room(deps: Deps, job: JobHead, rows: int, nbytes: int) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import auth, health, problems, routes
-from api.deps import Deps
-from api.limits import BodyLimit
-from models.settings import Settings
+from unembed.api import auth, health, problems, routes
+from unembed.api.deps import Deps
+from unembed.api.limits import BodyLimit
+from unembed.models.settings import Settings
 from unembed.schemas import Generation, Problem
 
 

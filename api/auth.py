@@ -13,9 +13,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import problems
-from models.settings import Settings
+from unembed.api import problems
 from unembed.errors import AuthError, InputError
+from unembed.models.settings import Settings
 
 _bearer = HTTPBearer(auto_error=False, description="Needed when the server has API keys (UNEMBED_API_KEYS).")
 

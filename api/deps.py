@@ -10,11 +10,11 @@ from celery import Celery
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 
-from models.database import create_engine
-from models.payloads import Payloads
-from models.settings import Settings
-from models.store import Store
-from worker.celery import make_app
+from unembed.models.database import create_engine
+from unembed.models.payloads import Payloads
+from unembed.models.settings import Settings
+from unembed.models.store import Store
+from unembed.worker.celery import make_app
 
 UPLOADS_AT_ONCE = 4  # each holds its body about twice; more would not be faster, only larger
 

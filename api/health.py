@@ -9,11 +9,11 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from api import metrics, problems
-from api.auth import Client
-from api.deps import Deps, Needs
-from models import database
+from unembed.api import metrics, problems
+from unembed.api.auth import Client
+from unembed.api.deps import Deps, Needs
 from unembed.errors import StoreUnavailableError, UnavailableError
+from unembed.models import database
 
 router = APIRouter(tags=["operation"], responses=problems.documented(401, 500))
 

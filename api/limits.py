@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import problems
+from unembed.api import problems
 from unembed.errors import TooLargeError
 
 DOCUMENT_BYTES: Final = 64 * 1024  # of a JSON body; the largest that is valid has about 2 KiB

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from models.store import QueueStats, Store, Worker
+from unembed.models.store import QueueStats, Store, Worker
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final, Literal
 from anyio import to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from api import ended, uploads
-from api.auth import Client
-from api.deps import Needs
-from api.problems import documented
-from models.decoder import catalog
+from unembed.api import retention, uploads
+from unembed.api.auth import Client
+from unembed.api.deps import Needs
+from unembed.api.problems import documented
 from unembed.errors import DimensionError
+from unembed.models.decoder import catalog
 from unembed.schemas import (
     ARROW_STREAM,
     JSON_LINES,
@@ -104,7 +104,7 @@ def retry_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
 
     Batches that lost their vectors stay dead: PUT them again.
     """
-    return ended.retry(deps, job_id)
+    return retention.retry(deps, job_id)
 
 
 @router.delete(
@@ -112,7 +112,7 @@ def retry_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
 )
 def remove_job(job_id: JobId, deps: Needs, _client: Client) -> None:
     """Take an ended job away, with its batches, its rows and the vectors that are left. 409 while it has not ended."""
-    ended.remove(deps, job_id)
+    retention.remove(deps, job_id)
 
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}

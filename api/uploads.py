@@ -9,14 +9,14 @@ from typing import Literal
 
 from starlette.exceptions import HTTPException
 
-from api import admission
-from api.deps import Deps
-from models.settings import Settings
-from models.store import JobHead
+from unembed.api import admission
+from unembed.api.deps import Deps
 from unembed.corpus import Slice, decode_payload, decode_raw, encode_payload
 from unembed.errors import DimensionError, InputError, QueueUnavailableError, TooLargeError
+from unembed.models.settings import Settings
+from unembed.models.store import JobHead
 from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, JobState
-from worker.celery import publish
+from unembed.worker.celery import publish
 
 log = logging.getLogger(__name__)
 

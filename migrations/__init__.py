@@ -1,1 +1,1 @@
-"""Alembic's migrations. `models.database.upgrade` applies them; `alembic` works in a checkout."""
+"""Alembic's migrations. `unembed.models.database.upgrade` applies them; `alembic` works in a checkout."""

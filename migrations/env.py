@@ -1,4 +1,4 @@
-"""Alembic's entry: on the connection that `models.database` hands over, or, for the `alembic` command, on a new one."""
+"""Alembic's entry: on the connection that `models/database.py` hands over, or, for `alembic` itself, on a new one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import Connection
 
-from models.database import create_engine, transaction
-from models.settings import Settings
-from models.tables import Base, UtcDateTime
+from unembed.models.database import create_engine, transaction
+from unembed.models.settings import Settings
+from unembed.models.tables import Base, UtcDateTime
 
 
 def render_item(kind: str, value: Any, _context: Any) -> str | Literal[False]:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from models.tables import UtcDateTime
+from unembed.models.tables import UtcDateTime
 
 
 class _Now(FunctionElement[datetime]):

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import sqlalchemy
@@ -161,7 +161,7 @@ def head() -> str:
 
 
 def check(engine: Engine) -> None:
-    """Raise StoreUnavailableError unless the tables are what `models.tables` says."""
+    """Raise StoreUnavailableError unless the tables are what `unembed.models.tables` says."""
     try:
         with _migrating(engine) as config:
             command.check(config)
@@ -174,11 +174,9 @@ def check(engine: Engine) -> None:
 
 
 def _config() -> Config:
-    import migrations
-
     # The files lie beside the package's own, in a checkout as in an installed wheel.
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(files("unembed.migrations")).replace("%", "%%"))
     return config
 
 

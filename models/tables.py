@@ -1,7 +1,7 @@
 """The four tables: jobs, batches, generations, workers.
 
 The states are drawn in `unembed/schemas.py`; the named constraints below refuse the illegal ones. Times are UTC and
-come from the database's clock (`models.clock.now`), never from a worker's.
+come from the database's clock (`unembed.models.clock.now`), never from a worker's.
 """
 
 from __future__ import annotations

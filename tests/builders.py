@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unembed.schemas import Batch, Generation, Job, JobCreate, RowStatus, Timings
 
 if TYPE_CHECKING:
-    from models.store import Store
+    from unembed.models.store import Store
 
 DIM = 4
 

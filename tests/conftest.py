@@ -22,8 +22,8 @@ from tests import services
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from models.settings import Settings
-    from models.store import Store
+    from unembed.models.settings import Settings
+    from unembed.models.store import Store
 
 # Before anything imports torch: OpenMP's threads spin while they wait for each other, and where two test processes do
 # that on the same cores, decoding takes many times as long.
@@ -87,7 +87,7 @@ def _in_database(url: str, name: str) -> str:
 
 
 def _migrate(url: str) -> None:
-    from models.database import create_engine, upgrade
+    from unembed.models.database import create_engine, upgrade
 
     engine = create_engine(url)
     try:
@@ -152,7 +152,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    from models.database import create_engine
+    from unembed.models.database import create_engine
 
     engine = create_engine(database_url)
     yield engine
@@ -162,7 +162,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def settings(database_url: str, redis_url: str) -> Settings:
     """Settings of this test's database and Redis, with leases and intervals short enough to wait for."""
-    from models.settings import Settings
+    from unembed.models.settings import Settings
 
     return Settings(
         database_url=database_url,
@@ -179,6 +179,6 @@ def settings(database_url: str, redis_url: str) -> Settings:
 
 @pytest.fixture
 def store(engine: Engine, settings: Settings) -> Store:
-    from models.store import Store
+    from unembed.models.store import Store
 
     return Store(engine, settings)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from models.settings import Settings
+from unembed.models.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 BASE = "docker-compose.yml"

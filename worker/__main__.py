@@ -1,10 +1,10 @@
-"""`python -m worker [NAME]`: how `unembed up` starts its workers."""
+"""`python -m unembed.worker [NAME]`: how `unembed up` starts its workers."""
 
 from __future__ import annotations
 
 import sys
 
-from worker.main import run
+from unembed.worker.main import run
 
 if __name__ == "__main__":  # the spawned child imports this module again
     sys.exit(run(*sys.argv[1:2]))

@@ -19,12 +19,12 @@ from redis.exceptions import RedisError
 from unembed.errors import QueueUnavailableError
 
 if TYPE_CHECKING:
-    from models.settings import Settings
+    from unembed.models.settings import Settings
 
 DECODE_BATCH: Final = "decode.batch"
 QUEUE: Final = "decode"
 
-TIME_LIMIT: Final = 3600  # seconds; a batch that hangs is let go long before, by its lease (worker/heart.py)
+TIME_LIMIT: Final = 3600  # seconds; a batch that hangs is let go long before, by its lease (worker/heartbeat.py)
 
 
 def make_app(settings: Settings) -> Celery:
@@ -32,7 +32,7 @@ def make_app(settings: Settings) -> Celery:
     app = Celery("unembed", set_as_current=False)
     app.conf.update(
         broker_url=broker_url(settings.redis_url),
-        include=["worker.tasks"],
+        include=["unembed.worker.tasks"],
         **_MESSAGES,
         **_WORKERS,
         **_BROKER,
@@ -124,13 +124,13 @@ def publish(app: Celery, batch_id: str) -> None:
 
 @cache
 def _app_of_the_environment() -> Celery:
-    from models.settings import Settings
+    from unembed.models.settings import Settings
 
     return make_app(Settings())
 
 
 def __getattr__(name: str) -> Celery:
-    """`worker.celery.app`, for `celery -A worker.celery` and Flower; made when first asked for."""
+    """`unembed.worker.celery.app`, for `celery -A worker.celery` and Flower; made when first asked for."""
     if name == "app":
         return _app_of_the_environment()
     raise AttributeError(f"module {sys.modules[__name__].__name__!r} has no attribute {name!r}")

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from models.database import create_engine
-from models.payloads import Payloads
-from models.settings import Settings
-from models.store import Store
-from worker import runtime
-from worker.celery import make_app, publish
+from unembed.models.database import create_engine
+from unembed.models.payloads import Payloads
+from unembed.models.settings import Settings
+from unembed.models.store import Store
+from unembed.worker import runtime
+from unembed.worker.celery import make_app, publish
 
 
 @dataclass(frozen=True)

@@ -25,15 +25,15 @@ from typing import Final
 
 from sqlalchemy import URL, Engine
 
-from models.database import create_engine, upgrade
-from models.settings import Settings
-from models.store import Store
 from unembed.errors import InputError, MissingExtraError, UnavailableError
 from unembed.home import Server, remove_server, write_server
+from unembed.models.database import create_engine, upgrade
+from unembed.models.settings import Settings
+from unembed.models.store import Store
 from unembed.schemas import BatchState, JobState
-from worker import devices, redis_server
-from worker.home_lock import HomeLock
-from worker.supervisor import Part, Supervisor
+from unembed.worker import devices, redis_server
+from unembed.worker.home_lock import HomeLock
+from unembed.worker.supervisor import Part, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -158,13 +158,13 @@ def _python(module: str) -> list[str]:
 
 def _api(port: int) -> list[str]:
     where = ["--host", LOOPBACK, "--port", str(port), "--timeout-graceful-shutdown", "3", "--no-access-log"]
-    return [*_python("uvicorn"), "--factory", "api.app:create_app", *where]
+    return [*_python("uvicorn"), "--factory", "unembed.api.app:create_app", *where]
 
 
 def _flower(port: int) -> list[str]:
     # Flower runs a flowerconfig.py that it finds where it is started; an empty file in its place.
     where = [f"--address={LOOPBACK}", f"--port={port}", f"--conf={os.devnull}"]
-    return [*_python("celery"), "-A", "worker.celery", "flower", *where]
+    return [*_python("celery"), "-A", "unembed.worker.celery", "flower", *where]
 
 
 def _environment(database_url: str, redis_socket: Path, port: int) -> dict[str, str]:

@@ -16,15 +16,15 @@ from celery.signals import worker_ready, worker_shutting_down
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from models.settings import Settings
 from unembed.errors import MissingExtraError
+from unembed.models.settings import Settings
 from unembed.threads import wait_without_spinning
-from worker import lost
-from worker.alive import is_deaf
-from worker.celery import QUEUE, make_app
-from worker.context import Context, open_context
-from worker.process import HAND_BACK
-from worker.sweeper import Sweeper
+from unembed.worker import lost_processes
+from unembed.worker.celery import QUEUE, make_app
+from unembed.worker.context import Context, open_context
+from unembed.worker.liveness import is_deaf
+from unembed.worker.process import HAND_BACK
+from unembed.worker.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ def run(name: str | None = None) -> int:
     settings = Settings()
     node = f"{name or default_name()}@{socket.gethostname()}"
     context = open_context(settings, node, os.getpid())
-    lost.take_back_of_predecessor(context)
-    lost.watch_children(context)
+    lost_processes.take_back_of_predecessor(context)
+    lost_processes.watch_children(context)
     watch = _Watch(context)
     worker_ready.connect(watch.on_ready)
     worker_shutting_down.connect(watch.on_shutting_down)

@@ -20,10 +20,10 @@ from typing import Any, Final
 
 from celery.signals import setup_logging, worker_process_init
 
-from models.settings import Settings
 from unembed.errors import UnembedError
-from worker import runtime
-from worker.context import Context, open_context
+from unembed.models.settings import Settings
+from unembed.worker import runtime
+from unembed.worker.context import Context, open_context
 
 log = logging.getLogger(__name__)
 

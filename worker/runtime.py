@@ -18,10 +18,10 @@ import numpy as np
 from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 
-from models.decoder.failures import is_broken_device, is_out_of_memory
-from models.store import JobHead
 from unembed.corpus import Slice
 from unembed.errors import DimensionError, UnembedError
+from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
+from unembed.models.store import JobHead
 from unembed.schemas import DecodeOptions, Generation, RowStatus
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _ERROR_CHARACTERS: Final = 1000
 
 
 class Decoder(Protocol):
-    """What the runtime needs of `models.decoder.base.TextDecoder`."""
+    """What the runtime needs of `unembed.models.decoder.base.TextDecoder`."""
 
     @property
     def device(self) -> str: ...
@@ -219,7 +219,7 @@ def forget_cache() -> None:
 
 def load_decoder(name: str, device: str) -> Decoder:
     """By its name in the catalogue and never by a path: the name comes from whoever submitted the job."""
-    from models.decoder import catalog, create
+    from unembed.models.decoder import catalog, create
 
     return create.load_decoder(catalog.find(name).path, device=device)
 
@@ -231,7 +231,7 @@ def prepare(device: str, threads: int) -> None:
     """
     import torch
 
-    from models.decoder.device import choose
+    from unembed.models.decoder.device import choose
 
     if threads:
         torch.set_num_threads(threads)

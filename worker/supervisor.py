@@ -1,6 +1,6 @@
 """Keeps a few processes running: starts them, starts those that died again, and ends them, last started first.
 
-One thread does all of it, because Linux ties a child to the *thread* that started it (worker/tied.py).
+One thread does all of it, because Linux ties a child to the *thread* that started it (worker/parent_death.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from worker import tied
+from unembed.worker import parent_death
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Supervisor:
 
     def _spawn(self, part: Part, path: Path) -> subprocess.Popen[bytes]:
         # -I and -S: the tie needs nothing but the standard library, and is made sooner without the rest.
-        tie = [sys.executable, "-I", "-S", str(tied.__file__), str(os.getpid())]
+        tie = [sys.executable, "-I", "-S", str(parent_death.__file__), str(os.getpid())]
         with path.open("ab") as out:
             return subprocess.Popen(
                 [*tie, *part.command],

@@ -15,9 +15,9 @@ from typing import Final
 
 import redis
 
-from models.payloads import Payloads
-from models.store import Store, Swept
 from unembed.errors import ConflictError, NotFoundError, UnavailableError
+from unembed.models.payloads import Payloads
+from unembed.models.store import Store, Swept
 
 log = logging.getLogger(__name__)
 

@@ -15,17 +15,17 @@ from typing import Any, Final, TypeVar
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
-from models.decoder.failures import is_broken_device
-from models.payloads import PayloadDamagedError, PayloadMissingError
-from models.store import Claim
 from unembed.corpus import Slice, decode_payload
 from unembed.errors import CorpusError, DimensionError, UnavailableError, UnembedError
+from unembed.models.decoder.failures import is_broken_device
+from unembed.models.payloads import PayloadDamagedError, PayloadMissingError
+from unembed.models.store import Claim
 from unembed.schemas import Timings
-from worker import runtime
-from worker.celery import DECODE_BATCH
-from worker.context import Context
-from worker.heart import CancelledError, FencedError, HandBackError, Heart
-from worker.process import context, hands_back_on_sigterm
+from unembed.worker import runtime
+from unembed.worker.celery import DECODE_BATCH
+from unembed.worker.context import Context
+from unembed.worker.heartbeat import CancelledError, FencedError, HandBackError, Heart
+from unembed.worker.process import context, hands_back_on_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 _PATIENCE: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts to reach a database that is away
 
 
-@shared_task(name=DECODE_BATCH, Request="worker.lost:BatchRequest")  # type: ignore[untyped-decorator]
+@shared_task(name=DECODE_BATCH, Request="unembed.worker.lost_processes:BatchRequest")  # type: ignore[untyped-decorator]
 def decode_batch(batch_id: str) -> Outcome:
     with hands_back_on_sigterm():
         return run(batch_id, context())
@@ -92,7 +92,7 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
 
 
 def _leave_to_another_child() -> None:
-    """Ends this process, which decodes nothing any more: Celery starts another, and worker/lost.py frees the batch."""
+    """Ends this process, whose decoder hangs: Celery starts another, and worker/lost_processes.py frees the batch."""
     os._exit(1)
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.decoder.config import Defaults
-from models.decoder.manifold import Manifold
-from models.decoder.quality import Quality, told
-from models.decoder.vectors import Embeddings, Vectors, as_array, check
 from unembed.errors import InputError
+from unembed.models.decoder.config import Defaults
+from unembed.models.decoder.manifold import Manifold
+from unembed.models.decoder.quality import Quality, told
+from unembed.models.decoder.vectors import Embeddings, Vectors, as_array, check
 from unembed.schemas import DecodeOptions, Generation, RowStatus
 
 Indices = npt.NDArray[np.int64]  # (N,): places in the corpus

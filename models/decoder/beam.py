@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.decoder.engine import DROP_SHARE, GPU_LOOK_EVERY, Generated, cache_like
-from models.decoder.ret import RET, Cache
-from models.decoder.sampling import restrict
-from models.decoder.tokenizer import END, PAD
+from unembed.models.decoder.engine import DROP_SHARE, GPU_LOOK_EVERY, Generated, cache_like
+from unembed.models.decoder.ret import RET, Cache
+from unembed.models.decoder.sampling import restrict
+from unembed.models.decoder.tokenizer import END, PAD
 from unembed.schemas import DecodeOptions
 
 

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
-from models.decoder.config import HYBRID, PHRASE_BANK, AnyConfig, BankConfig, CheckpointConfig, HybridConfig
 from unembed.errors import CheckpointError, UnknownDecoderError
+from unembed.models.decoder.config import HYBRID, PHRASE_BANK, AnyConfig, BankConfig, CheckpointConfig, HybridConfig
 
 SHIPPED: Final = Path(__file__).parent / "weights"
 CONFIG_FILE: Final = "config.json"

@@ -13,13 +13,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from models.decoder.catalog import CONFIG_FILE, find, read_config
-from models.decoder.config import CheckpointConfig
-from models.decoder.manifold import Manifold
-from models.decoder.ret import RET
-from models.decoder.self_test import SelfTest
-from models.decoder.tokenizer import Tokenizer
 from unembed.errors import CheckpointError
+from unembed.models.decoder.catalog import CONFIG_FILE, find, read_config
+from unembed.models.decoder.config import CheckpointConfig
+from unembed.models.decoder.manifold import Manifold
+from unembed.models.decoder.ret import RET
+from unembed.models.decoder.self_test import SelfTest
+from unembed.models.decoder.tokenizer import Tokenizer
 
 WEIGHTS_FILE: Final = "model.safetensors"
 TOKENIZER_FILE: Final = "tokenizer.json"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from models.decoder.base import TextDecoder
-from models.decoder.catalog import find, names, read_config
-from models.decoder.checkpoint import checkpoint_folder
-from models.decoder.config import BUDGETS, HYBRID, PHRASE_BANK, RET_V21, NetworkConfig, check_architecture
-from models.decoder.generative import GenerativeConfig, GenerativeDecoder
-from models.decoder.hybrid import HybridDecoder
-from models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.errors import CheckpointError, DimensionError, InputError
+from unembed.models.decoder.base import TextDecoder
+from unembed.models.decoder.catalog import find, names, read_config
+from unembed.models.decoder.checkpoint import checkpoint_folder
+from unembed.models.decoder.config import BUDGETS, HYBRID, PHRASE_BANK, RET_V21, NetworkConfig, check_architecture
+from unembed.models.decoder.generative import GenerativeConfig, GenerativeDecoder
+from unembed.models.decoder.hybrid import HybridDecoder
+from unembed.models.decoder.phrase_bank import PhraseBankDecoder
 
 
 def load_decoder(name_or_folder: str | Path, device: str = "auto") -> TextDecoder:

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.decoder.pooling import MeanMax
 from unembed.errors import InputError, MissingExtraError
+from unembed.models.decoder.pooling import MeanMax
 
 MINILM: Final = "all-MiniLM-L6-v2"  # 384-d
 MINILM_MEAN_MAX: Final = "all-MiniLM-L6-v2-mean-max"  # 768-d: the same network, its token states pooled by `MeanMax`

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.decoder.ret import RET, Cache
-from models.decoder.sampling import Sampler
-from models.decoder.tokenizer import END, PAD
+from unembed.models.decoder.ret import RET, Cache
+from unembed.models.decoder.sampling import Sampler
+from unembed.models.decoder.tokenizer import END, PAD
 from unembed.schemas import DecodeOptions
 
 DROP_SHARE = 8  # drop ended rows when there are at least 1/8 of them

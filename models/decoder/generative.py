@@ -16,9 +16,10 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from models.decoder.base import Answer, Candidate, Indices, TextDecoder
-from models.decoder.catalog import SHIPPED
-from models.decoder.checkpoint import (
+from unembed.errors import CheckpointError, DimensionError
+from unembed.models.decoder.base import Answer, Candidate, Indices, TextDecoder
+from unembed.models.decoder.catalog import SHIPPED
+from unembed.models.decoder.checkpoint import (
     TOKENIZER_FILE,
     Checkpoint,
     checkpoint_folder,
@@ -26,7 +27,7 @@ from models.decoder.checkpoint import (
     network_config,
     save_checkpoint,
 )
-from models.decoder.config import (
+from unembed.models.decoder.config import (
     BUDGETS,
     RET_V21,
     Architecture,
@@ -34,18 +35,17 @@ from models.decoder.config import (
     Defaults,
     NetworkConfig,
 )
-from models.decoder.device import Device, choose
-from models.decoder.engine import log_likelihood
-from models.decoder.manifold import Manifold
-from models.decoder.quality import Evidence, Quality, assess, told
-from models.decoder.rank import Ranked
-from models.decoder.report import Tally
-from models.decoder.ret import RET
-from models.decoder.rounds import Searcher
-from models.decoder.search import as_generated
-from models.decoder.tokenizer import Tokenizer
-from models.decoder.vectors import Vectors
-from unembed.errors import CheckpointError, DimensionError
+from unembed.models.decoder.device import Device, choose
+from unembed.models.decoder.engine import log_likelihood
+from unembed.models.decoder.manifold import Manifold
+from unembed.models.decoder.quality import Evidence, Quality, assess, told
+from unembed.models.decoder.rank import Ranked
+from unembed.models.decoder.report import Tally
+from unembed.models.decoder.ret import RET
+from unembed.models.decoder.rounds import Searcher
+from unembed.models.decoder.search import as_generated
+from unembed.models.decoder.tokenizer import Tokenizer
+from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, RowStatus, Wire
 
 

@@ -20,17 +20,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from models.decoder.base import Answer, Candidate, Indices, TextDecoder
-from models.decoder.catalog import CONFIG_FILE, find, read_config
-from models.decoder.checkpoint import checkpoint_folder
-from models.decoder.config import HYBRID, HybridConfig
-from models.decoder.failures import is_broken_device, is_out_of_memory
-from models.decoder.generative import GenerativeDecoder
-from models.decoder.manifold import Manifold
-from models.decoder.phrase_bank import PhraseBankDecoder
-from models.decoder.rank import ranking
-from models.decoder.vectors import Vectors
 from unembed.errors import CheckpointError, DimensionError, UnembedError
+from unembed.models.decoder.base import Answer, Candidate, Indices, TextDecoder
+from unembed.models.decoder.catalog import CONFIG_FILE, find, read_config
+from unembed.models.decoder.checkpoint import checkpoint_folder
+from unembed.models.decoder.config import HYBRID, HybridConfig
+from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.manifold import Manifold
+from unembed.models.decoder.phrase_bank import PhraseBankDecoder
+from unembed.models.decoder.rank import ranking
+from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions, Ranking, RowStatus
 
 log = logging.getLogger(__name__)

@@ -26,8 +26,8 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from models.decoder.vectors import Vectors
 from unembed.errors import CheckpointError, InputError
+from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import Wire
 
 DIRECTIONS_FILE: Final = "manifold.safetensors"

@@ -22,15 +22,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
-from models.decoder.base import Answer, Candidate, Indices, TextDecoder
-from models.decoder.catalog import CONFIG_FILE, read_config
-from models.decoder.checkpoint import checkpoint_folder
-from models.decoder.config import PHRASE_BANK, BankConfig
-from models.decoder.device import Device, choose
-from models.decoder.quality import Quality, word_diversity
-from models.decoder.report import Tally
-from models.decoder.vectors import Vectors, as_array, check
 from unembed.errors import CheckpointError, InputError
+from unembed.models.decoder.base import Answer, Candidate, Indices, TextDecoder
+from unembed.models.decoder.catalog import CONFIG_FILE, read_config
+from unembed.models.decoder.checkpoint import checkpoint_folder
+from unembed.models.decoder.config import PHRASE_BANK, BankConfig
+from unembed.models.decoder.device import Device, choose
+from unembed.models.decoder.quality import Quality, word_diversity
+from unembed.models.decoder.report import Tally
+from unembed.models.decoder.vectors import Vectors, as_array, check
 from unembed.schemas import DecodeOptions, RowStatus
 
 PHRASES_FILE: Final = "phrases.json"

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from models.decoder.config import Calibration
+from unembed.models.decoder.config import Calibration
 
 FEATURES = ("log_prob", "pmi", "least_log_prob", "log_length", "log_words", "diversity", "truncated")
 SEEN_FEATURES = (*FEATURES, "round_trip", "round_trip_squared")  # where the text was embedded again

@@ -14,11 +14,11 @@ from typing import Final
 
 import numpy as np
 
-from models.decoder.base import Candidate
-from models.decoder.encoder import cosines, is_installed, shared_encoder
-from models.decoder.search import Draft
-from models.decoder.vectors import Vectors
 from unembed.errors import InputError
+from unembed.models.decoder.base import Candidate
+from unembed.models.decoder.encoder import cosines, is_installed, shared_encoder
+from unembed.models.decoder.search import Draft
+from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions, Ranking
 
 # Cosines this near are one: an encoder that folds case gives "the sea" and "The sea" the same vector but for the last

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.decoder.config import NetworkConfig
+from unembed.models.decoder.config import NetworkConfig
 
 PIECE_SCALE = 8.0
 ROTARY_BASE = 10_000.0

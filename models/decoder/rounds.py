@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.decoder.base import Indices
-from models.decoder.checkpoint import Checkpoint
-from models.decoder.device import Device
-from models.decoder.engine import piece_log_probs
-from models.decoder.rank import Embedded, Ranked, by_decoder, by_encoder, embedded_again, ranking
-from models.decoder.ret import RET
-from models.decoder.search import Draft, as_generated, drafts
-from models.decoder.vectors import Vectors
 from unembed.errors import InputError
+from unembed.models.decoder.base import Indices
+from unembed.models.decoder.checkpoint import Checkpoint
+from unembed.models.decoder.device import Device
+from unembed.models.decoder.engine import piece_log_probs
+from unembed.models.decoder.rank import Embedded, Ranked, by_decoder, by_encoder, embedded_again, ranking
+from unembed.models.decoder.ret import RET
+from unembed.models.decoder.search import Draft, as_generated, drafts
+from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions
 
 STEP: Final = 0.2

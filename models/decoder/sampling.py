@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.decoder.tokenizer import PAD
+from unembed.models.decoder.tokenizer import PAD
 from unembed.schemas import DecodeOptions
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer

@@ -13,12 +13,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from models.decoder.beam import beam_search
-from models.decoder.engine import Generated, generate
-from models.decoder.quality import word_diversity
-from models.decoder.ret import RET
-from models.decoder.sampling import Sampler
-from models.decoder.tokenizer import PAD, Tokenizer
+from unembed.models.decoder.beam import beam_search
+from unembed.models.decoder.engine import Generated, generate
+from unembed.models.decoder.quality import word_diversity
+from unembed.models.decoder.ret import RET
+from unembed.models.decoder.sampling import Sampler
+from unembed.models.decoder.tokenizer import PAD, Tokenizer
 from unembed.schemas import DecodeOptions
 
 AT_ONCE: Final = {"cpu": 1024, "cuda": 8192}  # candidates in the loop together; more only fills memory

@@ -26,12 +26,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from models.decoder.device import Device
-from models.decoder.engine import greedy
-from models.decoder.ret import RET
-from models.decoder.tokenizer import PAD, Tokenizer
-from models.decoder.vectors import Vectors
 from unembed.errors import CheckpointError
+from unembed.models.decoder.device import Device
+from unembed.models.decoder.engine import greedy
+from unembed.models.decoder.ret import RET
+from unembed.models.decoder.tokenizer import PAD, Tokenizer
+from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import Wire
 
 VECTORS_FILE: Final = "self_test.safetensors"

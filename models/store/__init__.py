@@ -7,19 +7,19 @@
     results    generations
     upkeep     worker_seen, worker_done, workers, stats, backlog, ping
 
-They return the frozen values of `unembed.schemas` and `models.store.values`, and raise the errors of `unembed.errors`:
+They return the frozen values of `unembed.schemas` and `values.py`, and raise the errors of `unembed.errors`:
 StoreUnavailableError whenever the database does not answer.
 """
 
 from __future__ import annotations
 
-from models.store.again import AgainPart
-from models.store.attempts import AttemptsPart
-from models.store.jobs import JobsPart
-from models.store.results import ResultsPart
-from models.store.sweeping import SweepingPart
-from models.store.upkeep import UpkeepPart
-from models.store.values import Backlog, Beat, Claim, JobHead, QueueStats, Swept, Worker
+from unembed.models.store.attempts import AttemptsPart
+from unembed.models.store.jobs import JobsPart
+from unembed.models.store.requeue import AgainPart
+from unembed.models.store.results import ResultsPart
+from unembed.models.store.sweeping import SweepingPart
+from unembed.models.store.upkeep import UpkeepPart
+from unembed.models.store.values import Backlog, Beat, Claim, JobHead, QueueStats, Swept, Worker
 
 __all__ = ["Backlog", "Beat", "Claim", "JobHead", "QueueStats", "Store", "Swept", "Worker"]
 

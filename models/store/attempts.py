@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select, update
 
-from models.clock import now, seconds_between
-from models.store.results import write_rows
-from models.store.settling import settle
-from models.store.sql import BATCHES, JOBS, Part, lock_job_of, one, storable_error, to_batch, to_head
-from models.store.values import Beat, Claim
+from unembed.models.clock import now, seconds_between
+from unembed.models.store.job_end import settle
+from unembed.models.store.results import write_rows
+from unembed.models.store.sql import BATCHES, JOBS, Part, lock_job_of, one, storable_error, to_batch, to_head
+from unembed.models.store.values import Beat, Claim
 from unembed.schemas import BatchState, Generation, JobState, RowStatus, Timings
 
 _STARTABLE = (JobState.RECEIVING, JobState.QUEUED, JobState.RUNNING)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, RowMapping, and_, delete, or_, select, update
 
-from models.clock import now
-from models.store import ids
-from models.store.settling import settle
-from models.store.sql import (
+from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
+from unembed.models.clock import now
+from unembed.models.store import ids
+from unembed.models.store.job_end import settle
+from unembed.models.store.sql import (
     BATCHES,
     JOBS,
     Part,
@@ -22,8 +23,7 @@ from models.store.sql import (
     to_batch,
     to_head,
 )
-from models.store.values import JobHead
-from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
+from unembed.models.store.values import JobHead
 from unembed.schemas import Batch, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState
 
 _REMOVED_AT_ONCE = 16  # batches

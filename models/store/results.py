@@ -11,9 +11,9 @@ from typing import Any, Literal
 from sqlalchemy import ARRAY, Column, Connection, RowMapping, and_, func, literal, or_, select
 from sqlalchemy import column as named
 
-from models.store import ids
-from models.store.sql import BATCHES, GENERATIONS, JOBS, Part, insert, one, storable
 from unembed.errors import InputError, NotFoundError
+from unembed.models.store import ids
+from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, Part, insert, one, storable
 from unembed.schemas import GENERATION_FIELDS, BatchState, Generation, GenerationPage, JobState, RowStatus
 
 Order = Literal["finished", "index"]

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, RowMapping, Select, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from models.database import transaction
-from models.settings import Settings
-from models.store.values import JobHead
-from models.tables import BatchRow, GenerationRow, JobRow, WorkerRow
 from unembed.errors import NotFoundError
+from unembed.models.database import transaction
+from unembed.models.settings import Settings
+from unembed.models.store.values import JobHead
+from unembed.models.tables import BatchRow, GenerationRow, JobRow, WorkerRow
 from unembed.schemas import Batch, BatchCounts, BatchState, DecodeOptions, Job, JobState, RowCounts, Timings
 
 JOBS: Final = cast(Table, JobRow.__table__)

@@ -15,14 +15,14 @@ from itertools import groupby
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, update
 
-from models.clock import now
-from models.payloads import SEND_AGAIN
-from models.store import ids
-from models.store.attempts import ended, queued_again
-from models.store.jobs import cancel_locked
-from models.store.settling import settle
-from models.store.sql import BATCHES, JOBS, Part, lock_job
-from models.store.values import Swept
+from unembed.models.clock import now
+from unembed.models.payloads import SEND_AGAIN
+from unembed.models.store import ids
+from unembed.models.store.attempts import ended, queued_again
+from unembed.models.store.job_end import settle
+from unembed.models.store.jobs import cancel_locked
+from unembed.models.store.sql import BATCHES, JOBS, Part, lock_job
+from unembed.models.store.values import Swept
 from unembed.schemas import ENDED_JOB_STATES, PAYLOAD_MISSING, BatchState, JobState
 
 _PUBLISH_AT_ONCE = 1000

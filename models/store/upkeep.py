@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, text, update
 
-from models.clock import now, seconds_between
-from models.store.sql import BATCHES, JOBS, WORKERS, Part, insert
-from models.store.values import Backlog, QueueStats, Worker
+from unembed.models.clock import now, seconds_between
+from unembed.models.store.sql import BATCHES, JOBS, WORKERS, Part, insert
+from unembed.models.store.values import Backlog, QueueStats, Worker
 from unembed.schemas import BatchState, JobState, RowStatus
 
 

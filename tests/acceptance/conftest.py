@@ -13,13 +13,13 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
-from models.decoder.generative import GenerativeDecoder
-from models.decoder.training.evaluate import decode_all
 from tests.flow.conftest import environment
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.training.evaluate import decode_all
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation
 
 if TYPE_CHECKING:
-    from worker.launch import Stack
+    from unembed.worker.launch import Stack
 
 ROOT = Path(__file__).parents[2]
 RECORD = ROOT / "docs" / "benchmarks" / "decoders-cpu.json"
@@ -61,7 +61,7 @@ def record() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """API, Redis, SQLite and two workers, as processes of their own."""
-    from worker.launch import Stack
+    from unembed.worker.launch import Stack
 
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from models.decoder.checkpoint import load_checkpoint
-from models.decoder.config import NetworkConfig
-from models.decoder.create import create_generative_decoder
-from models.decoder.generative import GenerativeDecoder
-from models.decoder.resident import resident_bytes
-from models.decoder.ret import RET, count_parts
-from models.decoder.training.evaluate import score, word_f1
 from tests.acceptance.conftest import Vectors
 from unembed.client import Client
 from unembed.errors import BudgetError, InputError
+from unembed.models.decoder.checkpoint import load_checkpoint
+from unembed.models.decoder.config import NetworkConfig
+from unembed.models.decoder.create import create_generative_decoder
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.resident import resident_bytes
+from unembed.models.decoder.ret import RET, count_parts
+from unembed.models.training.evaluate import score, word_f1
 from unembed.schemas import DEFAULT_DECODER, Generation
 
 if TYPE_CHECKING:
-    from worker.launch import Stack
+    from unembed.worker.launch import Stack
 
 V21, V2 = "resource_efficient_v21", "resource_efficient_v2"
 

@@ -14,22 +14,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
-from models.decoder.base import TextDecoder
-from models.decoder.catalog import SHIPPED
-from models.decoder.checkpoint import load_checkpoint
-from models.decoder.config import Defaults
-from models.decoder.create import create_generative_decoder, load_decoder
-from models.decoder.device import Device
-from models.decoder.generative import GenerativeDecoder, UntrainedDecoderWarning
-from models.decoder.phrase_bank import Bank
-from models.decoder.training.evaluate import decode_all, score, word_f1
 from tests.acceptance.conftest import Vectors
 from unembed.client import Client
 from unembed.errors import CheckpointError, DimensionError, InputError
+from unembed.models.decoder.base import TextDecoder
+from unembed.models.decoder.catalog import SHIPPED
+from unembed.models.decoder.checkpoint import load_checkpoint
+from unembed.models.decoder.config import Defaults
+from unembed.models.decoder.create import create_generative_decoder, load_decoder
+from unembed.models.decoder.device import Device
+from unembed.models.decoder.generative import GenerativeDecoder, UntrainedDecoderWarning
+from unembed.models.decoder.phrase_bank import Bank
+from unembed.models.training.evaluate import decode_all, score, word_f1
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation, JobState, RowStatus
 
 if TYPE_CHECKING:
-    from worker.launch import Stack
+    from unembed.worker.launch import Stack
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from api.app import create_app
-from models.decoder.config import CheckpointConfig, NetworkConfig
-from models.settings import Settings
 from tests.api.honesty import hold_to_its_description
 from tests.builders import DIM
+from unembed.api.app import create_app
 from unembed.corpus import encode_payload
+from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
+from unembed.models.settings import Settings
 from unembed.schemas import ARROW_STREAM, PROBLEM_JSON
 
 DECODER = "toy"

@@ -9,11 +9,11 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from models.settings import Settings
-from models.store import Store
 from tests import services
 from tests.api.conftest import ARROW, DECODER, DIM, assert_problem, new_job, payload, put
 from tests.builders import generations
+from unembed.models.settings import Settings
+from unembed.models.store import Store
 from unembed.schemas import Timings
 
 Serve = Callable[..., TestClient]

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from api.app import create_app
-from models.settings import Settings
 from tests.api.conftest import DECODER, assert_problem
 from tests.builders import DIM
+from unembed.api.app import create_app
 from unembed.errors import InputError
+from unembed.models.settings import Settings
 
 SPEC = {"decoder": DECODER, "embedding_dim": DIM}
 Serve = Callable[..., TestClient]

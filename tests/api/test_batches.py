@@ -9,11 +9,11 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from models.payloads import Payloads
-from models.settings import Settings
 from tests.api.conftest import assert_problem, new_job, payload, put, vectors
 from tests.builders import DIM
 from unembed.corpus import decode_payload
+from unembed.models.payloads import Payloads
+from unembed.models.settings import Settings
 from unembed.schemas import RAW_BYTES
 
 RAW = {"Content-Type": RAW_BYTES}

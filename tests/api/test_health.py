@@ -6,11 +6,11 @@ from typing import Any
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from models import database
-from models.store import Store
 from tests.api.conftest import assert_problem
 from tests.api.test_results import finish
 from tests.builders import add_batches, make_job
+from unembed.models import database
+from unembed.models.store import Store
 
 
 def sampled(api: TestClient) -> dict[tuple[str, tuple[str, ...]], float]:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from models.store import Store
 from tests.api.conftest import DECODER, assert_problem, new_job, put
 from tests.builders import DIM, add_batches, make_job
+from unembed.models.store import Store
 
 SPEC = {"decoder": DECODER, "embedding_dim": DIM}
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from api.auth import is_loopback
-from models.settings import Settings
+from unembed.api.auth import is_loopback
+from unembed.models.settings import Settings
 
 
 def test_keys_come_from_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:

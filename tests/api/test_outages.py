@@ -11,12 +11,12 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from models.payloads import Payloads
-from models.settings import Settings
-from models.store import Store
 from tests import services
 from tests.api.conftest import DECODER, assert_problem, new_job, payload, put
 from tests.builders import DIM
+from unembed.models.payloads import Payloads
+from unembed.models.settings import Settings
+from unembed.models.store import Store
 
 Serve = Callable[..., TestClient]
 

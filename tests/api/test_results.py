@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from models.store import Store
 from tests.api.conftest import assert_problem, new_job
 from tests.builders import add_batches, generations, make_job
+from unembed.models.store import Store
 from unembed.schemas import GENERATION_FIELDS, Batch, Generation, Timings
 
 

@@ -24,7 +24,7 @@ MAX_BATCH_BYTES = 16 * 1024
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", *arguments]
+    return [sys.executable, "-m", "uvicorn", "--factory", "unembed.api.app:create_app", *arguments]
 
 
 @pytest.fixture(scope="module")

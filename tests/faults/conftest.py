@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from models.store.sql import BATCHES, GENERATIONS
 from tests.conftest import DATABASES
 from tests.faults import report
 from tests.faults.rig import Load, Process, Site, gone, running_site
 from tests.worker.processes import await_
+from unembed.models.store.sql import BATCHES, GENERATIONS
 from unembed.schemas import Batch, BatchState, RowStatus
 
 WITHIN = 45.0  # seconds for everything to end; a healthy site needs a tenth of it

@@ -20,11 +20,11 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Final, TypeVar
 
-from models.database import create_engine, upgrade
-from models.settings import Settings
-from models.store import Store
 from tests import services
 from tests.faults.rig import ROOT
+from unembed.models.database import create_engine, upgrade
+from unembed.models.settings import Settings
+from unembed.models.store import Store
 from unembed.schemas import Batch, Generation, JobCreate, RowStatus, Timings
 
 T = TypeVar("T")

@@ -24,20 +24,20 @@ from celery import Celery
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from models.database import create_engine, upgrade
-from models.decoder.config import CheckpointConfig, NetworkConfig
-from models.payloads import Payloads
-from models.settings import Settings
-from models.store import Store
 from tests import services
 from tests.faults import stand_in
 from tests.faults.stand_in import DECODER, DIM, Kind, Rows
 from tests.worker.processes import await_, family_of, is_alive
 from unembed.client import Client
 from unembed.corpus import encode_payload
+from unembed.models.database import create_engine, upgrade
+from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
+from unembed.models.payloads import Payloads
+from unembed.models.settings import Settings
+from unembed.models.store import Store
 from unembed.schemas import Batch, BatchState, JobCreate
-from worker import tied
-from worker.celery import QUEUE, make_app, publish
+from unembed.worker import parent_death
+from unembed.worker.celery import QUEUE, make_app, publish
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MICRO_BATCH: Final = 4
@@ -81,7 +81,7 @@ class Process:
 
     def start(self) -> None:
         """Returns at once; it is not ready yet."""
-        tie = [sys.executable, "-I", "-S", str(tied.__file__), str(os.getpid())]
+        tie = [sys.executable, "-I", "-S", str(parent_death.__file__), str(os.getpid())]
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 [*tie, *self._command],

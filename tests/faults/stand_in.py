@@ -50,7 +50,7 @@ def text_of(index: int, seed: int, values: npt.NDArray[np.float32]) -> str:
 
 
 class StandIn:
-    """Satisfies `worker.runtime.Decoder`."""
+    """Satisfies `unembed.worker.runtime.Decoder`."""
 
     device = "cpu"
     dtype = "float32"
@@ -111,8 +111,8 @@ PARENT_TOO: Final = "parent too"
 
 def patch(faults: Faults) -> None:
     """Makes this process one of the site's."""
-    from models.store import Store, attempts
-    from worker import celery, runtime
+    from unembed.models.store import Store, attempts
+    from unembed.worker import celery, runtime
 
     finish, write_rows, add_batch = Store.finish, attempts.write_rows, Store.add_batch
 
@@ -146,7 +146,7 @@ def patch(faults: Faults) -> None:
 
 def create_app() -> Any:
     patch(Faults(Path(os.environ["FAULTS"])))
-    from api.app import create_app
+    from unembed.api.app import create_app
 
     return create_app()
 
@@ -158,7 +158,7 @@ if __name__ in ("__main__", "__mp_main__"):
 if __name__ == "__main__":
     from celery.signals import worker_ready
 
-    from worker.main import run
+    from unembed.worker.main import run
 
     worker_ready.connect(lambda **_: (_faults.folder / f"consumes-{os.getpid()}").touch(), weak=False)
     sys.exit(run(*sys.argv[1:2]))

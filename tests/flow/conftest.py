@@ -16,7 +16,7 @@ from tests.models.decoder import toy
 from unembed.client import Client
 
 if TYPE_CHECKING:
-    from worker.launch import Stack
+    from unembed.worker.launch import Stack
 
 DECODER = "toy"
 
@@ -24,9 +24,9 @@ DECODER = "toy"
 @pytest.fixture(scope="session")
 def decoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the decoder `toy`, the phrase bank `phrases`, and `both`."""
-    from models.decoder.config import HybridConfig
-    from models.decoder.hybrid import save_hybrid
-    from models.decoder.phrase_bank import Bank
+    from unembed.models.decoder.config import HybridConfig
+    from unembed.models.decoder.hybrid import save_hybrid
+    from unembed.models.decoder.phrase_bank import Bank
 
     folder = tmp_path_factory.mktemp("decoders")
     toy.random_checkpoint(folder / DECODER, DECODER)
@@ -56,7 +56,7 @@ def environment(decoders: Path) -> dict[str, str]:
 @pytest.fixture(scope="session", params=DATABASES)
 def stack(request: pytest.FixtureRequest, decoders: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything, with two workers; once on SQLite, once on PostgreSQL. Tests must leave it running."""
-    from worker.launch import Stack
+    from unembed.worker.launch import Stack
 
     url = None
     if request.param == "postgresql":

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 import redis
 
-from models.settings import Settings
 from tests.flow.conftest import DECODER
 from tests.models.decoder import toy
 from tests.worker.processes import await_, children_of, family_of, has_torch, is_alive
 from unembed.client import Client
 from unembed.errors import DimensionError, UnknownDecoderError
 from unembed.job import JobHandle
+from unembed.models.settings import Settings
 from unembed.schemas import DecodeOptions, JobState, RowStatus
-from worker.celery import QUEUE
-from worker.launch import Stack
+from unembed.worker.celery import QUEUE
+from unembed.worker.launch import Stack
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -62,7 +62,7 @@ def test_a_corpus_comes_back_as_the_texts_that_the_decoder_writes(client: Client
     assert (job.state, job.rows.ok, job.batches.done) == (JobState.SUCCEEDED, 50, 8)
     assert job.timings.decode_ms > 0
     # And its rows are those that the same decoder writes in this process, at their places, with their ids
-    from models.decoder.generative import GenerativeDecoder
+    from unembed.models.decoder.generative import GenerativeDecoder
 
     decoder = GenerativeDecoder.load(decoders / DECODER, device="cpu")
     expected = decoder.decode_rows(vectors, range(50), DecodeOptions(), seed=5)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine
 
-from models.settings import Settings
-from models.store import Beat, Claim, Store
 from tests.builders import add_batches, generations, make_job
+from unembed.models.settings import Settings
+from unembed.models.store import Beat, Claim, Store
 from unembed.schemas import Batch, BatchState, Job, JobState, Timings
 
 LAPSED = -1.0  # a lease that has run out as soon as it begins

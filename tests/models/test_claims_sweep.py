@@ -7,9 +7,9 @@ import threading
 import pytest
 from sqlalchemy import Engine, text
 
-from models.settings import Settings
-from models.store import Store, Swept
 from tests.builders import add_batches, generations, make_job
+from unembed.models.settings import Settings
+from unembed.models.store import Store, Swept
 from unembed.schemas import Batch, BatchState, JobState, Timings
 
 LAPSED = -1.0

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, text
 
-from models import database
-from models.clock import now, seconds_between
-from models.database import create_engine, transaction
-from models.settings import Settings
-from models.store import Store
 from tests.builders import make_job
 from unembed.errors import InputError, StoreUnavailableError
+from unembed.models import database
+from unembed.models.clock import now, seconds_between
+from unembed.models.database import create_engine, transaction
+from unembed.models.settings import Settings
+from unembed.models.store import Store
 from unembed.schemas import Job
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.store import Store
 from tests.builders import add_batches, generations, make_job, run_job
 from unembed.errors import ConflictError
+from unembed.models.store import Store
 from unembed.schemas import JobState, RowCounts, Timings
 
 SHA = "a" * 64

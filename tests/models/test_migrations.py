@@ -1,4 +1,4 @@
-"""The migrations and `models.tables` say the same, on both databases, and every migration can be undone."""
+"""The migrations and `unembed.models.tables` say the same, on both databases, and every migration can be undone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from alembic.config import main as alembic
 from sqlalchemy import Engine, inspect, text
 
-from models.database import check, create_engine, downgrade, head, revision, upgrade
-from models.tables import Base
 from unembed.errors import StoreUnavailableError
+from unembed.models.database import check, create_engine, downgrade, head, revision, upgrade
+from unembed.models.tables import Base
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import base64
 
 import pytest
 
-from models.store import Store
 from tests.builders import add_batches, make_job, run_job
 from unembed.errors import InputError
+from unembed.models.store import Store
 from unembed.schemas import JobState, RowStatus
 
 AN_ID_WITH_NUL = base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 " + b"a\0" * 13).decode()

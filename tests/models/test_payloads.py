@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from models.payloads import PayloadDamagedError, PayloadMissingError, Payloads
 from unembed.errors import BusyError, QueueUnavailableError, by_code
+from unembed.models.payloads import PayloadDamagedError, PayloadMissingError, Payloads
 
 DATA = bytes(range(256)) * 4
 SHA = hashlib.sha256(DATA).hexdigest()

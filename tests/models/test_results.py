@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.store import Store, results
 from tests.builders import add_batches, generations, make_job
 from unembed.errors import InputError
+from unembed.models.store import Store, results
 from unembed.schemas import Batch, Generation, GenerationPage, Job, RowStatus, Timings
 
 

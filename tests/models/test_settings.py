@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from models.settings import Settings
+from unembed.models.settings import Settings
 
 
 def test_without_an_environment_there_are_defaults() -> None:

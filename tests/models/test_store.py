@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.store import Store
 from tests.builders import add_batches, make_job
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
+from unembed.models.store import Store
 from unembed.schemas import BatchState, DecodeOptions, JobCreate, JobState
 
 SHA = "a" * 64

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from models.store import Store
 from tests.builders import add_batches, generations, make_job
+from unembed.models.store import Store
 from unembed.schemas import Timings
 
 

@@ -22,10 +22,10 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Engine, select, text
 
-from models.store import Beat, Store
-from models.store.sql import GENERATIONS
 from tests.builders import DIM, add_batches, generations, make_job
 from unembed.errors import ConflictError, NotFoundError
+from unembed.models.store import Beat, Store
+from unembed.models.store.sql import GENERATIONS
 from unembed.schemas import PAYLOAD_MISSING, Batch, BatchState, JobState, Timings
 
 LONG, LAPSED = 600.0, -1.0

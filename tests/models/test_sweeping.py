@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, text
 
-from models.settings import Settings
-from models.store import Backlog, Store
 from tests.builders import DIM, add_batches, generations, make_job
 from unembed.errors import ConflictError, NotFoundError
+from unembed.models.settings import Settings
+from unembed.models.store import Backlog, Store
 from unembed.schemas import PAYLOAD_MISSING, Batch, BatchState, JobState, Timings
 
 

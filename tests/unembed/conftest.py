@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import uvicorn
 
-from api.app import create_app
-from models.database import create_engine
-from models.decoder.config import CheckpointConfig, NetworkConfig
-from models.payloads import Payloads
-from models.settings import Settings
-from models.store import Store
 from tests.builders import DIM
+from unembed.api.app import create_app
 from unembed.client import Client
 from unembed.corpus import decode_payload
+from unembed.models.database import create_engine
+from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
+from unembed.models.payloads import Payloads
+from unembed.models.settings import Settings
+from unembed.models.store import Store
 from unembed.schemas import BatchState, Generation, RowStatus, Timings
 
 DECODER = "toy"

@@ -224,7 +224,6 @@ def test_decode_without_a_server_has_one_of_its_own_in_a_folder_that_goes_away(
     run: Run, url: str, hand: Hand, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given no server that is known, and a stack that can be started
-    import worker.launch
 
     homes: list[Path] = []
 
@@ -239,7 +238,7 @@ def test_decode_without_a_server_has_one_of_its_own_in_a_folder_that_goes_away(
         def __exit__(self, *_: object) -> None:
             assert homes[-1].is_dir(), "the folder outlives the stack"
 
-    monkeypatch.setattr(worker.launch, "Stack", Stack)
+    monkeypatch.setattr("unembed.worker.launch.Stack", Stack)
     monkeypatch.delenv("UNEMBED_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(corpus.parent / "data"))
     hand.start()

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import redis
 
-from models.settings import Settings
 from tests.builders import DIM
 from tests.unembed.conftest import DECODER, Hand, ServeWith
 from unembed.client import Client
@@ -24,6 +23,7 @@ from unembed.errors import (
     UnavailableError,
     UnknownDecoderError,
 )
+from unembed.models.settings import Settings
 from unembed.schemas import Job, JobState, RowStatus
 
 

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from unembed.cli import progress
-from unembed.cli.look import Tally, duration, job_details, outcome, printable, row_table, summary
 from unembed.cli.progress import Lines, Pace
+from unembed.cli.tables import Tally, duration, job_details, outcome, printable, row_table, summary
 from unembed.schemas import BatchCounts, DecodeOptions, Generation, Job, JobState, RowCounts, RowStatus, Timings
 
 

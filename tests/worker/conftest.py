@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import redis
 
-from models.payloads import Payloads
-from models.settings import Settings
-from models.store import Store
 from tests.builders import DIM, make_job
 from tests.worker.stubs import StubDecoder
 from unembed.corpus import encode_payload
+from unembed.models.payloads import Payloads
+from unembed.models.settings import Settings
+from unembed.models.store import Store
 from unembed.schemas import Batch
-from worker.celery import QUEUE
-from worker.context import Context
-from worker.runtime import Decoders
+from unembed.worker.celery import QUEUE
+from unembed.worker.context import Context
+from unembed.worker.runtime import Decoders
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ Before = Callable[[Sequence[int]], None]
 
 
 class StubDecoder:
-    """Satisfies `worker.runtime.Decoder`. `before` gets the indices of each call, and may raise."""
+    """Satisfies `unembed.worker.runtime.Decoder`. `before` gets the indices of each call, and may raise."""
 
     device = "stub"
     dtype = "float32"

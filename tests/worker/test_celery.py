@@ -8,9 +8,9 @@ import sys
 import pytest
 import redis
 
-from models.settings import Settings
 from unembed.errors import QueueUnavailableError
-from worker.celery import QUEUE, broker_url, make_app, publish
+from unembed.models.settings import Settings
+from unembed.worker.celery import QUEUE, broker_url, make_app, publish
 
 
 def test_a_message_carries_the_batch_s_id_and_nothing_else(redis_url: str, queue: redis.Redis) -> None:
@@ -72,7 +72,7 @@ def test_what_the_main_process_imports_is_free_of_torch() -> None:
     # Given a fresh interpreter, since this one may have torch already
     program = (
         "import sys, worker.celery, worker.tasks, worker.main, worker.launch, worker.sweeper;"
-        "worker.celery.app.loader.import_default_modules();"
+        "unembed.worker.celery.app.loader.import_default_modules();"
         "sys.exit('torch' in sys.modules)"
     )
     # When it imports all that a worker's main process does, and more / Then torch is not among it

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker import devices
-from worker.devices import seats
+from unembed.worker import devices
+from unembed.worker.devices import seats
 
 
 @pytest.fixture

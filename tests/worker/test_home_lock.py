@@ -10,7 +10,7 @@ import pytest
 
 from tests.worker.processes import is_alive
 from unembed.errors import ConflictError
-from worker.home_lock import PARTS_FILE, HomeLock, started_at
+from unembed.worker.home_lock import PARTS_FILE, HomeLock, started_at
 
 SLEEPS = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
 
@@ -25,7 +25,7 @@ def test_a_second_owner_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
 
 def test_a_lock_dies_with_its_owner(tmp_path: Path) -> None:
     # Given a process that owns the folder, and is killed
-    program = "import sys, os, pathlib; from worker.home_lock import HomeLock; HomeLock(pathlib.Path(sys.argv[1])); os.kill(os.getpid(), 9)"  # noqa: E501
+    program = "import sys, os, pathlib; from unembed.worker.home_lock import HomeLock; HomeLock(pathlib.Path(sys.argv[1])); os.kill(os.getpid(), 9)"  # noqa: E501
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
     # When another one comes / Then it is let in
     HomeLock(tmp_path).release()

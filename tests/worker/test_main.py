@@ -7,11 +7,11 @@ import os
 import pytest
 import sqlalchemy
 
-from models.store import Store
 from tests.builders import add_batches, make_job
-from worker import alive
-from worker.context import Context
-from worker.main import _Watch
+from unembed.models.store import Store
+from unembed.worker import liveness
+from unembed.worker.context import Context
+from unembed.worker.main import _Watch
 
 
 class EndedError(Exception):
@@ -25,8 +25,8 @@ def watch(context: Context, monkeypatch: pytest.MonkeyPatch) -> _Watch:
     def end(code: int) -> None:
         raise EndedError(code)
 
-    monkeypatch.setattr(alive, "PATIENCE", 0.0)
-    monkeypatch.setattr(alive, "REPUBLISHED", 0)
+    monkeypatch.setattr(liveness, "PATIENCE", 0.0)
+    monkeypatch.setattr(liveness, "REPUBLISHED", 0)
     monkeypatch.setattr(os, "_exit", end)
     return _Watch(context)
 

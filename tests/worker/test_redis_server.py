@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from tests.worker.processes import await_
-from worker.celery import broker_url
-from worker.redis_server import answers, command, socket_path
+from unembed.worker.celery import broker_url
+from unembed.worker.redis_server import answers, command, socket_path
 
 
 def test_the_socket_lies_in_the_home_folder(tmp_path: Path) -> None:

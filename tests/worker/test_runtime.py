@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
-from models.decoder.failures import is_broken_device, is_out_of_memory
-from models.store import JobHead
 from tests.builders import DIM
 from tests.worker.stubs import StubDecoder
 from unembed.corpus import Slice
 from unembed.errors import DimensionError, MissingExtraError
+from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
+from unembed.models.store import JobHead
 from unembed.schemas import DecodeOptions, JobState, RowStatus
-from worker.runtime import Decoders, OutOfMemoryError, decode_slice
+from unembed.worker.runtime import Decoders, OutOfMemoryError, decode_slice
 
 JOB = JobHead("job", JobState.RUNNING, "stub", DIM, seed=0, options=DecodeOptions())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.processes import await_, is_alive
-from worker.supervisor import Part, Supervisor
+from unembed.worker.supervisor import Part, Supervisor
 
 SLEEPS = [sys.executable, "-S", "-c", "import time; print('here', flush=True); time.sleep(600)"]
 IGNORES_TERM = [
@@ -126,7 +126,7 @@ def test_parts_die_with_their_supervisor_by_whatever_death(tmp_path: Path) -> No
     # Given a process that supervises a part which does not listen to TERM
     program = (
         "import sys, time, pathlib, os\n"
-        "from worker.supervisor import Part, Supervisor\n"
+        "from unembed.worker.supervisor import Part, Supervisor\n"
         "supervisor = Supervisor(pathlib.Path(sys.argv[1]), print, lambda pids: print(*pids, flush=True))\n"
         "supervisor.start(); supervisor.add(Part('deaf', sys.argv[2:], os.environ, 0)); time.sleep(600)"
     )
@@ -146,7 +146,7 @@ def test_parts_die_with_their_supervisor_by_whatever_death(tmp_path: Path) -> No
 def test_a_log_that_has_grown_large_is_set_aside(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.supervisor._LOG_LIMIT", 10)
+    monkeypatch.setattr("unembed.worker.supervisor._LOG_LIMIT", 10)
     (tmp_path / "logs" / "sleeper.log").write_text("of long ago, and long")
     supervisor.add(part("sleeper", SLEEPS))
     await_(lambda: has_spoken(supervisor, "sleeper"))

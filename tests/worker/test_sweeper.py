@@ -10,14 +10,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine, text
 
-from models.payloads import Payloads
-from models.settings import Settings
-from models.store import Store, Swept
 from tests.builders import make_job
 from unembed.errors import UnavailableError
+from unembed.models.payloads import Payloads
+from unembed.models.settings import Settings
+from unembed.models.store import Store, Swept
 from unembed.schemas import Batch, BatchState, JobState
-from worker.celery import make_app, publish
-from worker.sweeper import LEADER, Sweeper
+from unembed.worker.celery import make_app, publish
+from unembed.worker.sweeper import LEADER, Sweeper
 
 Queued = Callable[..., Batch]
 MakeSweeper = Callable[..., Sweeper]

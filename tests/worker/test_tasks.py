@@ -10,16 +10,16 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from models.payloads import Payloads
-from models.store import Store
 from tests.builders import DIM
 from tests.worker.stubs import StubDecoder
 from unembed.errors import QueueUnavailableError, StoreUnavailableError, UnknownDecoderError
+from unembed.models.payloads import Payloads
+from unembed.models.store import Store
 from unembed.schemas import Batch, BatchState, JobState, RowStatus
-from worker import tasks
-from worker.context import Context
-from worker.runtime import Decoders
-from worker.tasks import run
+from unembed.worker import tasks
+from unembed.worker.context import Context
+from unembed.worker.runtime import Decoders
+from unembed.worker.tasks import run
 
 Queued = Callable[..., Batch]
 

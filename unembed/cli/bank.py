@@ -36,10 +36,10 @@ def bank(
     with needs("decoder"):
         import numpy as np
 
-        from models.decoder.device import choose
-        from models.decoder.encoder import Encoder
-        from models.decoder.phrase_bank import Bank
-        from models.decoder.training.data import read_texts
+        from unembed.models.decoder.device import choose
+        from unembed.models.decoder.encoder import Encoder
+        from unembed.models.decoder.phrase_bank import Bank
+        from unembed.models.training.data import read_texts
     lines = read_texts(texts)
     if not lines:
         raise InputError(f"{', '.join(map(str, texts))}: no line in it; expected one phrase a line")

@@ -23,7 +23,7 @@ Database = Annotated[str | None, typer.Option("--database-url", help="Default: U
 def upgrade(database_url: Database = None) -> None:
     """Bring the tables to this version. Safe to repeat, and to run from several places at once."""
     with _engine(database_url) as engine:
-        from models import database
+        from unembed.models import database
 
         before = database.revision(engine)
         database.upgrade(engine)
@@ -35,7 +35,7 @@ def upgrade(database_url: Database = None) -> None:
 def revision(database_url: Database = None) -> None:
     """Print the revision that the tables are at; nothing when there are none."""
     with _engine(database_url) as engine:
-        from models import database
+        from unembed.models import database
 
         found = database.revision(engine)
     if found:
@@ -46,7 +46,7 @@ def revision(database_url: Database = None) -> None:
 def check(database_url: Database = None) -> None:
     """Compare the tables with what this version expects; fail when they differ."""
     with _engine(database_url) as engine:
-        from models import database
+        from unembed.models import database
 
         database.check(engine)
     say("the tables are what this version expects")
@@ -55,8 +55,8 @@ def check(database_url: Database = None) -> None:
 @contextmanager
 def _engine(url: str | None) -> Iterator[Engine]:
     with needs("store"):
-        from models.database import create_engine
-        from models.settings import Settings
+        from unembed.models.database import create_engine
+        from unembed.models.settings import Settings
     engine = create_engine(url or Settings().database_url)
     try:
         yield engine

@@ -15,8 +15,8 @@ from rich.table import Table
 from unembed.cli import options as given
 from unembed.cli.console import Exit, err, job_exit_code, say
 from unembed.cli.extras import needs
-from unembed.cli.look import Tally, summary
 from unembed.cli.progress import display
+from unembed.cli.tables import Tally, summary
 from unembed.client import Client
 from unembed.corpus import Corpus, open_corpus
 from unembed.home import home_folder, known_url
@@ -188,7 +188,7 @@ def _server(url: str | None, home: Path | None, workers: int | None) -> Iterator
         yield _Server(known, None, is_own=False)
         return
     with needs("local"):
-        from worker.launch import Stack
+        from unembed.worker.launch import Stack
     with ExitStack() as stack:
         folder = home_folder(home) if home else Path(stack.enter_context(_temporary_folder()))
         say(f"no server runs: starting one for this job in {folder}", "dim")

@@ -97,8 +97,8 @@ def _packages(_: Path) -> Iterator[Finding]:
 
 
 def _device(_: Path) -> Iterator[Finding]:
-    from models.decoder.device import choose
-    from models.settings import Settings
+    from unembed.models.decoder.device import choose
+    from unembed.models.settings import Settings
 
     wanted = Settings().device
     chosen = choose(wanted)
@@ -112,7 +112,7 @@ def _device(_: Path) -> Iterator[Finding]:
 
 
 def _decoders(_: Path) -> Iterator[Finding]:
-    from models.decoder import catalog
+    from unembed.models.decoder import catalog
 
     names = catalog.names()
     for name in names:
@@ -126,13 +126,13 @@ def _decoders(_: Path) -> Iterator[Finding]:
 
 def _redis(home: Path) -> Iterator[Finding]:
     if "UNEMBED_REDIS_URL" not in os.environ:
-        from worker.redis_server import find_binary
+        from unembed.worker.redis_server import find_binary
 
         yield Finding("redis", State.OK, f"embedded: {find_binary()}")
         return
     import redis
 
-    from models.settings import Settings
+    from unembed.models.settings import Settings
 
     url = Settings().redis_url
     try:
@@ -148,8 +148,8 @@ def _redis(home: Path) -> Iterator[Finding]:
 
 
 def _database(home: Path) -> Iterator[Finding]:
-    from models.database import create_engine, head, revision
-    from models.settings import Settings
+    from unembed.models.database import create_engine, head, revision
+    from unembed.models.settings import Settings
 
     own = home / "unembed.db"
     if "UNEMBED_DATABASE_URL" not in os.environ and not own.exists():

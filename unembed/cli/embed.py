@@ -28,9 +28,9 @@ def embed(
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from models.decoder.device import choose
-        from models.decoder.encoder import Encoder
-        from models.decoder.training.data import read_texts
+        from unembed.models.decoder.device import choose
+        from unembed.models.decoder.encoder import Encoder
+        from unembed.models.training.data import read_texts
     lines = read_texts([texts])
     model = Encoder(encoder, str(choose(device).torch_device))
     vectors = model.encode(lines, lambda done: say(f"{done:,} of {len(lines):,} texts"))

@@ -66,15 +66,15 @@ def evaluate(
     )
     wait_without_spinning()
     with needs("train"):
-        from models.decoder.create import load_decoder
-        from models.decoder.encoder import shared_encoder
-        from models.decoder.training.data import read_texts
-        from models.decoder.training.measure import measure
-        from models.decoder.training.run import Library
+        from unembed.models.decoder.create import load_decoder
+        from unembed.models.decoder.encoder import shared_encoder
+        from unembed.models.training.data import read_texts
+        from unembed.models.training.measure import measure
+        from unembed.models.training.run import Library
 
         if report is not None:
-            from models.decoder.training.analysis import analyse, doubt_of
-            from models.decoder.training.page import Subject, write_report
+            from unembed.models.training.analysis import analyse, doubt_of
+            from unembed.models.training.page import Subject, write_report
     model = load_decoder(decoder, device)
     encoder_name = model.encoder
     library = Library(encoder_name, None, lambda _: None)
@@ -116,7 +116,7 @@ def _check_report(path: Path) -> None:
 
 def text_set(spec: str) -> Any:
     """NAME=TEXTS[,EMBEDDINGS] as a TextSet. Raises InputError naming the value."""
-    from models.decoder.training.run import TextSet
+    from unembed.models.training.run import TextSet
 
     name, _, files = spec.partition("=")
     texts, _, embeddings = files.partition(",")

@@ -39,9 +39,9 @@ def hybrid(
     if dev and bank is None:
         raise InputError("there is no rule to learn without a phrase bank; expected --bank beside --dev")
     with needs("train"):
-        from models.decoder.config import HybridConfig
-        from models.decoder.hybrid import load_parts, save_hybrid
-        from models.decoder.training.rule import learn_rule
+        from unembed.models.decoder.config import HybridConfig
+        from unembed.models.decoder.hybrid import load_parts, save_hybrid
+        from unembed.models.training.rule import learn_rule
     network, phrases = load_parts(out, decoder, bank, device)
     known_from = None
     if dev and phrases is not None:
@@ -71,8 +71,8 @@ def _held_out(dev: list[str], encoder: str | None) -> tuple[list[str], Any]:
     """The texts of all sets and their embeddings (N, D)."""
     import numpy as np
 
-    from models.decoder.training.data import read_texts
-    from models.decoder.training.run import Library
+    from unembed.models.training.data import read_texts
+    from unembed.models.training.run import Library
 
     sets = [text_set(one) for one in dev]
     texts = [read_texts([one.texts]) for one in sets]

@@ -9,7 +9,7 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import out, say
-from unembed.cli.look import job_list
+from unembed.cli.tables import job_list
 from unembed.schemas import JobState
 
 State = Annotated[JobState | None, typer.Option("--state", help="Only jobs in this state.", show_default=False)]

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from unembed.cli.console import err, say
-from unembed.cli.look import duration
+from unembed.cli.tables import duration
 from unembed.schemas import Job, JobState
 
 LINE_EVERY: Final = 5.0  # seconds

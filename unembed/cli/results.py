@@ -10,7 +10,7 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import out, say
-from unembed.cli.look import row_table
+from unembed.cli.tables import row_table
 from unembed.results import check_output, write_results
 
 Output = Annotated[

@@ -20,8 +20,8 @@ def serve(
     with needs("api"):
         import uvicorn
 
-        from api.app import create_app
-        from models.settings import Settings
+        from unembed.api.app import create_app
+        from unembed.models.settings import Settings
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = Settings(**given)  # type: ignore[arg-type]
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, timeout_graceful_shutdown=10)

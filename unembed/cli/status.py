@@ -8,8 +8,8 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import job_exit_code, out
-from unembed.cli.look import job_details
-from unembed.cli.waiting import wait_for
+from unembed.cli.follow import wait_for
+from unembed.cli.tables import job_details
 
 Watch = Annotated[bool, typer.Option("--watch", help="Until it ends; then exit as `wait` does.")]
 

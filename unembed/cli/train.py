@@ -17,7 +17,7 @@ from unembed.errors import InputError
 from unembed.threads import wait_without_spinning
 
 if TYPE_CHECKING:
-    from models.decoder.training.recipe import Progress
+    from unembed.models.training.recipe import Progress
 
 
 def train(
@@ -77,9 +77,9 @@ def train(
     with needs("train"):
         import torch
 
-        from models.decoder.device import choose
-        from models.decoder.training.recipe import Recipe
-        from models.decoder.training.run import Plan, train_decoder
+        from unembed.models.decoder.device import choose
+        from unembed.models.training.recipe import Recipe
+        from unembed.models.training.run import Plan, train_decoder
     if threads:
         torch.set_num_threads(threads)
     stopping = stop_on_interrupt()

@@ -17,7 +17,7 @@ from unembed.errors import InputError
 from unembed.threads import wait_without_spinning
 
 if TYPE_CHECKING:
-    from models.decoder.training.tune import Tried
+    from unembed.models.training.tune import Tried
 
 
 def tune(
@@ -48,11 +48,11 @@ def tune(
     with needs("train"):
         import torch
 
-        from models.decoder.device import choose
-        from models.decoder.training.recipe import Recipe
-        from models.decoder.training.run import Plan
-        from models.decoder.training.tune import Search
-        from models.decoder.training.tune import tune as search
+        from unembed.models.decoder.device import choose
+        from unembed.models.training.recipe import Recipe
+        from unembed.models.training.run import Plan
+        from unembed.models.training.tune import Search
+        from unembed.models.training.tune import tune as search
     if threads:
         torch.set_num_threads(threads)
     stopping = stop_on_interrupt()

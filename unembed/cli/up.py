@@ -16,7 +16,7 @@ from unembed.cli.options import Home
 from unembed.home import home_folder
 
 if TYPE_CHECKING:
-    from worker.launch import Stack
+    from unembed.worker.launch import Stack
 
 
 def up(
@@ -36,7 +36,7 @@ def up(
     What is unfinished when it ends goes on at the next start from the same folder.
     """
     with needs("local"):
-        from worker.launch import Stack
+        from unembed.worker.launch import Stack
     folder = home_folder(home)
     say(f"starting in {folder}")
     stack = Stack(

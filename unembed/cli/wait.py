@@ -8,8 +8,8 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import err, job_exit_code
-from unembed.cli.look import job_details
-from unembed.cli.waiting import wait_for
+from unembed.cli.follow import wait_for
+from unembed.cli.tables import job_details
 
 Timeout = Annotated[
     float | None, typer.Option("--timeout", min=0, help="Seconds, then exit with 5.", show_default=False)

@@ -21,5 +21,5 @@ def worker(
     its batch back and ends.
     """
     with needs("worker"):
-        from worker.main import run
+        from unembed.worker.main import run
     raise typer.Exit(run(name))

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.decoder.beam import beam_search
-from models.decoder.engine import Generated, generate, log_likelihood
-from models.decoder.ret import RET
-from models.decoder.sampling import Sampler, restrict
-from models.decoder.tokenizer import END
 from tests.models.decoder.test_engine import eager_to_end, embeddings
 from tests.models.decoder.toy import random_network
+from unembed.models.decoder.beam import beam_search
+from unembed.models.decoder.engine import Generated, generate, log_likelihood
+from unembed.models.decoder.ret import RET
+from unembed.models.decoder.sampling import Sampler, restrict
+from unembed.models.decoder.tokenizer import END
 from unembed.schemas import DecodeOptions
 
 LIMIT = 12

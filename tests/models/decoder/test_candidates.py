@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.decoder import encoder as encoders
-from models.decoder import rank, search
-from models.decoder.generative import GenerativeDecoder
-from models.decoder.rank import Embedded, by_decoder, by_encoder
-from models.decoder.search import Draft
 from tests.models.decoder.toy import DIM, random_checkpoint, vectors
 from unembed.errors import InputError
+from unembed.models.decoder import encoder as encoders
+from unembed.models.decoder import rank, search
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.rank import Embedded, by_decoder, by_encoder
+from unembed.models.decoder.search import Draft
 from unembed.schemas import DecodeOptions
 
 SAMPLED = DecodeOptions(candidates=6, temperature=1.0)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from models.decoder import catalog
-from models.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from models.decoder.config import CheckpointConfig, NetworkConfig
-from models.decoder.ret import RET
 from tests.models.decoder.toy import random_checkpoint, random_network, tokenizer
 from unembed.errors import CheckpointError, UnknownDecoderError
+from unembed.models.decoder import catalog
+from unembed.models.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
+from unembed.models.decoder.ret import RET
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from models.decoder.base import TextDecoder
-from models.decoder.config import Defaults
-from models.decoder.create import load_decoder
-from models.decoder.generative import GenerativeConfig, GenerativeDecoder
-from models.decoder.phrase_bank import Bank
 from tests.models.decoder.toy import TEXTS, random_checkpoint, vectors
 from unembed.errors import InputError
+from unembed.models.decoder.base import TextDecoder
+from unembed.models.decoder.config import Defaults
+from unembed.models.decoder.create import load_decoder
+from unembed.models.decoder.generative import GenerativeConfig, GenerativeDecoder
+from unembed.models.decoder.phrase_bank import Bank
 from unembed.schemas import DecodeOptions
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.decoder import GenerativeDecoder, device
-from models.decoder.device import Device, choose
-from models.decoder.training.evaluate import word_f1
 from tests.models.decoder.toy import random_checkpoint, vectors
 from unembed.errors import InputError
+from unembed.models.decoder import GenerativeDecoder, device
+from unembed.models.decoder.device import Device, choose
+from unembed.models.training.evaluate import word_f1
 
 
 def test_the_catalogue_is_read_without_torch() -> None:
-    code = "import sys; import models.decoder.catalog as c; c.names(); sys.exit('torch' in sys.modules)"
+    code = "import sys; import unembed.models.decoder.catalog as c; c.names(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

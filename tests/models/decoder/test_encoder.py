@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from models.decoder.encoder import ENCODERS, MINILM, MINILM_MEAN_MAX, Encoder, cosines, is_installed, shared_encoder
-from models.decoder.pooling import MeanMax
 from unembed.cli import options
 from unembed.errors import InputError
+from unembed.models.decoder.encoder import (
+    ENCODERS,
+    MINILM,
+    MINILM_MEAN_MAX,
+    Encoder,
+    cosines,
+    is_installed,
+    shared_encoder,
+)
+from unembed.models.decoder.pooling import MeanMax
 
 TEXTS = [
     "I like the sea.",

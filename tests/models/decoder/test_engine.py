@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.decoder.engine import generate, log_likelihood
-from models.decoder.ret import RET, Cache
-from models.decoder.sampling import Sampler
-from models.decoder.tokenizer import END
 from tests.models.decoder.toy import random_network
+from unembed.models.decoder.engine import generate, log_likelihood
+from unembed.models.decoder.ret import RET, Cache
+from unembed.models.decoder.sampling import Sampler
+from unembed.models.decoder.tokenizer import END
 from unembed.schemas import DecodeOptions
 
 GREEDY = Sampler(DecodeOptions(), 0)

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from models.decoder import search
-from models.decoder.create import create_generative_decoder, load_decoder
-from models.decoder.generative import GenerativeConfig, GenerativeDecoder, UntrainedDecoderWarning
 from tests.models.decoder.toy import DIM, random_checkpoint, vectors
 from unembed.errors import (
     BudgetError,
@@ -20,6 +17,9 @@ from unembed.errors import (
     UnknownArchitectureError,
     UnknownDecoderError,
 )
+from unembed.models.decoder import search
+from unembed.models.decoder.create import create_generative_decoder, load_decoder
+from unembed.models.decoder.generative import GenerativeConfig, GenerativeDecoder, UntrainedDecoderWarning
 from unembed.schemas import DecodeOptions, RowStatus
 
 

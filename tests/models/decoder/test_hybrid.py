@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.decoder import generative, rank
-from models.decoder.base import Answer, Candidate
-from models.decoder.config import HybridConfig
-from models.decoder.create import create_generative_decoder, load_decoder
-from models.decoder.generative import GenerativeDecoder
-from models.decoder.hybrid import HybridDecoder, save_hybrid
-from models.decoder.phrase_bank import Bank, PhraseBankDecoder
-from models.decoder.quality import Quality
-from models.decoder.vectors import Vectors
 from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, vectors
 from unembed.errors import CheckpointError, DimensionError, UnknownDecoderError
+from unembed.models.decoder import generative, rank
+from unembed.models.decoder.base import Answer, Candidate
+from unembed.models.decoder.config import HybridConfig
+from unembed.models.decoder.create import create_generative_decoder, load_decoder
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.hybrid import HybridDecoder, save_hybrid
+from unembed.models.decoder.phrase_bank import Bank, PhraseBankDecoder
+from unembed.models.decoder.quality import Quality
+from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions, Generation, RowStatus
 
 BLIND = DecodeOptions(rank_by="decoder")
@@ -62,7 +62,7 @@ def scripted(network: GenerativeDecoder, cosine: float, quality: float, monkeypa
         return [Answer(RowStatus.OK, "toy", "own", 1, judged, cosine, candidates) for _ in given]
 
     monkeypatch.setattr(network, "answer", answer)
-    monkeypatch.setattr("models.decoder.hybrid.ranking", lambda options, encoder: "encoder")
+    monkeypatch.setattr("unembed.models.decoder.hybrid.ranking", lambda options, encoder: "encoder")
 
 
 def near(phrase: int, cosine: float) -> Vectors:

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from models.decoder.checkpoint import load_checkpoint, save_checkpoint
-from models.decoder.config import CheckpointConfig, HybridConfig
-from models.decoder.generative import GenerativeDecoder
-from models.decoder.hybrid import HybridDecoder
-from models.decoder.manifold import DIRECTIONS_FILE, LIMITS_FILE, MANY, Manifold, fit_manifold, rows_needed
-from models.decoder.phrase_bank import Bank, PhraseBankDecoder
-from models.decoder.training.add_manifold import main
-from models.decoder.training.analysis import doubt_of
-from models.decoder.vectors import Vectors
 from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, vectors
 from unembed.errors import CheckpointError, DimensionError, InputError
+from unembed.models.decoder.checkpoint import load_checkpoint, save_checkpoint
+from unembed.models.decoder.config import CheckpointConfig, HybridConfig
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.hybrid import HybridDecoder
+from unembed.models.decoder.manifold import DIRECTIONS_FILE, LIMITS_FILE, MANY, Manifold, fit_manifold, rows_needed
+from unembed.models.decoder.phrase_bank import Bank, PhraseBankDecoder
+from unembed.models.decoder.vectors import Vectors
+from unembed.models.training.add_manifold import main
+from unembed.models.training.analysis import doubt_of
 from unembed.schemas import DecodeOptions, RowStatus
 
 BLIND = DecodeOptions(rank_by="decoder")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.decoder.config import NetworkConfig
-from models.decoder.engine import Cache
-from models.decoder.ret import RET, count_parts
 from tests.models.decoder.toy import random_network
 from unembed.errors import UnknownArchitectureError
+from unembed.models.decoder.config import NetworkConfig
+from unembed.models.decoder.engine import Cache
+from unembed.models.decoder.ret import RET, count_parts
 
 PARTS_AT_768 = {
     "bridge": 196_608,

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.decoder import catalog, phrase_bank
-from models.decoder.create import create_generative_decoder, load_decoder
-from models.decoder.generative import GenerativeDecoder
-from models.decoder.phrase_bank import Bank, PhraseBankDecoder
 from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, vectors
 from unembed.errors import CheckpointError, DimensionError, InputError
+from unembed.models.decoder import catalog, phrase_bank
+from unembed.models.decoder.create import create_generative_decoder, load_decoder
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.phrase_bank import Bank, PhraseBankDecoder
 from unembed.schemas import DecodeOptions, RowStatus
 
 

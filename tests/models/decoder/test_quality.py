@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from models.decoder.config import Calibration
-from models.decoder.quality import FEATURES, SEEN_FEATURES, Evidence, assess, probability, rank, word_diversity
+from unembed.models.decoder.config import Calibration
+from unembed.models.decoder.quality import FEATURES, SEEN_FEATURES, Evidence, assess, probability, rank, word_diversity
 
 
 def evidence(log_prob: float = -1.0, lm_log_prob: float = -2.0, **changes: object) -> Evidence:

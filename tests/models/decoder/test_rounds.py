@@ -10,16 +10,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from models.decoder import rank, rounds
-from models.decoder.beam import beam_search
-from models.decoder.device import choose
-from models.decoder.encoder import cosines
-from models.decoder.engine import piece_log_probs
-from models.decoder.generative import GenerativeDecoder
-from models.decoder.rounds import STEP, Searcher, moved_on, shares
-from models.decoder.search import as_generated
 from tests.models.decoder.toy import DIM, random_checkpoint, vectors
 from unembed.errors import InputError
+from unembed.models.decoder import rank, rounds
+from unembed.models.decoder.beam import beam_search
+from unembed.models.decoder.device import choose
+from unembed.models.decoder.encoder import cosines
+from unembed.models.decoder.engine import piece_log_probs
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.rounds import STEP, Searcher, moved_on, shares
+from unembed.models.decoder.search import as_generated
 from unembed.schemas import DecodeOptions
 
 BEAMS = DecodeOptions(candidates=6, beams=8, rounds=2)

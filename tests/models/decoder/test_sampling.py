@@ -5,8 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.decoder.sampling import Sampler, forbid_repeats, gumbel, keep_min_p, keep_top_k, keep_top_p, penalise
-from models.decoder.tokenizer import PAD
+from unembed.models.decoder.sampling import (
+    Sampler,
+    forbid_repeats,
+    gumbel,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalise,
+)
+from unembed.models.decoder.tokenizer import PAD
 from unembed.schemas import DecodeOptions
 
 GREEDY = Sampler(DecodeOptions(), 0)

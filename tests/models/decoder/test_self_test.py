@@ -13,15 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.decoder.catalog import SHIPPED
-from models.decoder.checkpoint import load_checkpoint, save_checkpoint
-from models.decoder.create import load_decoder
-from models.decoder.device import Device
-from models.decoder.generative import GenerativeDecoder
-from models.decoder.self_test import make_self_test
-from models.decoder.training.add_self_test import main
 from tests.models.decoder.toy import random_checkpoint, vectors
 from unembed.errors import CheckpointError
+from unembed.models.decoder.catalog import SHIPPED
+from unembed.models.decoder.checkpoint import load_checkpoint, save_checkpoint
+from unembed.models.decoder.create import load_decoder
+from unembed.models.decoder.device import Device
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.self_test import make_self_test
+from unembed.models.training.add_self_test import main
 
 
 @pytest.fixture

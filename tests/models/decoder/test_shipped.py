@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from models.decoder.catalog import SHIPPED, find
-from models.decoder.encoder import MINILM, Encoder, cosines
-from models.decoder.generative import GenerativeDecoder
-from models.decoder.training.evaluate import decode_all, score
+from unembed.models.decoder.catalog import SHIPPED, find
+from unembed.models.decoder.encoder import MINILM, Encoder, cosines
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.training.evaluate import decode_all, score
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation
 
 FOLDER = SHIPPED / DEFAULT_DECODER

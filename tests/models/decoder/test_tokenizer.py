@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.decoder.catalog import SHIPPED
-from models.decoder.tokenizer import END, PAD, REPLACEMENT, UNKNOWN, Tokenizer, fold_case, unfold_case
 from tests.models.decoder.toy import TEXTS, tokenizer
+from unembed.models.decoder.catalog import SHIPPED
+from unembed.models.decoder.tokenizer import END, PAD, REPLACEMENT, UNKNOWN, Tokenizer, fold_case, unfold_case
 
 
 @pytest.fixture(scope="module")

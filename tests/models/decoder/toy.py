@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.decoder.checkpoint import Checkpoint, save_checkpoint
-from models.decoder.config import CheckpointConfig, NetworkConfig
-from models.decoder.ret import RET
-from models.decoder.tokenizer import Tokenizer
-from models.decoder.training.data import Pairs, pair
-from models.decoder.training.recipe import Recipe
+from unembed.models.decoder.checkpoint import Checkpoint, save_checkpoint
+from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
+from unembed.models.decoder.ret import RET
+from unembed.models.decoder.tokenizer import Tokenizer
+from unembed.models.training.data import Pairs, pair
+from unembed.models.training.recipe import Recipe
 
 DIM = 16
 TEXTS = [

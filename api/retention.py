@@ -1,0 +1,37 @@
+"""What may be done with a job once some of it is dead, or all of it has ended: try it again, or take it away."""
+
+from __future__ import annotations
+
+import logging
+
+from unembed.api.deps import Deps
+from unembed.api.uploads import announce
+from unembed.errors import ConflictError, UnavailableError
+from unembed.schemas import Job
+
+log = logging.getLogger(__name__)
+
+
+def retry(deps: Deps, job_id: str) -> Job:
+    """Queue the dead batches again, as far as their vectors are there. Raises ConflictError when none can be."""
+    dead = deps.store.dead_batches(job_id)
+    there = set(deps.payloads.present([batch.id for batch in dead]))
+    if dead and not there:
+        raise ConflictError(
+            f"the vectors of the {len(dead)} dead batches of job {job_id} are gone from Redis: send the corpus again "
+            "under the idempotency key that it had"
+        )
+    job = deps.store.retry(job_id, there)
+    for batch in dead:
+        if batch.id in there:
+            announce(deps, batch)
+    return job
+
+
+def remove(deps: Deps, job_id: str) -> None:
+    """Raises NotFoundError, and ConflictError while the job has not ended."""
+    removed = deps.store.remove(job_id)
+    try:
+        deps.payloads.delete(removed)
+    except UnavailableError as error:
+        log.warning("the payloads of job %s stay until they expire: %s", job_id, error)

@@ -1,0 +1,64 @@
+"""When a job has ended, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, RowMapping, select, update
+
+from unembed.models.clock import now
+from unembed.models.store.sql import BATCHES, JOBS, batch_counts, one, row_counts, sums_of
+from unembed.schemas import BatchCounts, BatchState, JobState, RowCounts
+
+
+def settle(connection: Connection, job: RowMapping) -> None:
+    """End the job if nothing of it waits or runs any more. The caller holds the job's lock and has just moved a batch.
+
+    `job` is the row as it was when it was locked; of it only the state before that move, the seal and the reason of a
+    cancel are looked at.
+    """
+    if JobState(job["state"]).is_ended or _goes_on(connection, job["id"]):
+        return
+    sums = sums_of(connection, job["id"])
+    batches = batch_counts(sums)
+    if job["state"] == JobState.CANCELLING:
+        _end(connection, job["id"], JobState.CANCELLED, job["error"])
+    elif job["sealed_at"] is not None:
+        rows = row_counts(sums)
+        _end(connection, job["id"], _outcome(rows, batches), _reason(connection, job["id"], rows, batches))
+
+
+def _goes_on(connection: Connection, job_id: str) -> bool:
+    """Whether a batch waits or runs. Asked after every batch, so not by counting them all."""
+    open_ = BATCHES.c.state.in_((BatchState.QUEUED, BatchState.RUNNING))
+    return bool(connection.scalar(select(select(BATCHES.c.id).where(BATCHES.c.job_id == job_id, open_).exists())))
+
+
+def _outcome(rows: RowCounts, batches: BatchCounts) -> JobState:
+    if rows.ok + rows.fallback == 0:
+        return JobState.FAILED
+    return JobState.PARTIAL if rows.error or batches.dead else JobState.SUCCEEDED
+
+
+def _reason(connection: Connection, job_id: str, rows: RowCounts, batches: BatchCounts) -> str | None:
+    if batches.dead:
+        last = _last_error(connection, job_id)
+        return (
+            f"{batches.dead} of {batches.total} batches are dead; the last error: {last['error_code']}: {last['error']}"
+        )
+    if rows.error == rows.total:
+        return f"all {rows.total} rows are errors; each says why"
+    return None
+
+
+def _last_error(connection: Connection, job_id: str) -> Mapping[str, str]:
+    dead = select(BATCHES.c.error_code, BATCHES.c.error).where(
+        BATCHES.c.job_id == job_id, BATCHES.c.state == BatchState.DEAD
+    )
+    found = one(connection, dead.order_by(BATCHES.c.finished_at.desc(), BATCHES.c.ordinal.desc()).limit(1))
+    assert found is not None, "a dead batch was counted"
+    return {name: str(value) for name, value in found.items()}
+
+
+def _end(connection: Connection, job_id: str, state: JobState, error: str | None) -> None:
+    connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(state=state, error=error, finished_at=now()))

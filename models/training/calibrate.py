@@ -1,0 +1,171 @@
+"""Fits what `quality.py` applies: P(faithful) from the decoder's own evidence, and how likely real texts are to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from unembed.errors import MissingExtraError
+from unembed.models.decoder.config import Calibration
+from unembed.models.decoder.engine import Generated, log_likelihood
+from unembed.models.decoder.generative import Decoded, GenerativeDecoder
+from unembed.models.decoder.quality import FEATURES, logistic
+from unembed.models.decoder.tokenizer import END, PAD
+from unembed.models.training.evaluate import FAITHFUL_F1, MICRO_BATCH, word_f1
+from unembed.schemas import DecodeOptions
+
+QUANTILES = 41
+FOLDS = 5  # each fifth of the rows is checked by a fit of the other four
+# How the texts are made that the calibration with the encoder is fitted on, and on how many rows at most.
+SEEN_WAYS = (DecodeOptions(round_trip=True), DecodeOptions(candidates=8), DecodeOptions(candidates=32))
+SEEN_ROWS = 2000
+OUTCOME = f"word F1 against the true text is at least {FAITHFUL_F1}"
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """Of rows that the model judging them was not fitted on."""
+
+    rows: int
+    base_rate: float  # share of faithful rows
+    auroc: float
+    ece: float  # expected calibration error, 10 bins of equal width
+
+
+def calibrate(
+    decoder: GenerativeDecoder,
+    texts: Sequence[str],
+    embeddings: npt.NDArray[np.float32],
+    ways: Sequence[DecodeOptions] = (DecodeOptions(),),
+    names: Sequence[str] = FEATURES,
+) -> tuple[Calibration, CalibrationReport]:
+    """Fits on all rows, decoded in each of the ways; the report is cross-fitted.
+
+    All ways of a row are in one fold, or a fit would know the text that it judges.
+
+    `names` are the features; the cosine is among them only where every way embeds the texts again.
+    """
+    decoded = [one for way in ways for one in decode_rows(decoder, embeddings, way)]
+    references = [*texts] * len(ways)
+    features = np.array([one.evidence.features(names) for one in decoded])  # (N·W, F)
+    faithful = is_faithful([one.text for one in decoded], references)
+    natural = lm_log_probs(decoder, texts)
+    folds = np.tile(np.arange(len(texts)) % FOLDS, len(ways))  # (N·W,)
+    judged = check(cross_fitted(features, faithful, folds, names), faithful)
+    return fit(features, faithful, natural, names), judged
+
+
+def cross_fitted(
+    features: npt.NDArray[np.float64],
+    faithful: npt.NDArray[np.bool_],
+    folds: npt.NDArray[np.int_],
+    names: Sequence[str] = FEATURES,
+) -> npt.NDArray[np.float64]:
+    """P(faithful) of each row of features (N, F), by a fit of the rows of the other folds."""
+    probabilities = np.empty(len(features))
+    for fold in np.unique(folds):
+        inside = folds == fold
+        judge = fit(features[~inside], faithful[~inside], [0.0], names)
+        probabilities[inside] = [logistic(row, judge) for row in features[inside]]
+    return probabilities
+
+
+def decode_rows(
+    decoder: GenerativeDecoder, embeddings: npt.NDArray[np.float32], options: DecodeOptions
+) -> list[Decoded]:
+    """Every row of (N, D) with its evidence, a micro-batch at a time."""
+    return [
+        one
+        for begin in range(0, len(embeddings), MICRO_BATCH)
+        for one in decoder.decode_batch(
+            np.ascontiguousarray(embeddings[begin : begin + MICRO_BATCH], dtype=np.float32),
+            np.arange(begin, min(begin + MICRO_BATCH, len(embeddings))),
+            options,
+            0,
+        )
+    ]
+
+
+def fit(
+    features: npt.NDArray[np.float64],
+    faithful: npt.NDArray[np.bool_],
+    lm_log_probs: Sequence[float],
+    names: Sequence[str] = FEATURES,
+) -> Calibration:
+    """A logistic model on features (N, F) of these names; lm_log_probs are those of real texts."""
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError:
+        raise MissingExtraError.of("scikit-learn", "train") from None
+    scaler, model = StandardScaler(), LogisticRegression(C=1.0, max_iter=500)
+    if faithful.all() or not faithful.any():
+        weights, bias = np.zeros(features.shape[1]), 60.0 if faithful.all() else -60.0
+    else:
+        make_pipeline(scaler, model).fit(features, faithful)
+        weights = model.coef_[0] / scaler.scale_
+        bias = float(model.intercept_[0] - (weights * scaler.mean_).sum())
+    quantiles = np.quantile(np.asarray(lm_log_probs), np.linspace(0.0, 1.0, QUANTILES))
+    return Calibration(
+        outcome=OUTCOME,
+        rows=len(faithful),
+        features=tuple(names),
+        weights=tuple(float(weight) for weight in weights),
+        bias=float(bias),
+        lm_log_probs=tuple(float(value) for value in quantiles),
+    )
+
+
+def is_faithful(texts: Sequence[str], references: Sequence[str]) -> npt.NDArray[np.bool_]:
+    return np.array([word_f1(a, b) >= FAITHFUL_F1 for a, b in zip(texts, references, strict=True)])
+
+
+def check(probabilities: npt.NDArray[np.float64], faithful: npt.NDArray[np.bool_]) -> CalibrationReport:
+    from sklearn.metrics import roc_auc_score
+
+    one_kind = faithful.all() or not faithful.any()
+    gaps = [one.rows * abs(one.predicted - one.faithful) for one in reliability(probabilities, faithful)]
+    auroc = float("nan") if one_kind else float(roc_auc_score(faithful, probabilities))
+    return CalibrationReport(len(faithful), float(faithful.mean()), auroc, sum(gaps) / len(faithful))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """The rows whose probability lies in one tenth of [0, 1]."""
+
+    rows: int
+    predicted: float  # mean probability
+    faithful: float  # share
+
+
+def reliability(probabilities: npt.NDArray[np.float64], faithful: npt.NDArray[np.bool_]) -> list[Reliability]:
+    """Ten bins of equal width, without those that are empty."""
+    bins = np.minimum((probabilities * 10).astype(int), 9)
+    return [
+        Reliability(int(some.sum()), float(probabilities[some].mean()), float(faithful[some].mean()))
+        for some in (bins == number for number in range(10))
+        if some.any()
+    ]
+
+
+def lm_log_probs(decoder: GenerativeDecoder, texts: Sequence[str]) -> list[float]:
+    """Mean log p(piece) per text of the network without an embedding, nats; texts over the limit are cut."""
+    checkpoint = decoder.checkpoint
+    limit = checkpoint.config.network.max_pieces
+    found: list[float] = []
+    for begin in range(0, len(texts), 256):
+        encoded = [[*ids[: limit - 1], END] for ids in checkpoint.tokenizer.encode_many(texts[begin : begin + 256])]
+        lengths = torch.tensor([len(ids) for ids in encoded])
+        padded = torch.full((len(encoded), int(lengths.max())), PAD)
+        for place, ids in enumerate(encoded):
+            padded[place, : len(ids)] = torch.tensor(ids)
+        device = next(checkpoint.network.parameters()).device
+        given = Generated(padded.to(device), torch.zeros(padded.shape, device=device), lengths.to(device))
+        nothing = torch.zeros(len(encoded), decoder.embedding_dim, device=device)
+        found += log_likelihood(checkpoint.network, nothing, given).tolist()
+    return found

@@ -1,0 +1,208 @@
+"""The model card: what a checkpoint was trained on, how, and how good it is. Every number on it was measured."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from unembed.models.decoder.checkpoint import CARD_FILE
+from unembed.models.decoder.config import RET_V21, Calibration, CheckpointConfig, NetworkConfig
+from unembed.models.decoder.manifold import MANY, Manifold
+from unembed.models.training.calibrate import CalibrationReport
+from unembed.models.training.evaluate import Scores
+from unembed.models.training.recipe import Progress, Recipe
+
+SCORES_FILE = "scores.json"  # beside the card, for machines
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the card tells of the training."""
+
+    sources: tuple[str, ...]  # names of the corpora
+    licence: str
+    texts: int
+    pieces: int
+    recipe: Recipe
+    last: Progress
+    threads: int
+
+
+def write_card(
+    folder: Path,
+    config: CheckpointConfig,
+    trained: Trained,
+    scores: dict[str, Scores],
+    check: CalibrationReport | None,
+    seen_check: CalibrationReport | None = None,
+    manifold: Manifold | None = None,
+) -> None:
+    """README.md and scores.json of a checkpoint."""
+    parts = "\n".join(f"| {name} | {size:,} |" for name, size in config.network.parts().items() if size)
+    rows = "\n".join(_row(name, one) for name, one in scores.items())
+    signatures = "\n".join(
+        sorted({f"- `{s}`" for one in scores.values() for s in (one.bleu_signature, one.chrf_signature)})
+    )
+    card = f"""# {config.name}
+
+A decoder of sentence embeddings: `{config.network.architecture}`, {config.network.parameters:,} parameters,
+reads {config.network.embedding_dim}-dimensional vectors of {config.encoder or "its embedder"} and writes
+text. What it writes is an approximate reconstruction: it can leave out or invent names, numbers and facts.
+
+## Scores
+
+On texts that it was not trained on, decoded as by default: greedily, one pass, no search:
+
+| set | rows | corpus BLEU | chrF | word F1 | exact | round-trip cosine |
+|---|---|---|---|---|---|---|
+{rows}
+
+{signatures}
+- word F1: mean over rows of the F1 of the two bags of words, case-folded, punctuation aside
+- exact: equal character by character
+- round-trip cosine: of the decoding, embedded again, and the given vector; mean over rows
+
+`unembed evaluate {config.name} --set NAME=TEXTS` reproduces a row of this table.
+
+{calibration_section(config, check, seen_check)}
+{manifold_section(manifold)}## Training
+
+- texts: {", ".join(trained.sources)}: {trained.texts:,} lines, {trained.pieces:,} pieces
+- licence of the texts: {trained.licence}
+- recipe: `{json.dumps(asdict(trained.recipe))}`
+- seed: {trained.recipe.seed}{_started(trained.recipe, config)}
+- time: {trained.last.seconds / 60:.0f} minutes, {trained.last.step:,} steps, {trained.last.epoch:.1f} passes over
+  the texts, on {trained.threads} CPU threads ({platform.machine()}), torch {torch.__version__}
+- last loss, nats per piece: {trained.last.loss:.3f}; of the averaged weights on {_dev_losses(trained.last)}
+{_chosen(trained.last)}
+
+To repeat it, with the texts in folders of their names:
+
+```console
+$ {_command(config, trained, list(scores))}
+```
+
+## Parameters
+
+| part | parameters |
+|---|---|
+{parts}
+| **total** | **{config.network.parameters:,}** |
+"""
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    record = {
+        "scores": {name: asdict(one) for name, one in scores.items()},
+        "calibration": asdict(check) if check else None,
+        "seen_calibration": asdict(seen_check) if seen_check else None,
+        "training": asdict(trained),
+    }
+    (folder / SCORES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _started(recipe: Recipe, config: CheckpointConfig) -> str:
+    base = recipe.base
+    if base is None:
+        return ""
+    what = "the pieces and the weights"
+    if base.embedding_dim != config.embedding_dim:
+        fresh = "the bridge and the gates, which read" if config.network.gated_units else "the bridge, which reads"
+        what = f"the pieces and, but for {fresh} {base.embedding_dim} dimensions there, the weights"
+    return f"\n- started from {what} of `{base.name}` (sha256 `{base.sha256[:16]}…`), which its own card describes"
+
+
+def _chosen(last: Progress) -> str:
+    """Which weights they are, where dev sets chose them."""
+    if not last.best_step:
+        return ""
+    why = ", which the patience ended" if last.annealing else ""
+    return (
+        f"\n- weights: the average at step {last.best_step:,}, the best on the dev sets of all reports of the run{why}"
+    )
+
+
+def _command(config: CheckpointConfig, trained: Trained, dev: list[str]) -> str:
+    recipe, network = trained.recipe, config.network
+    words = ["unembed train"]
+    words += [f"--set {name}={name}/train.txt" for name in trained.sources]
+    words += [f"--dev {name}={name}/dev.txt" for name in dev]
+    words += [f"--encoder {config.encoder}"] if config.encoder else []
+    words += [f"--architecture {config.architecture}"] if config.architecture != RET_V21 else []
+    words += [f"--start-from {recipe.base.name}"] if recipe.base else []
+    words += [f"--passes {network.passes}"] if network.passes > 1 else []
+    fitting = NetworkConfig.of(config.architecture, embedding_dim=config.embedding_dim).gated_units
+    words += [f"--gated-units {network.gated_units}"] if network.gated_units != fitting else []
+    words += [f"--max-pieces {network.max_pieces}"] if network.max_pieces != NetworkConfig().max_pieces else []
+    flags = recipe.flags()
+    words += [f"{name} {value}" for name, value in zip(flags[::2], flags[1::2], strict=True)]
+    words += [f"--out {config.name}"]
+    return " \\\n    ".join(words)
+
+
+def _row(name: str, scores: Scores) -> str:
+    cosine = "–" if scores.round_trip is None else f"{scores.round_trip:.3f}"
+    return (
+        f"| {name} | {scores.rows:,} | {scores.bleu:.1f} | {scores.chrf:.1f} | {scores.word_f1:.3f} "
+        f"| {scores.exact:.1%} | {cosine} |"
+    )
+
+
+def calibration_section(
+    config: CheckpointConfig, check: CalibrationReport | None, seen_check: CalibrationReport | None
+) -> str:
+    if config.calibration is None or check is None:
+        return ""
+    told = f"""## Calibration
+
+`overall_quality` is the probability that {config.calibration.outcome}. {_checked(config.calibration, check)}
+On texts of another kind it is less trustworthy.
+"""
+    if config.seen_calibration is None or seen_check is None:
+        return told
+    return f"""{told}
+Where the texts are embedded again, greedy ones and the best of several candidates, a second model knows their cosine
+too. {_checked(config.seen_calibration, seen_check)}
+"""
+
+
+MANIFOLD_TITLE = "## Vectors off the manifold\n"
+
+
+def manifold_section(manifold: Manifold | None) -> str:
+    """With an empty line at its end; nothing where there is no model of real vectors."""
+    if manifold is None:
+        return ""
+    limits = manifold.limits
+    least, most = limits.nearness
+    return f"""{MANIFOLD_TITLE}
+`off_manifold` says of a row that its vector is unlike those of texts: noise, say, or the mean of many unrelated texts.
+Then there is nothing that the text could be faithful to. A vector at unit length counts as off when more than
+{limits.outside:.2%} of its squared distance from the mean lies in the {len(manifold.directions)} directions that
+real vectors use least, or its cosine with the mean is not within {least:.2f} and {most:.2f}. Fitted on half of
+{limits.rows:,} vectors of texts; limits fixed on a quarter; of the last quarter {limits.false_alarms:.1%} count as off,
+{limits.noise_found:.1%} of Gaussian noise and {limits.centroids_found:.1%} of the means of {MANY} of them, drawn at
+random. What does not count as off need not be of a text: the mean of similar texts does not. Texts of another kind may.
+
+"""
+
+
+def with_manifold_section(card: str, manifold: Manifold) -> str:
+    """An older card with this section, in front of its training or at its end."""
+    before, title, rest = card.partition(MANIFOLD_TITLE)
+    if title:
+        card = before + rest[rest.index("## ") :] if "## " in rest else before
+    before, title, rest = card.partition("## Training\n")
+    return before + manifold_section(manifold) + title + rest
+
+
+def _checked(calibration: Calibration, check: CalibrationReport) -> str:
+    return f"""Fitted on {calibration.rows:,}
+held-out rows, of which {check.base_rate:.1%} are faithful; each fifth of them was checked by a fit of the other four:
+AUROC {check.auroc:.3f}, expected calibration error {check.ece:.3f} (10 bins)."""
+
+
+def _dev_losses(last: Progress) -> str:
+    return ", ".join(f"{name} {loss:.3f}" for name, loss in last.dev_loss.items()) or "no dev set"

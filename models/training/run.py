@@ -1,0 +1,319 @@
+"""`unembed train` from end to end: texts → pieces → network → calibrated checkpoint with its card."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from unembed.errors import CheckpointError, InputError
+from unembed.models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoint, save_checkpoint
+from unembed.models.decoder.config import RET_V21, CheckpointConfig, NetworkConfig
+from unembed.models.decoder.encoder import shared_encoder
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.manifold import Manifold, fit_manifold
+from unembed.models.decoder.quality import SEEN_FEATURES
+from unembed.models.decoder.self_test import make_self_test
+from unembed.models.decoder.tokenizer import Tokenizer
+from unembed.models.training.augment import augment
+from unembed.models.training.calibrate import SEEN_ROWS, SEEN_WAYS, calibrate
+from unembed.models.training.card import Trained, write_card
+from unembed.models.training.curves import CURVES_FILE, write_curves
+from unembed.models.training.data import Pairs, pair, read_texts
+from unembed.models.training.greedy import GreedyScorer, HeldOut
+from unembed.models.training.loop import Run
+from unembed.models.training.measure import measure
+from unembed.models.training.recipe import Base, Progress, Recipe
+from unembed.models.training.warm import WarmStart
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """A named set of texts; its vectors come from a .npy file, or from the encoder."""
+
+    name: str
+    texts: Path
+    embeddings: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, on what, where to."""
+
+    name: str
+    folder: Path  # of the checkpoint; its subfolder `run` keeps what is needed to go on
+    train: tuple[TextSet, ...]
+    dev: tuple[TextSet, ...]
+    encoder: str | None
+    licence: str
+    recipe: Recipe
+    architecture: str = RET_V21
+    max_pieces: int = 96
+    passes: int | None = None  # how often the layers are applied; None: as often as the base's, else once
+    gated_units: int | None = None  # of the MLP; None: the base's, else as many as fit
+    device: str = "cpu"
+    start_from: str | None = None  # a decoder's name, or a checkpoint's folder; the recipe then names it as its base
+    report_every: int = 200
+    score_rows: int = 200  # of each dev set, decoded at each report; 0: none
+    dev_rows: int | None = None  # score on the first so many rows of each dev set; None: all
+    stop: Callable[[], bool] = field(default=lambda: False)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from, begins with and is judged by."""
+
+    config: NetworkConfig
+    tokenizer: Tokenizer
+    pairs: Pairs
+    made: Pairs | None  # of texts made from the others
+    dev_pairs: dict[str, Pairs]
+    held_out: dict[str, HeldOut]  # the dev sets again, as texts
+    sample: npt.NDArray[np.float32]  # (N, E), held out if there are such
+    base: Base | None
+    weights: dict[str, Tensor]  # of the base
+
+
+def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> bool:
+    """Trains, or goes on training, and exports. False when it was stopped before its end: the run can be taken up.
+
+    Raises InputError for a patience without dev sets, for texts without vectors or an encoder, and for a base that
+    cannot write the texts; CheckpointError for a run that was begun otherwise, and for a base that does not fit.
+    """
+    if plan.recipe.patience and not plan.dev:
+        raise InputError(f"patience is {plan.recipe.patience} without texts to judge by; expected at least one --dev")
+    material = gather(plan, say)
+    config, pairs, tokenizer = material.config, material.pairs, material.tokenizer
+    recipe = replace(plan.recipe, base=material.base)
+    run = Run(plan.folder / "run", config, recipe, plan.device, material.weights)
+    if run.resume():
+        say(f"going on from step {run.step:,}, {run.seconds / 60:.0f} minutes in")
+    say(f"training {config.parameters:,} parameters on {len(pairs):,} texts, {pairs.total_pieces:,} pieces a pass")
+    scorer = GreedyScorer(tokenizer, material.held_out, plan.score_rows)
+
+    def reported(progress: Progress) -> None:
+        write_curves(plan.folder / CURVES_FILE, plan.name, recipe, run.lines(), run.finished)
+        report(progress)
+
+    last = run.train(pairs, material.dev_pairs, reported, plan.report_every, plan.stop, scorer, material.made)
+    if not run.finished:
+        return False
+    trained = Trained(
+        sources=tuple(one.name for one in plan.train),
+        licence=plan.licence,
+        texts=len(pairs),
+        pieces=pairs.total_pieces,
+        recipe=recipe,
+        last=last,
+        threads=torch.get_num_threads(),
+    )
+    checkpoint = Checkpoint(
+        CheckpointConfig(name=plan.name, network=config, encoder=plan.encoder),
+        run.best().cpu(),
+        tokenizer,
+        manifold=_manifold(material.pairs.embeddings, say),
+    )
+    dev = {name: list(one.texts) for name, one in material.held_out.items()}
+    vectors = {name: one.embeddings for name, one in material.held_out.items()}
+    export(plan, checkpoint, trained, dev, vectors, material.sample, say)
+    return True
+
+
+def gather(plan: Plan, say: Say) -> Material:
+    """Reads the texts and their vectors, or embeds them, and cuts the texts into the base's pieces or their own."""
+    run_folder = plan.folder / "run"
+    run_folder.mkdir(parents=True, exist_ok=True)
+    library = Library(plan.encoder, run_folder, say)
+    texts = [read_texts([one.texts]) for one in plan.train]
+    vectors = np.concatenate([library.vectors(one, lines) for one, lines in zip(plan.train, texts, strict=True)])
+    lines = [line for part in texts for line in part]
+    warm = WarmStart.read(plan.start_from, plan.architecture) if plan.start_from else None
+    config, tokenizer = _network(plan, vectors.shape[1], lines, warm, say)
+    pairs, left_out = pair(lines, vectors, tokenizer, plan.max_pieces)
+    if left_out:
+        say(f"{left_out:,} texts of more than {plan.max_pieces} pieces are left out")
+    if warm:
+        _tell(warm, pairs, config, say)
+    fresh = Library(plan.encoder, None, say)  # in float32, as `unembed evaluate` embeds them
+    dev = {one.name: (read_texts([one.texts]), one) for one in plan.dev}
+    held_out = {name: HeldOut(lines, fresh.vectors(one, lines)) for name, (lines, one) in dev.items()}
+    for name, held in held_out.items():
+        if held.embeddings.shape[1] != config.embedding_dim:
+            raise InputError(
+                f"{name} has embeddings of {held.embeddings.shape[1]} dimensions; expected {config.embedding_dim}, as "
+                "of the texts to train on"
+            )
+    made = None
+    if plan.recipe.augment:
+        made = _made(
+            plan, lines, [line for one in held_out.values() for line in one.texts], config, library, tokenizer, say
+        )
+    return Material(
+        config=config,
+        tokenizer=tokenizer,
+        pairs=pairs,
+        made=made,
+        dev_pairs={
+            name: pair(one.texts, one.embeddings, tokenizer, plan.max_pieces)[0] for name, one in held_out.items()
+        },
+        held_out=held_out,
+        sample=next((one.embeddings for one in held_out.values()), vectors),
+        base=warm.base if warm else None,
+        weights=warm.weights(config) if warm else {},
+    )
+
+
+def _made(
+    plan: Plan,
+    lines: Sequence[str],
+    held_out: Sequence[str],
+    config: NetworkConfig,
+    library: Library,
+    tokenizer: Tokenizer,
+    say: Say,
+) -> Pairs:
+    """Pairs of texts made from the others. Raises InputError where no encoder can embed them as the others were."""
+    if plan.encoder is None:
+        raise InputError(f"augment is {plan.recipe.augment}, but new texts need an encoder; expected one to be named")
+    dim = shared_encoder(plan.encoder).dim
+    if dim != config.embedding_dim:
+        raise InputError(
+            f"augment is {plan.recipe.augment}, but {plan.encoder!r} embeds new texts in {dim} dimensions; expected "
+            f"{config.embedding_dim}, as of the texts to train on"
+        )
+    texts = augment(lines, plan.recipe.augment, plan.recipe.seed, held_out)
+    say(f"{len(texts):,} texts were made from the {len(lines):,}")
+    vectors = library.vectors(TextSet("the texts made", plan.folder), texts)
+    made, _ = pair(texts, vectors, tokenizer, plan.max_pieces)
+    return made
+
+
+def _tell(warm: WarmStart, pairs: Pairs, config: NetworkConfig, say: Say) -> None:
+    """What is taken from the base, and how well it can write the texts. Raises InputError when it cannot."""
+    say(f"starting from {warm.base.name!r}; {warm.check_pieces(pairs):.2%} of the pieces are unknown to it")
+    ours, theirs = config.embedding_dim, warm.base.embedding_dim
+    if ours != theirs:
+        fresh = "the bridge and the gates start" if config.gated_units else "the bridge starts"
+        say(f"its bridge reads {theirs} dimensions, not {ours}: {fresh} fresh")
+
+
+def export(
+    plan: Plan,
+    checkpoint: Checkpoint,
+    trained: Trained,
+    dev: dict[str, list[str]],
+    vectors: dict[str, npt.NDArray[np.float32]],
+    sample: npt.NDArray[np.float32],
+    say: Say,
+) -> None:
+    """Saves, calibrates, scores and describes a checkpoint; what is measured is what was saved, in half precision.
+
+    The first vectors of `sample` (N, E) become its self-test.
+    """
+    save_checkpoint(plan.folder, checkpoint)
+    saved = load_checkpoint(plan.folder)
+    checkpoint = replace(checkpoint, self_test=make_self_test(saved.network, saved.tokenizer, sample))
+    save_checkpoint(plan.folder, checkpoint)
+    scores, check, seen_check = {}, None, None
+    config = checkpoint.config
+    if dev:
+        say("calibrating on held-out rows")
+        decoder = GenerativeDecoder.load(plan.folder, plan.device)
+        all_texts = [line for lines in dev.values() for line in lines]
+        all_vectors = np.concatenate(list(vectors.values()))
+        calibration, check = calibrate(decoder, all_texts, all_vectors)
+        config = config.model_copy(update={"calibration": calibration})
+        if plan.encoder:
+            some = slice(None, None, -(-len(all_texts) // SEEN_ROWS))
+            seen, seen_check = calibrate(decoder, all_texts[some], all_vectors[some], SEEN_WAYS, SEEN_FEATURES)
+            config = config.model_copy(update={"seen_calibration": seen})
+        save_checkpoint(plan.folder, replace(checkpoint, config=config))
+        decoder = GenerativeDecoder.load(plan.folder, plan.device)
+        encoder = shared_encoder(plan.encoder) if plan.encoder else None
+        for name, lines in dev.items():
+            say(f"scoring on {name}")
+            rows = slice(plan.dev_rows)
+            scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder).scores
+    write_card(plan.folder, config, trained, scores, check, seen_check, checkpoint.manifold)
+
+
+def _manifold(vectors: npt.NDArray[np.float32], say: Say) -> Manifold | None:
+    try:
+        return fit_manifold(vectors)
+    except InputError as error:  # the network is worth keeping without it
+        say(f"no row will say whether its vector is off the manifold: {error}")
+        return None
+
+
+def _network(
+    plan: Plan, embedding_dim: int, lines: Sequence[str], warm: WarmStart | None, say: Say
+) -> tuple[NetworkConfig, Tokenizer]:
+    """The network's shape and the pieces: the base's, where there is one, else learnt from the texts once.
+
+    Raises CheckpointError when the run was begun with other pieces than the base's.
+    """
+    path = plan.folder / "run" / TOKENIZER_FILE
+    numbers = {"embedding_dim": embedding_dim, "max_pieces": plan.max_pieces}
+    numbers |= {} if plan.passes is None else {"passes": plan.passes}
+    numbers |= {} if plan.gated_units is None else {"gated_units": plan.gated_units}
+    if warm:
+        if not path.exists():
+            warm.checkpoint.tokenizer.save(path)
+        tokenizer = Tokenizer.load(path)
+        if not tokenizer.same_as(warm.checkpoint.tokenizer):
+            raise CheckpointError(f"{path.parent} was begun with other pieces than those of {warm.base.name!r}")
+        return warm.config(**numbers), tokenizer
+    config = NetworkConfig.of(plan.architecture, **numbers)
+    if not path.exists():
+        say("learning the pieces")
+        Tokenizer.train(lines, config.vocab_size).save(path)
+    tokenizer = Tokenizer.load(path)
+    return config.model_copy(update={"vocab_size": tokenizer.vocab_size}), tokenizer  # fewer, where texts have no more
+
+
+class Library:
+    """Vectors of text sets, embedded once and kept in the folder, in half precision, if there is one."""
+
+    def __init__(self, encoder: str | None, folder: Path | None, say: Say) -> None:
+        self._name, self._folder, self._say = encoder, folder, say
+
+    def vectors(self, one: TextSet, lines: Sequence[str], rows: int | None = None) -> npt.NDArray[np.float32]:
+        """(N, D), of the first `rows` given. Raises InputError when there are neither vectors nor an encoder, or when
+        their numbers do not agree."""
+        if one.embeddings is not None:
+            return _checked(np.load(one.embeddings, mmap_mode="r", allow_pickle=False)[:rows], lines, one)
+        if self._name is None:
+            raise InputError(f"{one.name} has texts but no embeddings; give them, or an encoder")
+        kept = self._kept(lines)
+        if kept is not None and kept.exists():
+            return _checked(np.load(kept, allow_pickle=False), lines, one)
+        self._say(f"embedding {len(lines):,} texts of {one.name} with {self._name}")
+        encoder = shared_encoder(self._name)
+        vectors = encoder.encode(lines, lambda done: self._say(f"  {done:,} of {len(lines):,}"))
+        if kept is not None:
+            vectors = vectors.astype(np.float16)
+            np.save(kept, vectors)
+        return vectors
+
+    def _kept(self, lines: Sequence[str]) -> Path | None:
+        if self._folder is None:
+            return None
+        digest = hashlib.sha256("\n".join([str(self._name), *lines]).encode()).hexdigest()[:16]
+        return self._folder / f"embeddings-{digest}.npy"
+
+
+def _checked(vectors: npt.NDArray[np.float32], lines: Sequence[str], one: TextSet) -> npt.NDArray[np.float32]:
+    if vectors.ndim != 2 or vectors.shape[0] != len(lines) or vectors.dtype.kind != "f":
+        raise InputError(
+            f"{one.name}: {len(lines)} texts need floating-point embeddings of shape ({len(lines)}, dim), "
+            f"not {vectors.dtype} of {vectors.shape}"
+        )
+    return vectors

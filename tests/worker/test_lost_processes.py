@@ -1,0 +1,147 @@
+"""What a process held that is known to be dead."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from billiard.einfo import ExceptionInfo
+from billiard.exceptions import WorkerLostError
+from celery import Celery
+from celery.worker.request import Request
+
+from tests.builders import add_batches, make_job
+from unembed.errors import StoreUnavailableError
+from unembed.models.store import Store
+from unembed.schemas import Batch, BatchState
+from unembed.worker import lost_processes
+from unembed.worker.context import Context
+
+Queued = Callable[..., Batch]
+
+
+def state(store: Store, batch: Batch) -> BatchState:
+    (found,) = [each for each in store.batches(batch.job_id) if each.id == batch.id]
+    return found.state
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    """Of a process that was."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+class TestPredecessor:
+    def test_a_worker_takes_back_what_its_dead_predecessor_held(
+        self, context: Context, store: Store, dead_pid: int
+    ) -> None:
+        # Given a worker that died with a batch, and another one that has one
+        job = make_job(store)
+        mine, other = add_batches(store, job)
+        store.worker_seen(context.name, "here", dead_pid, None, None)
+        store.claim(mine.id, context.name, 60)
+        store.claim(other.id, "somebody@else", 60)
+        # When a worker of the same name starts, Then the batch waits for it, and the other's is left alone
+        assert lost_processes.take_back_of_predecessor(context) == 1
+        assert (state(store, mine), state(store, other)) == (BatchState.QUEUED, BatchState.RUNNING)
+
+    def test_from_a_namesake_that_lives_nothing_is_taken(
+        self, context: Context, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given another living process under the same name, which holds a batch
+        monkeypatch.setattr(lost_processes.socket, "gethostname", lambda: "here")
+        (batch,) = add_batches(store, make_job(store), (1,))
+        store.worker_seen(context.name, "here", os.getpid(), None, None)
+        store.claim(batch.id, context.name, 60)
+        # When a second one starts, Then the first one keeps it
+        assert lost_processes.take_back_of_predecessor(context) == 0
+        assert state(store, batch) is BatchState.RUNNING
+
+    def test_a_database_that_is_away_is_no_reason_not_to_start(
+        self, context: Context, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away() -> Any:
+            raise StoreUnavailableError
+
+        monkeypatch.setattr(context.store, "workers", away)
+        assert lost_processes.take_back_of_predecessor(context) == 0
+
+
+class TestChild:
+    @pytest.fixture
+    def request_of(self, context: Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Batch], Any]]:
+        """A delivered message of a batch, whose further way in Celery is not taken."""
+        lost_processes.watch_children(context)
+        monkeypatch.setattr(Request, "on_failure", lambda *args, **kwargs: "celery goes on")
+
+        def make(batch: Batch) -> Any:
+            request = object.__new__(lost_processes.BatchRequest)
+            request._args = [batch.id]
+            return request
+
+        yield make
+        lost_processes._watching.clear()
+
+    @staticmethod
+    def info(error: BaseException) -> ExceptionInfo:
+        try:
+            raise error
+        except type(error):
+            return ExceptionInfo()
+
+    def test_a_child_that_died_gives_its_batch_back_before_celery_goes_on(
+        self, context: Context, store: Store, queued: Queued, request_of: Callable[[Batch], Any]
+    ) -> None:
+        # Given a batch in a child
+        batch = queued()
+        store.claim(batch.id, context.name, 60)
+        # When Celery learns that the child was lost
+        result = request_of(batch).on_failure(self.info(WorkerLostError("signal 9")))
+        # Then the batch is free, with that attempt counted
+        assert result == "celery goes on"
+        (found,) = store.batches(batch.job_id)
+        assert (found.state, found.attempt, found.error_code) == (BatchState.QUEUED, 1, "worker_lost")
+
+    def test_another_failure_leaves_the_batch_to_its_task(
+        self, context: Context, store: Store, queued: Queued, request_of: Callable[[Batch], Any]
+    ) -> None:
+        batch = queued()
+        store.claim(batch.id, context.name, 60)
+        request_of(batch).on_failure(self.info(ValueError("no")))
+        assert state(store, batch) is BatchState.RUNNING
+
+    def test_a_copy_of_its_message_takes_nothing_from_the_worker_that_has_it(
+        self, context: Context, store: Store, queued: Queued, request_of: Callable[[Batch], Any]
+    ) -> None:
+        # Given a batch that another worker has, and a copy of its message in a child of ours that dies
+        batch = queued()
+        store.claim(batch.id, "somebody@else", 60)
+        request_of(batch).on_failure(self.info(WorkerLostError("signal 9")))
+        # Then the other worker keeps it
+        assert state(store, batch) is BatchState.RUNNING
+
+    def test_a_database_that_is_away_leaves_it_to_the_lease(
+        self, context: Context, queued: Queued, request_of: Callable[[Batch], Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_: str) -> int:
+            raise StoreUnavailableError
+
+        lost_processes.watch_children(replace(context))
+        monkeypatch.setattr(context.store, "take_back", away)
+        assert request_of(queued()).on_failure(self.info(WorkerLostError("signal 9"))) == "celery goes on"
+
+
+def test_the_task_uses_this_request() -> None:
+    # Given an app, When the task is looked up, Then a delivered message of it is ours
+    from unembed.worker.tasks import decode_batch
+
+    with Celery("test", set_as_current=False) as app:
+        app.finalize()
+        assert decode_batch.Request == "unembed.worker.lost_processes:BatchRequest"

@@ -1,0 +1,76 @@
+"""A worker's process that is known to be dead: what it held is given back at once, and not when its lease runs out.
+
+    the child dies        its main process sees it (Celery: WorkerLostError), and takes back the one batch it ran
+    the main process dies  its successor of the same name takes back what it held, before it takes anything itself
+
+Both count as attempts: it may be the batch that kills. When neither can be told, the lease tells.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any, Final
+
+from billiard.exceptions import WorkerLostError
+from celery.worker.request import Request
+
+from unembed.errors import UnavailableError
+from unembed.worker.context import Context
+from unembed.worker.home_lock import started_at
+
+log = logging.getLogger(__name__)
+
+_watching: Final[list[Context]] = []
+
+
+def watch_children(context: Context) -> None:
+    """From now on, in this main process, a child's death gives its batch back."""
+    _watching[:] = [context]
+
+
+def take_back_of_predecessor(context: Context) -> int:
+    """How many batches a dead worker of this name held; 0 when that worker lives, or the database is away."""
+    try:
+        if other := _living_namesake(context):
+            log.warning("process %d may be another worker called %s: give each a name of its own", other, context.name)
+            return 0
+        taken = context.store.take_back(context.name)
+    except UnavailableError as error:
+        log.warning("what the last %s held waits for its lease to run out: %s", context.name, error)
+        return 0
+    if taken:
+        log.warning("the last %s died and held %d batches: they are given back", context.name, taken)
+    return taken
+
+
+def _living_namesake(context: Context) -> int | None:
+    for worker in context.store.workers():
+        if worker.name == context.name and worker.host == socket.gethostname() and worker.pid != context.pid:
+            return worker.pid if started_at(worker.pid) is not None else None
+    return None
+
+
+class BatchRequest(Request):  # type: ignore[misc]
+    """A delivered message, as the main process sees it."""
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        # First, because what follows hands the message to the next child, and the batch has to be free by then.
+        if _is_lost(exc_info.exception) and _watching:
+            _take_back(_watching[0], str(self.args[0]))
+        return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+
+
+def _is_lost(error: BaseException) -> bool:
+    cause = getattr(error, "exc", error)  # billiard wraps what comes with a traceback
+    return isinstance(cause, (WorkerLostError, SystemExit, KeyboardInterrupt))
+
+
+def _take_back(context: Context, batch_id: str) -> None:
+    try:
+        taken = context.store.take_back(context.name, batch_id)
+    except UnavailableError as error:
+        log.warning("batch %s waits for its lease to run out: %s", batch_id, error)
+    else:
+        if taken:
+            log.warning("the child that decoded batch %s died: it is given back", batch_id)

@@ -6,9 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unembed.schemas import Batch, Generation, Job, JobCreate, RowStatus, Timings
+from unembed.generations import rows_of
+from unembed.schemas import Batch, DecodeOptions, Generation, Job, JobCreate, RowStatus, Timings
 
 if TYPE_CHECKING:
+    from unembed.models.decoder.base import TextDecoder
+    from unembed.models.decoder.vectors import Vectors
     from unembed.models.store import Store
 
 DIM = 4
@@ -38,6 +41,13 @@ def add_batches(store: Store, job: Job, rows: Sequence[int] = (2, 2), *, seal: b
 def generations(batch: Batch, *, errors: Sequence[int] = ()) -> list[Generation]:
     """One row for each of the batch's; those at the offsets in `errors` are error rows."""
     return [_error(index) if offset in errors else _text(index) for offset, index in enumerate(_indices(batch))]
+
+
+def decode_rows(
+    decoder: TextDecoder, embeddings: Vectors, indices: Sequence[int], options: DecodeOptions, seed: int = 0
+) -> list[Generation]:
+    """What the decoder's `decode_rows` returns, a value a row."""
+    return list(rows_of(decoder.decode_rows(embeddings, indices, options, seed).rows))
 
 
 def _indices(batch: Batch) -> range:

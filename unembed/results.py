@@ -18,16 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unembed.errors import InputError
+from unembed.generations import SCHEMA
 from unembed.schemas import GENERATION_FIELDS, Generation
 
-_TYPES: Final[dict[str, pa.DataType]] = {"index": pa.int64(), "tokens": pa.int32(), "off_manifold": pa.bool_()}
-_TEXTS: Final = frozenset({"id", "text", "status", "error_code", "error", "source"})
 _ROW_GROUP: Final = 16_384
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-
-SCHEMA: Final = pa.schema(
-    [(name, _TYPES.get(name, pa.string() if name in _TEXTS else pa.float64())) for name in GENERATION_FIELDS]
-)
 
 
 def check_output(path: Path) -> None:

@@ -257,24 +257,37 @@ class JobPage(Wire):
     next_cursor: str | None = None
 
 
+# OpenAPI's formats of integers; they decide the columns' widths.
+Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
+
+
 class Generation(Wire):
     """One decoded row; the same field names in SQL, JSON, parquet and CSV."""
 
-    index: int  # 0-based row in the corpus
-    id: str | None = None  # the client's own id for the row
-    text: str | None = None
-    status: RowStatus
-    error_code: str | None = None
-    error: str | None = None
-    source: str | None = None  # the decoder that wrote the text
-    tokens: int | None = None  # pieces generated
-    overall_quality: float | None = None  # 0 to 1, as are the three after it
-    fluency: float | None = None
-    coherence: float | None = None
-    diversity: float | None = None
-    round_trip: float | None = None  # cosine of the text's embedding and the given one
-    off_manifold: bool | None = None  # the vector is unlike any of a text; None: the decoder cannot tell
-    decode_ms: float | None = None  # the row's share of its micro-batch
+    index: Annotated[Int64, Field(description="The row's place in the corpus, from 0")]
+    id: Annotated[str | None, Field(description="The client's own id for the row")] = None
+    text: Annotated[str | None, Field(description="What the embedding was decoded into; null in an error row")] = None
+    status: Annotated[RowStatus, Field(description="ok, fallback (another source answered), or error (no text)")]
+    error_code: Annotated[str | None, Field(description="Why there is no text, for programs")] = None
+    error: Annotated[str | None, Field(description="Why there is no text, for people")] = None
+    source: Annotated[str | None, Field(description="The decoder that wrote the text")] = None
+    tokens: Annotated[Int32 | None, Field(description="How many pieces the text was generated from")] = None
+    overall_quality: Annotated[
+        float | None, Field(description="How likely the text is to be faithful, as the decoder estimates it, 0 to 1")
+    ] = None
+    fluency: Annotated[float | None, Field(description="How natural the text is as language, 0 to 1")] = None
+    coherence: Annotated[
+        float | None, Field(description="How much of the text is about this embedding, not language at large, 0 to 1")
+    ] = None
+    diversity: Annotated[float | None, Field(description="How little the text repeats itself, 0 to 1")] = None
+    round_trip: Annotated[float | None, Field(description="The cosine of the text's embedding and the given one")] = (
+        None
+    )
+    off_manifold: Annotated[
+        bool | None, Field(description="The embedding is unlike that of any text; null when the decoder cannot tell")
+    ] = None
+    decode_ms: Annotated[float | None, Field(description="The row's share of its micro-batch's milliseconds")] = None
 
 
 GENERATION_FIELDS: Final = tuple(Generation.model_fields)

@@ -18,8 +18,10 @@ import numpy as np
 from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 
+from unembed import generations
 from unembed.corpus import Slice
 from unembed.errors import DimensionError, UnembedError
+from unembed.generations import Places, rows_of
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
 from unembed.models.store import JobHead
 from unembed.schemas import DecodeOptions, Generation, RowStatus
@@ -41,12 +43,10 @@ class Decoder(Protocol):
     def dtype(self) -> str: ...
     @property
     def embedding_dim(self) -> int: ...
-    @property
-    def score_ms(self) -> float: ...  # of the last call, within the time that it took
 
     def decode_rows(
-        self, embeddings: Rows, indices: Sequence[int], options: DecodeOptions, seed: int
-    ) -> list[Generation]: ...
+        self, embeddings: Rows, indices: Places, options: DecodeOptions, seed: int
+    ) -> generations.Decoded: ...
 
     def peak_memory_bytes(self) -> int | None: ...
 
@@ -131,20 +131,18 @@ class _Run:
     def _try(self, offsets: Sequence[int]) -> Exception | None:
         """Decodes these rows together; what the decoder raised, unless that says that no row is at fault."""
         self.between()
-        began = time.perf_counter()
         indices = [self.first_index + offset for offset in offsets]
         try:
-            texts = self.decoder.decode_rows(self.embeddings[offsets], indices, self.job.options, self.job.seed)
+            decoded = self.decoder.decode_rows(self.embeddings[offsets], indices, self.job.options, self.job.seed)
         except (UnembedError, SoftTimeLimitExceeded):
             raise
         except Exception as error:
             if is_broken_device(error):
                 raise
             return error
-        took = (time.perf_counter() - began) * 1000
-        self.score_ms += self.decoder.score_ms
-        self.decode_ms += max(0.0, took - self.decoder.score_ms)
-        self.decoded.update(zip(offsets, texts, strict=True))
+        self.score_ms += decoded.score_ms
+        self.decode_ms += decoded.decode_ms
+        self.decoded.update(zip(offsets, rows_of(decoded.rows), strict=True))
         return None
 
     def _shrink(self, offsets: Sequence[int], error: Exception) -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from unembed.errors import InputError
+from unembed.generations import Decoded, Places, from_columns
 from unembed.models.decoder.config import Defaults
 from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.quality import Quality, told
 from unembed.models.decoder.vectors import Embeddings, Vectors, as_array, check
-from unembed.schemas import DecodeOptions, Generation, RowStatus
+from unembed.schemas import DecodeOptions, RowStatus
 
 Indices = npt.NDArray[np.int64]  # (N,): places in the corpus
 
@@ -151,29 +151,30 @@ class TextDecoder(ABC):
         seconds = (time.perf_counter() - begun) / max(1, len(vectors))
         return [self._as_dict(one, seconds, n_best) for one in answers]
 
-    def decode_rows(
-        self, embeddings: Vectors, indices: Sequence[int], options: DecodeOptions, seed: int
-    ) -> list[Generation]:
+    def decode_rows(self, embeddings: Vectors, indices: Places, options: DecodeOptions, seed: int) -> Decoded:
         """The rows (N, D) of a job; `indices` (N,) are their places in the corpus. Vectors must be finite, not zero."""
         begun = time.perf_counter()
         answers = self.answer(embeddings, np.asarray(indices, dtype=np.int64), options, seed)
-        share_ms = (time.perf_counter() - begun) * 1000.0 / max(1, len(answers))
-        return [
-            Generation(
-                index=index,
-                text=one.text,
-                status=one.status,
-                error_code=one.error_code,
-                error=one.error,
-                source=one.source,
-                tokens=one.tokens,
-                decode_ms=share_ms,
-                round_trip=one.round_trip,
-                off_manifold=one.off_manifold,
-                **(asdict(scores) if (scores := one.scores) else {}),
-            )
-            for index, one in zip(indices, answers, strict=True)
-        ]
+        took_ms = (time.perf_counter() - begun) * 1000.0
+        scores = [one.scores for one in answers]
+        qualities = {
+            field.name: [None if one is None else getattr(one, field.name) for one in scores]
+            for field in fields(Quality)
+        }
+        rows = from_columns(
+            indices,
+            text=[one.text for one in answers],
+            status=[one.status for one in answers],
+            error_code=[one.error_code for one in answers],
+            error=[one.error for one in answers],
+            source=[one.source for one in answers],
+            tokens=[one.tokens for one in answers],
+            round_trip=[one.round_trip for one in answers],
+            off_manifold=[one.off_manifold for one in answers],
+            decode_ms=took_ms / max(1, len(answers)),
+            **qualities,
+        )
+        return Decoded(rows, decode_ms=max(0.0, took_ms - self.score_ms), score_ms=self.score_ms)
 
     def _as_dict(self, one: Answer, seconds: float, n_best: int) -> dict[str, Any]:
         scores = one.scores

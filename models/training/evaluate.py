@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unembed.errors import MissingExtraError
+from unembed.generations import rows_of
 from unembed.models.decoder.base import TextDecoder
 from unembed.schemas import DecodeOptions, Generation
 
@@ -54,7 +55,7 @@ def decode_all(
     generations: list[Generation] = []
     for begin in range(0, len(embeddings), MICRO_BATCH):
         part = np.ascontiguousarray(embeddings[begin : begin + MICRO_BATCH], dtype=np.float32)
-        generations += decoder.decode_rows(part, range(begin, begin + len(part)), options, seed)
+        generations += rows_of(decoder.decode_rows(part, range(begin, begin + len(part)), options, seed).rows)
         progress(len(generations))
     return generations
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import roc_auc_score
 
 from tests.acceptance.conftest import Vectors
+from tests.builders import decode_rows
 from unembed.client import Client
 from unembed.errors import CheckpointError, DimensionError, InputError
 from unembed.models.decoder.base import TextDecoder
@@ -67,7 +68,7 @@ def test_02_api_consistency(decoder: GenerativeDecoder, vectors: Vectors) -> Non
     some, options = vectors[:10], {"temperature": 0.5, "top_p": 0.9}
     # When they are decoded together, as rows of a job, and one by one
     together = decoder.batch_generate(some, seed=4, **options)
-    rows = decoder.decode_rows(some, range(10), DecodeOptions(**options), seed=4)
+    rows = decode_rows(decoder, some, range(10), DecodeOptions(**options), seed=4)
     alone = decoder.generate(some[0], seed=4, **options)
     # Then each way gives the same texts and scores under the same names
     assert [answer["text"] for answer in together] == [row.text for row in rows]

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, RowMapping
 
+from unembed.generations import Decoded, Places, from_columns
 from unembed.schemas import DecodeOptions, Generation, RowStatus
 
 DECODER: Final = "stand-in"
@@ -55,22 +56,17 @@ class StandIn:
     device = "cpu"
     dtype = "float32"
     embedding_dim = DIM
-    score_ms = 0.0
 
-    def decode_rows(
-        self, embeddings: Rows, indices: Sequence[int], options: DecodeOptions, seed: int
-    ) -> list[Generation]:
-        time.sleep(float(embeddings[:, 1].max()))
+    def decode_rows(self, embeddings: Rows, indices: Places, options: DecodeOptions, seed: int) -> Decoded:
+        seconds = float(embeddings[:, 1].max())
+        time.sleep(seconds)
         kinds = set(embeddings[:, 2].astype(int).tolist())
         if Kind.KILLS in kinds:
             os.kill(os.getpid(), signal.SIGKILL)
         if Kind.RAISES in kinds:
             raise ValueError("a row that no decoder can read")
-        rows = zip(indices, embeddings, strict=True)
-        return [
-            Generation(index=index, text=text_of(index, seed, row), status=RowStatus.OK, source=DECODER)
-            for index, row in rows
-        ]
+        texts = [text_of(index, seed, row) for index, row in zip(indices, embeddings, strict=True)]
+        return Decoded(from_columns(indices, text=texts, status=RowStatus.OK, source=DECODER), 1000 * seconds, 0.0)
 
     def peak_memory_bytes(self) -> int | None:
         return None

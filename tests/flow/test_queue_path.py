@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import redis
 
+from tests.builders import decode_rows
 from tests.flow.conftest import DECODER
 from tests.models.decoder import toy
 from tests.worker.processes import await_, children_of, family_of, has_torch, is_alive
@@ -65,7 +66,7 @@ def test_a_corpus_comes_back_as_the_texts_that_the_decoder_writes(client: Client
     from unembed.models.decoder.generative import GenerativeDecoder
 
     decoder = GenerativeDecoder.load(decoders / DECODER, device="cpu")
-    expected = decoder.decode_rows(vectors, range(50), DecodeOptions(), seed=5)
+    expected = decode_rows(decoder, vectors, range(50), DecodeOptions(), seed=5)
     rows = list(handle.results(order="index"))
     assert [row.id for row in rows] == ids
     assert [row.text for row in rows] == [row.text for row in expected]

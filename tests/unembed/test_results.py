@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from unembed.errors import InputError, UnavailableError
-from unembed.results import SCHEMA, check_output, to_table, write_results
+from unembed.generations import SCHEMA
+from unembed.results import check_output, to_table, write_results
 from unembed.schemas import GENERATION_FIELDS, Generation, RowStatus
 
 ROWS = [

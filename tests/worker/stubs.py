@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tests.builders import DIM
-from unembed.schemas import DecodeOptions, Generation, RowStatus
+from unembed.generations import Decoded, Places, from_columns
+from unembed.schemas import DecodeOptions, RowStatus
 
 Before = Callable[[Sequence[int]], None]
 
@@ -18,7 +19,6 @@ class StubDecoder:
 
     device = "stub"
     dtype = "float32"
-    score_ms = 0.0
 
     def __init__(self, before: Before = lambda _: None, *, dim: int = DIM) -> None:
         self.embedding_dim = dim
@@ -26,13 +26,14 @@ class StubDecoder:
         self.calls: list[list[int]] = []
 
     def decode_rows(
-        self, embeddings: npt.NDArray[np.float32], indices: Sequence[int], options: DecodeOptions, seed: int
-    ) -> list[Generation]:
-        self.calls.append(list(indices))
-        self.before(indices)
+        self, embeddings: npt.NDArray[np.float32], indices: Places, options: DecodeOptions, seed: int
+    ) -> Decoded:
+        self.calls.append([int(index) for index in indices])
+        self.before(self.calls[-1])
         assert embeddings.dtype == np.float32
         assert np.isfinite(embeddings).all()
-        return [Generation(index=index, text=f"text {index}", status=RowStatus.OK, source="stub") for index in indices]
+        rows = from_columns(indices, text=[f"text {index}" for index in indices], status=RowStatus.OK, source="stub")
+        return Decoded(rows, decode_ms=1.0, score_ms=0.5)
 
     def peak_memory_bytes(self) -> int | None:
         return 12345

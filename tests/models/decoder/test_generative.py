@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.builders import decode_rows
 from tests.models.decoder.toy import DIM, random_checkpoint, vectors
 from unembed.errors import (
     BudgetError,
@@ -17,6 +18,7 @@ from unembed.errors import (
     UnknownArchitectureError,
     UnknownDecoderError,
 )
+from unembed.generations import rows_of
 from unembed.models.decoder import search
 from unembed.models.decoder.create import create_generative_decoder, load_decoder
 from unembed.models.decoder.generative import GenerativeConfig, GenerativeDecoder, UntrainedDecoderWarning
@@ -125,20 +127,22 @@ def test_a_batch_is_one_run_of_the_loop(decoder: GenerativeDecoder, monkeypatch:
 
 def test_sampling_is_a_function_of_seed_and_row(decoder: GenerativeDecoder) -> None:
     options = DecodeOptions(temperature=1.0)
-    whole = [row.text for row in decoder.decode_rows(vectors(8), range(8), options, seed=3)]
-    half = [row.text for row in decoder.decode_rows(vectors(8)[4:], range(4, 8), options, seed=3)]
-    other = [row.text for row in decoder.decode_rows(vectors(8), range(8), options, seed=4)]
+    whole = [row.text for row in decode_rows(decoder, vectors(8), range(8), options, seed=3)]
+    half = [row.text for row in decode_rows(decoder, vectors(8)[4:], range(4, 8), options, seed=3)]
+    other = [row.text for row in decode_rows(decoder, vectors(8), range(8), options, seed=4)]
     assert whole[4:] == half
     assert whole != other
 
 
 def test_rows_carry_the_index_the_source_and_the_scores(decoder: GenerativeDecoder) -> None:
-    rows = decoder.decode_rows(vectors(3), [7, 8, 9], DecodeOptions(), seed=0)
+    decoded = decoder.decode_rows(vectors(3), [7, 8, 9], DecodeOptions(), seed=0)
+    rows = list(rows_of(decoded.rows))
     assert [row.index for row in rows] == [7, 8, 9]
     assert {row.status for row in rows} == {RowStatus.OK}
     assert {row.source for row in rows} == {"toy"}
     assert all(row.decode_ms is not None and row.decode_ms > 0 for row in rows)
-    assert decoder.score_ms > 0
+    assert decoded.decode_ms > 0
+    assert decoded.score_ms > 0
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.builders import decode_rows
 from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, vectors
 from unembed.errors import CheckpointError, DimensionError, UnknownDecoderError
 from unembed.models.decoder import generative, rank
@@ -38,7 +39,7 @@ def config(**changes: object) -> HybridConfig:
 
 
 def rows(decoder: HybridDecoder, given: Vectors, options: DecodeOptions = BLIND) -> list[Generation]:
-    return decoder.decode_rows(given, range(len(given)), options, 0)
+    return decode_rows(decoder, given, range(len(given)), options, 0)
 
 
 def test_a_phrase_that_is_near_enough_answers_and_the_row_says_fallback(network: GenerativeDecoder) -> None:
@@ -117,7 +118,7 @@ def test_a_row_over_which_the_network_fails_takes_no_other_with_it(
 ) -> None:
     # Given a network that fails over row 3
     given = vectors(6)
-    expected = [row.text for row in network.decode_rows(given, range(6), BLIND, 0)]
+    expected = [row.text for row in decode_rows(network, given, range(6), BLIND, 0)]
     whole = network.answer
 
     def fails(some: Vectors, indices: np.ndarray, *rest: object) -> list[Answer]:
@@ -155,7 +156,7 @@ def test_a_row_gets_the_same_alone_and_among_others(network: GenerativeDecoder) 
     given = np.concatenate([near(number, 0.3 + 0.1 * number) for number in range(6)])
     options = BLIND.model_copy(update={"candidates": 3, "temperature": 1.0})
     together = [(row.text, row.source) for row in rows(decoder, given, options)]
-    alone = [decoder.decode_rows(given[n : n + 1], [n], options, 0)[0] for n in range(6)]
+    alone = [decode_rows(decoder, given[n : n + 1], [n], options, 0)[0] for n in range(6)]
     assert together == [(row.text, row.source) for row in alone]
     assert {source for _, source in together} == {"toy", "phrases"}
 

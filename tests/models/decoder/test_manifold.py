@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from tests.builders import decode_rows
 from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, vectors
 from unembed.errors import CheckpointError, DimensionError, InputError
 from unembed.models.decoder.checkpoint import load_checkpoint, save_checkpoint
@@ -204,7 +205,7 @@ def test_the_row_says_so_and_does_not_pass_and_its_text_stays(folder: Path, tmp_
         told = other["quality_metrics"] | ({"overall_quality": 0.0} if off else {})
         assert answer["quality_metrics"] == told
     # And the rows of a job say so too
-    rows = knowing.decode_rows(given, range(6), DecodeOptions(), 0)
+    rows = decode_rows(knowing, given, range(6), DecodeOptions(), 0)
     assert [row.off_manifold for row in rows] == [False] * 3 + [True] * 3
     assert [row.overall_quality for row in rows] == [0.5] * 3 + [0.0] * 3
 
@@ -223,14 +224,14 @@ def test_in_a_hybrid_its_network_says_so_whoever_answers(folder: Path, monkeypat
     given = np.concatenate([real(2, seed=4), noise(2)])
     config = HybridConfig(name="both", embedding_dim=DIM, decoder="toy", bank="phrases", known_from=-1.0)
     # When the bank answers, or the network does, or it fails and nobody does
-    by_bank = HybridDecoder(config, network, bank).decode_rows(given, range(4), BLIND, 0)
-    by_network = HybridDecoder(config, network, silent).decode_rows(given, range(4), BLIND, 0)
+    by_bank = decode_rows(HybridDecoder(config, network, bank), given, range(4), BLIND, 0)
+    by_network = decode_rows(HybridDecoder(config, network, silent), given, range(4), BLIND, 0)
 
     def fail(*given: object) -> None:
         raise ValueError("no")
 
     monkeypatch.setattr(network, "decode_batch", fail)
-    by_nobody = HybridDecoder(config, network, silent).decode_rows(given, range(4), BLIND, 0)
+    by_nobody = decode_rows(HybridDecoder(config, network, silent), given, range(4), BLIND, 0)
     # Then the rows say the same of the vectors
     assert {row.status for row in by_bank} == {RowStatus.FALLBACK}
     assert {row.status for row in by_network} == {RowStatus.OK}

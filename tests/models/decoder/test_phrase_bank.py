@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.builders import decode_rows
 from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, vectors
 from unembed.errors import CheckpointError, DimensionError, InputError
 from unembed.models.decoder import catalog, phrase_bank
@@ -51,7 +52,7 @@ def test_each_phrase_is_found_by_its_own_vector(decoder: PhraseBankDecoder) -> N
 
 def test_a_row_finds_the_same_alone_and_among_others(decoder: PhraseBankDecoder) -> None:
     queries = vectors(9, seed=5)
-    together = [row.text for row in decoder.decode_rows(queries, range(9), DecodeOptions(), 0)]
+    together = [row.text for row in decode_rows(decoder, queries, range(9), DecodeOptions(), 0)]
     assert together == [decoder.decode(query) for query in queries]
 
 
@@ -68,7 +69,7 @@ def test_a_vector_that_is_near_no_phrase_is_an_error_row_and_never_a_text() -> N
     # Given a bank that answers from a cosine of 0.9
     decoder = PhraseBankDecoder(toy_bank(threshold=0.9), device="cpu")
     # When a phrase's vector and a stranger are decoded
-    known, stranger = decoder.decode_rows(np.stack([vectors()[3], -vectors()[3]]), [7, 8], DecodeOptions(), 0)
+    known, stranger = decode_rows(decoder, np.stack([vectors()[3], -vectors()[3]]), [7, 8], DecodeOptions(), 0)
     # Then the first has its phrase, and the second says why it has none
     assert (known.status, known.text, known.index) == (RowStatus.OK, TEXTS[3], 7)
     assert (stranger.status, stranger.text, stranger.error_code) == (RowStatus.ERROR, None, "no_phrase")

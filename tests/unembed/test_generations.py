@@ -1,0 +1,74 @@
+"""Rows as columns: what may be left out, what is refused, and that the list of fields is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from unembed.generations import SCHEMA, error_rows, from_columns, rows_of
+from unembed.schemas import GENERATION_FIELDS, Generation, RowStatus
+
+
+def test_the_columns_are_the_fields_of_a_generation() -> None:
+    # Given the value that shows one row, Then the columns have its names, its nulls and its descriptions
+    assert tuple(SCHEMA.names) == GENERATION_FIELDS
+    for name, field in Generation.model_fields.items():
+        column = SCHEMA.field(name)
+        assert column.nullable is not field.is_required()
+        assert column.metadata == {b"description": str(field.description).encode()}
+    # And the types are those that files and the database have
+    assert [str(SCHEMA.field(name).type) for name in ("index", "tokens", "text", "status", "fluency")] == [
+        "int64",
+        "int32",
+        "string",
+        "string",
+        "double",
+    ]
+
+
+def test_what_is_left_out_is_null_and_one_value_is_for_all_rows() -> None:
+    # Given some columns, as lists, arrays, and one value for all
+    rows = from_columns(
+        [7, 8], text=["a", "b"], status=RowStatus.OK, fluency=np.array([0.5, 0.25]), tokens=pa.array([3, None])
+    )
+    # When the rows are looked at, Then the others are null
+    assert rows.schema.equals(SCHEMA, check_metadata=True)
+    assert list(rows_of(rows)) == [
+        Generation(index=7, text="a", status=RowStatus.OK, fluency=0.5, tokens=3),
+        Generation(index=8, text="b", status=RowStatus.OK, fluency=0.25),
+    ]
+
+
+def test_error_rows_say_why_each_or_together() -> None:
+    for code, why in (("zero_vector", "all zeros"), (["zero_vector"] * 2, ["all zeros"] * 2)):
+        assert list(rows_of(error_rows(np.array([3, 5]), code, why))) == [
+            Generation(index=index, status=RowStatus.ERROR, error_code="zero_vector", error="all zeros")
+            for index in (3, 5)
+        ]
+
+
+def test_no_rows_are_columns_too() -> None:
+    assert from_columns([]).num_rows == 0
+
+
+def test_half_of_a_surrogate_pair_becomes_a_question_mark() -> None:
+    # Given what Python calls a text and no encoding has, When rows are made, Then the rest of the text is kept
+    rows = from_columns([0, 1], text=["a\ud83d", "b"], id="\ud83d", status="ok")
+    assert [(row.text, row.id) for row in rows_of(rows)] == [("a?", "?"), ("b", "?")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"status": "ok", "txt": ["a", "b"]}, "no column 'txt'; expected some of index, id, text"),
+        ({"status": "ok", "text": ["a"]}, "the column 'text' has 1 values for 2 rows"),
+        ({}, "the column 'status' lacks 2 of its 2 values"),
+        ({"status": ["ok", None]}, "the column 'status' lacks 1 of its 2 values"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused_by_name(columns: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        from_columns([0, 1], **columns)

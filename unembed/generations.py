@@ -1,0 +1,103 @@
+"""Rows as columns: one Arrow record batch instead of an object a row, from the decoder to the client's file.
+
+`SCHEMA` is the list of fields, with their types and descriptions, made from `unembed.schemas.Generation`: so that the
+value that shows one row and the columns that carry a million cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from unembed.schemas import Generation, RowStatus
+
+Places = Sequence[int] | npt.NDArray[np.int64]  # (N,): indices in the corpus
+Column: TypeAlias = "Sequence[Any] | npt.NDArray[Any] | pa.Array[Any] | str | float | None"  # (N,), or one for all
+
+_TYPES: Final[dict[str, pa.DataType]] = {
+    "int64": pa.int64(),
+    "int32": pa.int32(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+}
+
+
+def _field(name: str, described: dict[str, Any]) -> pa.Field[Any]:
+    """A column, as the JSON schema of `Generation` describes it."""
+    kinds = described.get("anyOf", [described])
+    (kind,) = [kind for kind in kinds if kind.get("type") != "null"]
+    type_ = _TYPES[kind.get("format", kind.get("type", "string"))]  # an enum has no type of its own: it is a string
+    return pa.field(name, type_, nullable=len(kinds) > 1, metadata={"description": described["description"]})
+
+
+SCHEMA: Final = pa.schema(
+    [_field(name, described) for name, described in Generation.model_json_schema()["properties"].items()]
+)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What one call of a decoder made of its rows, and how long it took."""
+
+    rows: pa.RecordBatch  # of SCHEMA, in the order of the indices that were given; `id` is null
+    decode_ms: float  # without scoring
+    score_ms: float
+
+
+def from_columns(indices: Places, **columns: Column) -> pa.RecordBatch:
+    """Rows of `SCHEMA` from its columns, each (N,) or one value for all rows; those that are not given are null.
+
+    Raises ValueError for a column that `SCHEMA` does not have, for one of another length, and for a null where it has
+    none.
+    """
+    unknown = columns.keys() - set(SCHEMA.names)
+    if unknown:
+        raise ValueError(f"rows have no column {min(unknown)!r}; expected some of {', '.join(SCHEMA.names)}")
+    count = len(indices)
+    given = columns | {"index": np.asarray(indices, dtype=np.int64)}
+    arrays = [_array(field, given.get(field.name), count) for field in SCHEMA]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def error_rows(indices: Places, code: Column, why: Column) -> pa.RecordBatch:
+    """Rows without a text; `code` and `why` are (N,), or one for all."""
+    return from_columns(indices, status=RowStatus.ERROR, error_code=code, error=why)
+
+
+def rows_of(rows: pa.RecordBatch | pa.Table) -> Iterator[Generation]:
+    """One value a row, to show rows; whatever takes many of them works on the columns."""
+    return map(Generation.model_validate, rows.to_pylist())
+
+
+def _array(field: pa.Field[Any], values: Column, count: int) -> pa.Array[Any]:
+    array: pa.Array[Any]
+    if values is None:
+        array = pa.nulls(count, field.type)
+    elif isinstance(values, (str, int, float)):
+        array = pa.repeat(pa.scalar(_value(values), field.type), count)
+    elif isinstance(values, pa.Array):
+        array = values.cast(field.type)
+    else:
+        array = _from_sequence(values, field.type)
+    if len(array) != count:
+        raise ValueError(f"the column {field.name!r} has {len(array)} values for {count} rows")
+    if array.null_count and not field.nullable:
+        raise ValueError(f"the column {field.name!r} lacks {array.null_count} of its {count} values; it needs all")
+    return array
+
+
+def _from_sequence(values: Sequence[Any] | npt.NDArray[Any], type_: pa.DataType) -> pa.Array[Any]:
+    try:
+        return pa.array(values, type_)
+    except UnicodeEncodeError:  # half of a surrogate pair: no encoding has it
+        return pa.array([_value(value) for value in values], type_)
+
+
+def _value(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from anyio import to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from unembed.api import retention, uploads
+from unembed.api import results, retention, uploads
 from unembed.api.auth import Client
 from unembed.api.deps import Needs
 from unembed.api.problems import documented
@@ -19,15 +19,12 @@ from unembed.schemas import (
     RAW_BYTES,
     Batch,
     DecoderInfo,
-    Generation,
     Job,
     JobCreate,
     JobPage,
     JobSeal,
     JobState,
 )
-
-NEXT_CURSOR: Final = "Unembed-Next-Cursor"
 
 JobId = Annotated[str, Path(description="As POST /v1/jobs gave it", max_length=64, pattern="^[0-9A-Za-z_-]+$")]
 Cursor = Annotated[str | None, Query(description="Where the last page ended", max_length=200)]
@@ -163,17 +160,7 @@ def list_batches(job_id: JobId, deps: Needs, _client: Client) -> list[Batch]:
     tags=["results"],
     response_class=Response,
     responses={
-        200: {
-            "description": "One JSON document a line",
-            "content": {JSON_LINES: {"itemSchema": {"$ref": "#/components/schemas/Generation"}}},
-            "headers": {
-                NEXT_CURSOR: {
-                    "description": "The `cursor` of the next page; absent when there is nothing more now, and, if "
-                    "the job has ended, ever",
-                    "schema": {"type": "string"},
-                }
-            },
-        },
+        200: results.DESCRIBED,
         **documented(400, 404),
     },
 )
@@ -187,15 +174,11 @@ def read_results(
         Literal["finished", "index"],
         Query(description="`finished` misses nothing when read while the job runs; `index` is the corpus's order"),
     ] = "finished",
+    accept: Annotated[str, Header(max_length=1000, description=f"`{ARROW_STREAM}`, or JSON lines")] = JSON_LINES,
 ) -> Response:
-    """A page of the job's rows as JSON lines, while it runs and after."""
+    """A page of the job's rows, while it runs and after: as JSON lines, or as columns for those who accept Arrow."""
     page = deps.store.generations(job_id, cursor=cursor, limit=limit, order=order)
-    headers = {NEXT_CURSOR: page.next_cursor} if page.next_cursor is not None else {}
-    return Response(json_lines(page.generations), headers=headers, media_type=JSON_LINES)
-
-
-def json_lines(rows: list[Generation]) -> bytes:
-    return b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
+    return results.respond(page, accept)
 
 
 @router.get("/decoders", tags=["decoders"])

@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unembed.generations import rows_of
+import pyarrow as pa
+
+from unembed.generations import from_rows, rows_of
 from unembed.schemas import Batch, DecodeOptions, Generation, Job, JobCreate, RowStatus, Timings
 
 if TYPE_CHECKING:
@@ -38,9 +40,16 @@ def add_batches(store: Store, job: Job, rows: Sequence[int] = (2, 2), *, seal: b
     return batches
 
 
-def generations(batch: Batch, *, errors: Sequence[int] = ()) -> list[Generation]:
+def generations(batch: Batch, *, errors: Sequence[int] = ()) -> pa.RecordBatch:
     """One row for each of the batch's; those at the offsets in `errors` are error rows."""
-    return [_error(index) if offset in errors else _text(index) for offset, index in enumerate(_indices(batch))]
+    return from_rows(
+        _error(index) if offset in errors else _text(index) for offset, index in enumerate(_indices(batch))
+    )
+
+
+def read(store: Store, job_id: str, **page: Any) -> list[Generation]:
+    """The rows of the first page of results, a value each."""
+    return list(rows_of(store.generations(job_id, **page).rows))
 
 
 def decode_rows(

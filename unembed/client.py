@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from unembed.corpus import Corpus, Slice, as_corpus, encode_payload
 from unembed.errors import InputError, UnembedError
+from unembed.generations import rows_of
 from unembed.home import require_url
 from unembed.job import JobHandle, Order
 from unembed.schemas import (
@@ -39,6 +40,7 @@ from unembed.transport import BUSY_TIMEOUT, Busy, Stop, Transport
 
 if TYPE_CHECKING:
     import httpx2
+    import pyarrow as pa
 
 UPLOADS: Final = 4  # batches on their way at once; twice as many are held in memory
 PAGE_ROWS: Final = 2000
@@ -169,15 +171,20 @@ class Client:
         self._api.send("DELETE", f"/v1/jobs/{job_id}")
 
     def results(self, job_id: str, order: Order = "finished") -> Iterator[Generation]:
-        """The rows that are there by now, fetched a page at a time."""
+        """The rows that are there by now, a value each, fetched a page at a time."""
+        for batch in self.result_batches(job_id, order):
+            yield from rows_of(batch)
+
+    def result_batches(self, job_id: str, order: Order = "finished") -> Iterator[pa.RecordBatch]:
+        """The rows that are there by now as columns of `unembed.generations.SCHEMA`, a page at a time."""
         cursor: str | None = None
         while True:
             params = {"limit": PAGE_ROWS, "order": order} | ({"cursor": cursor} if cursor else {})
-            response = self._api.send("GET", f"/v1/jobs/{job_id}/results", params=params)
-            lines = response.content.splitlines()
-            yield from map(Generation.model_validate_json, lines)
-            cursor = response.headers.get(NEXT_CURSOR)
-            if cursor is None or not lines:
+            rows, headers = self._api.fetch_rows(f"/v1/jobs/{job_id}/results", params)
+            if rows.num_rows:
+                yield rows
+            cursor = headers.get(NEXT_CURSOR)
+            if cursor is None or not rows.num_rows:
                 return
 
     def _send(

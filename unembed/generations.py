@@ -6,13 +6,17 @@ value that shows one row and the columns that carry a million cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic_core import to_json
 
 from unembed.schemas import Generation, RowStatus
 
@@ -70,9 +74,75 @@ def error_rows(indices: Places, code: Column, why: Column) -> pa.RecordBatch:
     return from_columns(indices, status=RowStatus.ERROR, error_code=code, error=why)
 
 
+def in_order(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """The rows of all parts, of which there is at least one, by their index."""
+    columns = [pa.concat_arrays([part.column(name) for part in parts]) for name in SCHEMA.names]
+    rows = pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+    index = rows.column("index").to_numpy()  # (N,)
+    return rows if (np.diff(index) > 0).all() else rows.take(np.argsort(index, kind="stable"))
+
+
+def with_ids(rows: pa.RecordBatch, ids: Sequence[str]) -> pa.RecordBatch:
+    """The same rows with the client's ids (N,)."""
+    at, field = SCHEMA.get_field_index("id"), SCHEMA.field("id")
+    return rows.set_column(at, field, _array(field, ids, rows.num_rows))
+
+
+def counts_of(column: pa.Array[Any]) -> Counter[str]:
+    """How many rows have each value of a column of strings."""
+    values, counts = pc.value_counts(column).flatten()
+    return Counter(dict(zip(map(str, values.tolist()), counts.to_numpy().tolist(), strict=True)))
+
+
+def from_rows(rows: Iterable[Generation]) -> pa.RecordBatch:
+    """The columns of rows that came one by one."""
+    kept = list(rows)
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in kept] for name in SCHEMA.names}
+    return from_columns(columns.pop("index"), **columns)
+
+
 def rows_of(rows: pa.RecordBatch | pa.Table) -> Iterator[Generation]:
     """One value a row, to show rows; whatever takes many of them works on the columns."""
     return map(Generation.model_validate, rows.to_pylist())
+
+
+def from_json_lines(data: bytes) -> pa.RecordBatch:
+    """The columns of rows that are a JSON document each. Raises ValueError for a line that is no row."""
+    return from_rows(map(Generation.model_validate_json, data.splitlines()))
+
+
+def from_arrow_stream(data: bytes) -> pa.RecordBatch:
+    """The one record batch of an Arrow IPC stream, from whoever sent it. Raises ValueError for anything else."""
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+            batches = list(reader)
+        for batch in batches:
+            batch.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"it is not a readable Arrow stream: {error}") from error
+    if len(batches) != 1:
+        raise ValueError(f"the Arrow stream has {len(batches)} record batches; expected 1")
+    found = batches[0].schema
+    if not found.equals(SCHEMA):
+        raise ValueError(f"expected the columns {', '.join(SCHEMA.names)}; got {', '.join(found.names)}")
+    return batches[0]
+
+
+def json_lines(rows: pa.RecordBatch) -> bytes:
+    """One JSON document a row and line, byte for byte as `Generation.model_dump_json` writes it."""
+    columns = [_json_values(column) for column in rows.columns]
+    return "".join(map(_JSON_LINE.__mod__, zip(*columns, strict=True))).encode()
+
+
+_JSON_LINE: Final = "{" + ",".join(f'"{name}":%s' for name in SCHEMA.names) + "}\n"
+
+
+def _json_values(column: pa.Array[Any]) -> list[str]:
+    """(N,) JSON values, non-ASCII characters as they are, and no line end within one."""
+    values = column.to_pylist()
+    if pa.types.is_string(column.type):
+        return ["null" if value is None else encode_basestring(value) for value in values]
+    return to_json(values, inf_nan_mode="null").decode()[1:-1].split(",") if values else []
 
 
 def _array(field: pa.Field[Any], values: Column, count: int) -> pa.Array[Any]:

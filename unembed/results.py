@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unembed.errors import InputError
-from unembed.generations import SCHEMA
-from unembed.schemas import GENERATION_FIELDS, Generation
+from unembed.generations import SCHEMA, json_lines
 
-_ROW_GROUP: Final = 16_384
+Batches = Iterator[pa.RecordBatch]
+
+_ROW_GROUP: Final = 16_384  # rows of a .parquet file that are kept in memory together
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -38,61 +38,81 @@ def check_output(path: Path) -> None:
         raise InputError(f"the folder {path.absolute().parent} cannot be written to")
 
 
-def write_results(path: Path, rows: Iterable[Generation]) -> int:
-    """Writes the rows as they come, a few thousand in memory at a time, and returns how many they were."""
+def write_results(path: Path, batches: Iterable[pa.RecordBatch]) -> int:
+    """Writes rows as they come, such as those of `JobHandle.result_batches()`, and returns how many they were.
+
+    A few thousand rows are in memory at a time. Raises InputError for what is not a record batch of results.
+    """
     check_output(path)
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        count = _WRITERS[path.suffix](half, iter(rows))
+        count = _WRITERS[path.suffix](half, map(_checked, batches))
         half.replace(path)
     finally:
         half.unlink(missing_ok=True)
     return count
 
 
-def to_table(rows: Iterable[Generation]) -> pa.Table:
-    """All rows as one Arrow table of `SCHEMA`."""
-    return pa.Table.from_batches(list(_record_batches(iter(rows))), SCHEMA)
+def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if not isinstance(batch, pa.RecordBatch) or not batch.schema.equals(SCHEMA):
+        raise InputError(
+            f"got a {type(batch).__name__}; expected record batches of results, such as job.result_batches() yields"
+        )
+    return batch
 
 
-def _record_batches(rows: Iterator[Generation]) -> Iterator[pa.RecordBatch]:
-    while group := list(islice(rows, _ROW_GROUP)):
-        yield pa.RecordBatch.from_pylist([row.model_dump(mode="json") for row in group], SCHEMA)
-
-
-def _write_parquet(path: Path, rows: Iterator[Generation]) -> int:
+def _write_parquet(path: Path, batches: Batches) -> int:
     count = 0
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        for batch in _record_batches(rows):
-            writer.write_batch(batch)
+        for group in _row_groups(batches):
+            writer.write_table(group, row_group_size=_ROW_GROUP)
+            count += group.num_rows
+    return count
+
+
+def _row_groups(batches: Batches) -> Iterator[pa.Table]:
+    """The same rows, as many together as a row group has: the fewer groups, the smaller and faster the file."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        if rows >= _ROW_GROUP:
+            table = pa.Table.from_batches(waiting, SCHEMA)
+            whole = rows - rows % _ROW_GROUP
+            yield table.slice(0, whole)
+            waiting, rows = table.slice(whole).to_batches(), rows - whole
+    if rows:
+        yield pa.Table.from_batches(waiting, SCHEMA)
+
+
+def _write_json_lines(path: Path, batches: Batches) -> int:
+    count = 0
+    with path.open("wb") as file:
+        for batch in batches:
+            file.write(json_lines(batch))
             count += batch.num_rows
     return count
 
 
-def _write_json_lines(path: Path, rows: Iterator[Generation]) -> int:
-    count = 0
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            file.write(row.model_dump_json() + "\n")
-            count += 1
-    return count
-
-
-def _write_csv(path: Path, rows: Iterator[Generation]) -> int:
+def _write_csv(path: Path, batches: Batches) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(GENERATION_FIELDS)
-        for row in rows:
-            writer.writerow([_cell(value) for value in row.model_dump(mode="json").values()])
-            count += 1
+        writer.writerow(SCHEMA.names)
+        for batch in batches:
+            writer.writerows(zip(*map(_cells, batch.columns), strict=True))
+            count += batch.num_rows
     return count
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
-        return f"'{value}"
-    return value
+def _cells(column: pa.Array[Any]) -> list[Any]:
+    values = column.to_pylist()
+    return list(map(_harmless, values)) if pa.types.is_string(column.type) else values
+
+
+def _harmless(text: str | None) -> str | None:
+    return f"'{text}" if text is not None and text.startswith(_FORMULA) and not _is_number(text) else text
 
 
 def _is_number(text: str) -> bool:
@@ -103,7 +123,7 @@ def _is_number(text: str) -> bool:
     return not text[0].isspace()
 
 
-_WRITERS: Final[dict[str, Callable[[Path, Iterator[Generation]], int]]] = {
+_WRITERS: Final[dict[str, Callable[[Path, Batches], int]]] = {
     ".parquet": _write_parquet,
     ".jsonl": _write_json_lines,
     ".csv": _write_csv,

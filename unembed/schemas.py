@@ -293,11 +293,6 @@ class Generation(Wire):
 GENERATION_FIELDS: Final = tuple(Generation.model_fields)
 
 
-class GenerationPage(Wire):
-    generations: list[Generation]
-    next_cursor: str | None = None  # None: nothing more now; more may come while the job runs
-
-
 class Problem(BaseModel):
     """RFC 9457, with the error's `code` as an extension member."""
 

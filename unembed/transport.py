@@ -9,20 +9,25 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 
 from unembed.errors import AuthError, BusyError, InputError, NotFoundError, UnavailableError, UnembedError, by_code
-from unembed.schemas import PROBLEM_JSON, Problem
+from unembed.generations import from_arrow_stream, from_json_lines
+from unembed.schemas import ARROW_STREAM, JSON_LINES, PROBLEM_JSON, Problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FIRST_DELAY: Final = 0.2  # seconds; doubles with each retry
 LONGEST_DELAY: Final = 30.0  # seconds; also of what a server may ask for
 
 BUSY_TIMEOUT: Final = 3600.0  # seconds; a full queue empties as fast as workers decode
 
+_ROWS: Final = f"{ARROW_STREAM}, {JSON_LINES};q=0.5"
 _BUSY: Final = 429
 _AGAIN: Final = frozenset({502, 503, 504})
 _NEVER: Final = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
@@ -108,10 +113,22 @@ class Transport:
         try:
             return TypeAdapter(kind).validate_json(response.content)
         except ValidationError as error:
-            raise UnembedError(
-                f"{self.url} answered {method} {path} with what this client cannot read; is it of another version? "
-                f"{error.error_count()} of its values are not as expected"
-            ) from error
+            why = f"{error.error_count()} of its values are not as expected"
+            raise self._unreadable(method, path, why) from error
+
+    def fetch_rows(self, path: str, params: dict[str, Any]) -> tuple[pa.RecordBatch, httpx2.Headers]:
+        """A page of rows, and the response's headers. A server that knows no Arrow answers with JSON lines."""
+        response = self.send("GET", path, params=params, headers={"Accept": _ROWS})
+        arrow = response.headers.get("Content-Type", "").startswith(ARROW_STREAM)
+        try:
+            return (from_arrow_stream if arrow else from_json_lines)(response.content), response.headers
+        except ValueError as error:
+            raise self._unreadable("GET", path, str(error).splitlines()[0]) from error
+
+    def _unreadable(self, method: str, path: str, why: str) -> UnembedError:
+        return UnembedError(
+            f"{self.url} answered {method} {path} with what this client cannot read; is it of another version? {why}"
+        )
 
     def _error(self, response: httpx2.Response) -> UnembedError:
         if response.headers.get("Content-Type", "").startswith(PROBLEM_JSON):

@@ -10,25 +10,26 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
+import pyarrow as pa
 from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 
-from unembed import generations
 from unembed.corpus import Slice
 from unembed.errors import DimensionError, UnembedError
-from unembed.generations import Places, rows_of
+from unembed.generations import Decoded, Places, error_rows, in_order, with_ids
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
 from unembed.models.store import JobHead
-from unembed.schemas import DecodeOptions, Generation, RowStatus
+from unembed.schemas import DecodeOptions
 
 log = logging.getLogger(__name__)
 
 Rows = NDArray[np.float32]  # (N, D)
+Offsets = NDArray[np.int64]  # (N,): places in the slice
 
 DECODE_FAILED: Final = "decode_failed"
 _ERROR_CHARACTERS: Final = 1000
@@ -44,9 +45,7 @@ class Decoder(Protocol):
     @property
     def embedding_dim(self) -> int: ...
 
-    def decode_rows(
-        self, embeddings: Rows, indices: Places, options: DecodeOptions, seed: int
-    ) -> generations.Decoded: ...
+    def decode_rows(self, embeddings: Rows, indices: Places, options: DecodeOptions, seed: int) -> Decoded: ...
 
     def peak_memory_bytes(self) -> int | None: ...
 
@@ -55,13 +54,6 @@ class OutOfMemoryError(UnembedError):
     """A single row does not fit into the device's memory."""
 
     code = "out_of_memory"
-
-
-@dataclass(frozen=True)
-class Decoded:
-    rows: list[Generation]  # in the order of the corpus, ids filled in
-    decode_ms: float  # scoring not included
-    score_ms: float
 
 
 class Decoders:
@@ -93,12 +85,11 @@ def decode_slice(
         raise DimensionError.between(part.dim, decoder.embedding_dim, job.decoder)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and so an error row
         embeddings = part.embeddings.astype(np.float32, copy=False)
-    unreadable = _unreadable(embeddings, part.first_index)
-    good = [offset for offset in range(len(part)) if offset not in unreadable]
+    readable, unreadable = _read(embeddings, part.first_index)
     run = _Run(decoder, embeddings, part.first_index, job, between, micro_batch)
-    run.decode(good)
-    rows = unreadable | run.decoded | run.failed
-    return Decoded([_with_id(rows[offset], part, offset) for offset in range(len(part))], run.decode_ms, run.score_ms)
+    run.decode(readable)
+    rows = in_order([unreadable, *run.rows])
+    return Decoded(rows if part.ids is None else with_ids(rows, part.ids), run.decode_ms, run.score_ms)
 
 
 @dataclass
@@ -111,16 +102,16 @@ class _Run:
     job: JobHead
     between: Callable[[], None]
     micro_batch: int  # shrinks when memory runs out
-    decoded: dict[int, Generation] = field(default_factory=dict)
-    failed: dict[int, Generation] = field(default_factory=dict)
+    rows: list[pa.RecordBatch] = field(default_factory=list)  # decoded or at fault; a micro-batch each, in any order
+    known: int | None = None  # the first row that was decoded
     decode_ms: float = 0.0
     score_ms: float = 0.0
 
-    def decode(self, offsets: Sequence[int]) -> None:
+    def decode(self, offsets: Offsets) -> None:
         start = 0
         while start < len(offsets):
             some = offsets[start : start + self.micro_batch]
-            error = self._try(some)
+            error = self._keep(some)
             if error is not None and is_out_of_memory(error):
                 self._shrink(some, error)
                 continue
@@ -128,31 +119,39 @@ class _Run:
                 self._set_aside(some, error)
             start += len(some)
 
-    def _try(self, offsets: Sequence[int]) -> Exception | None:
+    def _keep(self, offsets: Offsets) -> Exception | None:
+        """Decodes these rows together and keeps them; otherwise, what the decoder raised."""
+        decoded = self._try(offsets)
+        if isinstance(decoded, Exception):
+            return decoded
+        self.rows.append(decoded.rows)
+        self.score_ms += decoded.score_ms
+        self.decode_ms += decoded.decode_ms
+        if self.known is None:
+            self.known = int(offsets[0])
+        return None
+
+    def _try(self, offsets: Offsets) -> Decoded | Exception:
         """Decodes these rows together; what the decoder raised, unless that says that no row is at fault."""
         self.between()
-        indices = [self.first_index + offset for offset in offsets]
+        vectors, indices = self.embeddings[offsets], self.first_index + offsets
         try:
-            decoded = self.decoder.decode_rows(self.embeddings[offsets], indices, self.job.options, self.job.seed)
+            return self.decoder.decode_rows(vectors, indices, self.job.options, self.job.seed)
         except (UnembedError, SoftTimeLimitExceeded):
             raise
         except Exception as error:
             if is_broken_device(error):
                 raise
             return error
-        self.score_ms += decoded.score_ms
-        self.decode_ms += decoded.decode_ms
-        self.decoded.update(zip(offsets, rows_of(decoded.rows), strict=True))
-        return None
 
-    def _shrink(self, offsets: Sequence[int], error: Exception) -> None:
+    def _shrink(self, offsets: Offsets, error: Exception) -> None:
         if len(offsets) == 1:
             raise self._does_not_fit(error) from error
         self.micro_batch = len(offsets) // 2
         log.warning("out of memory on %s; going on with %d rows at a time", self.decoder.device, self.micro_batch)
         forget_cache()
 
-    def _set_aside(self, offsets: Sequence[int], error: Exception) -> None:
+    def _set_aside(self, offsets: Offsets, error: Exception) -> None:
         """Makes error rows of those at fault; raises the error when the decoder does no row at all any more."""
         faults = self._bisect(offsets, error)
         if len(faults) == len(offsets) and not self._still_decodes():
@@ -160,52 +159,45 @@ class _Run:
         for offset, fault in faults.items():
             index, why = self.first_index + offset, f"{type(fault).__name__}: {fault}"
             log.error("row %d of job %s makes the decoder fail: %s", index, self.job.id, why, exc_info=fault)
-            self.failed[offset] = Generation(
-                index=index, status=RowStatus.ERROR, error_code=DECODE_FAILED, error=why[:_ERROR_CHARACTERS]
-            )
+            self.rows.append(error_rows([index], DECODE_FAILED, why[:_ERROR_CHARACTERS]))
 
-    def _bisect(self, offsets: Sequence[int], error: Exception) -> dict[int, Exception]:
+    def _bisect(self, offsets: Offsets, error: Exception) -> dict[int, Exception]:
         """The rows at fault, each with what the decoder raised over it alone; the others are decoded."""
         if len(offsets) == 1:
             if is_out_of_memory(error):
                 raise self._does_not_fit(error) from error
-            return {offsets[0]: error}
+            return {int(offsets[0]): error}
         middle = len(offsets) // 2
         faults: dict[int, Exception] = {}
         for half in (offsets[:middle], offsets[middle:]):
-            again = self._try(half)
+            again = self._keep(half)
             if again is not None:
                 faults |= self._bisect(half, again)
         return faults
 
     def _still_decodes(self) -> bool:
         """Whether a row that was decoded before can be decoded now."""
-        known = next(iter(self.decoded), None)
-        return known is not None and self._try([known]) is None
+        return self.known is not None and not isinstance(self._try(np.array([self.known])), Exception)
 
     def _does_not_fit(self, error: Exception) -> OutOfMemoryError:
         return OutOfMemoryError(f"not even one row fits into the memory of {self.decoder.device}: {error}")
 
 
-def _unreadable(embeddings: Rows, first_index: int) -> dict[int, Generation]:
-    """The error rows, by offset, of the embeddings that have no meaning."""
+def _read(embeddings: Rows, first_index: int) -> tuple[Offsets, pa.RecordBatch]:
+    """The offsets of the embeddings that have a meaning, and error rows for the others."""
     finite = np.isfinite(embeddings)  # (N, D)
-    zero = ~embeddings.any(axis=1)  # (N,)
-    rows = {}
-    for offset in np.flatnonzero(~finite.all(axis=1) | zero).tolist():
-        values = embeddings.shape[1]
-        broken = values - int(finite[offset].sum())
-        code, why = (
-            ("not_finite", f"{broken} of its {values} values are NaN or infinite in float32; all must be finite")
-            if broken
-            else ("zero_vector", f"all of its {values} values are zero; an embedding has a direction")
-        )
-        rows[offset] = Generation(index=first_index + offset, status=RowStatus.ERROR, error_code=code, error=why)
-    return rows
-
-
-def _with_id(row: Generation, part: Slice, offset: int) -> Generation:
-    return row if part.ids is None else row.model_copy(update={"id": part.ids[offset]})
+    broken = (~finite).sum(axis=1)  # (N,): how many values
+    good = (broken == 0) & embeddings.any(axis=1)  # (N,)
+    bad = np.flatnonzero(~good)
+    values = embeddings.shape[1]
+    codes = ["not_finite" if broken[offset] else "zero_vector" for offset in bad]
+    why = [
+        f"{broken[offset]} of its {values} values are NaN or infinite in float32; all must be finite"
+        if broken[offset]
+        else f"all of its {values} values are zero; an embedding has a direction"
+        for offset in bad
+    ]
+    return np.flatnonzero(good), error_rows(first_index + bad, codes, why)
 
 
 def forget_cache() -> None:

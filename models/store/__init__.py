@@ -19,9 +19,9 @@ from unembed.models.store.requeue import AgainPart
 from unembed.models.store.results import ResultsPart
 from unembed.models.store.sweeping import SweepingPart
 from unembed.models.store.upkeep import UpkeepPart
-from unembed.models.store.values import Backlog, Beat, Claim, JobHead, QueueStats, Swept, Worker
+from unembed.models.store.values import Backlog, Beat, Claim, JobHead, QueueStats, ResultsPage, Swept, Worker
 
-__all__ = ["Backlog", "Beat", "Claim", "JobHead", "QueueStats", "Store", "Swept", "Worker"]
+__all__ = ["Backlog", "Beat", "Claim", "JobHead", "QueueStats", "ResultsPage", "Store", "Swept", "Worker"]
 
 
 class Store(JobsPart, AttemptsPart, AgainPart, SweepingPart, ResultsPart, UpkeepPart):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select, update
 
+from unembed.generations import counts_of
 from unembed.models.clock import now, seconds_between
 from unembed.models.store.job_end import settle
 from unembed.models.store.results import write_rows
 from unembed.models.store.sql import BATCHES, JOBS, Part, lock_job_of, one, storable_error, to_batch, to_head
 from unembed.models.store.values import Beat, Claim
-from unembed.schemas import BatchState, Generation, JobState, RowStatus, Timings
+from unembed.schemas import BatchState, JobState, RowStatus, Timings
 
 _STARTABLE = (JobState.RECEIVING, JobState.QUEUED, JobState.RUNNING)
 
@@ -80,13 +83,15 @@ class AttemptsPart(Part):
         self,
         batch_id: str,
         attempt: int,
-        rows: Sequence[Generation],
+        rows: pa.RecordBatch,
         timings: Timings,
         *,
         device: str | None = None,
         peak_memory_bytes: int | None = None,
     ) -> bool:
-        """Write the rows and end the batch. False: fenced, nothing was written. Again, by the same attempt: True.
+        """Write the rows, columns of `SCHEMA`, and end the batch. False: fenced, nothing was written.
+
+        Called again by the same attempt, it changes nothing and returns True.
 
         `timings.waited_ms` and `timings.write_ms` are the store's own to measure and are not looked at.
         Raises ValueError unless the rows are the batch's, each once.
@@ -96,16 +101,16 @@ class AttemptsPart(Part):
             batch = _held(connection, batch_id, attempt)
             if job is None or batch is None:
                 return _was_finished_by(connection, batch_id, attempt)
-            _expect_all(batch, rows)
-            counts = Counter(row.status for row in rows)
+            _expect_all(batch, rows.column("index").to_numpy())
+            statuses = counts_of(rows.column("status"))
             done = {
                 "state": BatchState.DONE,
                 "lease_until": None,
                 "finished_at": now(),
                 "done_ordinal": job["batches_done"] + 1,
-                "rows_ok": counts[RowStatus.OK],
-                "rows_fallback": counts[RowStatus.FALLBACK],
-                "rows_error": counts[RowStatus.ERROR],
+                "rows_ok": statuses[RowStatus.OK],
+                "rows_fallback": statuses[RowStatus.FALLBACK],
+                "rows_error": statuses[RowStatus.ERROR],
                 "device": device,
                 "peak_memory_bytes": peak_memory_bytes,
                 "error_code": None,
@@ -205,11 +210,11 @@ def _was_finished_by(connection: Connection, batch_id: str, attempt: int) -> boo
     return bool(state == BatchState.DONE)
 
 
-def _expect_all(batch: RowMapping, rows: Sequence[Generation]) -> None:
-    expected = range(batch["first_index"], batch["first_index"] + batch["rows"])
-    if len(rows) != len(expected) or {row.index for row in rows} != set(expected):
-        given = sorted({row.index for row in rows})
-        within = f", {given[0]} to {given[-1]}" if given else ""
+def _expect_all(batch: RowMapping, given: npt.NDArray[np.int64]) -> None:
+    """`given` are the indices of the rows (N,)."""
+    expected = np.arange(batch["first_index"], batch["first_index"] + batch["rows"])
+    if not np.array_equal(np.sort(given), expected):
+        within = f", {given.min()} to {given.max()}" if len(given) else ""
         raise ValueError(
-            f"batch {batch['id']} has rows {expected[0]} to {expected[-1]}, each once; given were {len(rows)}{within}"
+            f"batch {batch['id']} has rows {expected[0]} to {expected[-1]}, each once; given were {len(given)}{within}"
         )

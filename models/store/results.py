@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from heapq import merge
-from itertools import islice
-from typing import Any, Literal
+from itertools import repeat
+from typing import Any, Final, Literal
 
-from sqlalchemy import ARRAY, Column, Connection, RowMapping, and_, func, literal, or_, select
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import ARRAY, Connection, RowMapping, Select, and_, func, literal, or_, select
 from sqlalchemy import column as named
 
 from unembed.errors import InputError, NotFoundError
+from unembed.generations import error_rows, from_columns, in_order
 from unembed.models.store import ids
-from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, Part, insert, one, storable
-from unembed.schemas import GENERATION_FIELDS, BatchState, Generation, GenerationPage, JobState, RowStatus
+from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, Part, insert, one
+from unembed.models.store.values import ResultsPage
+from unembed.schemas import GENERATION_FIELDS, BatchState, JobState
 
 Order = Literal["finished", "index"]
 
 _RANGES_A_QUERY = 200
 _WITH_DEAD = (JobState.PARTIAL, JobState.FAILED)
+_FIELDS: Final = select(*(GENERATIONS.c[name] for name in GENERATION_FIELDS))
 
 
 class ResultsPart(Part):
     def generations(
         self, job_id: str, *, cursor: str | None = None, limit: int = 1000, order: Order = "finished"
-    ) -> GenerationPage:
+    ) -> ResultsPage:
         """A page of rows, at most `limit`.
 
         "finished": by the order in which the batches finished, which only grows at its end: read while the job runs,
@@ -47,34 +51,36 @@ class ResultsPart(Part):
             return _by_finished(connection, job_id, cursor, limit, state.is_ended)
 
 
-def _by_index(connection: Connection, job_id: str, cursor: str | None, limit: int, state: JobState) -> GenerationPage:
+def _by_index(connection: Connection, job_id: str, cursor: str | None, limit: int, state: JobState) -> ResultsPage:
     last = ids.read_index_cursor(cursor)
     index = GENERATIONS.c["index"]
-    statement = select(GENERATIONS).where(GENERATIONS.c.job_id == job_id, index > last).order_by(index).limit(limit + 1)
-    written = (_to_generation(row) for row in connection.execute(statement).mappings().all())
+    written = _FIELDS.where(GENERATIONS.c.job_id == job_id, index > last).order_by(index).limit(limit + 1)
     unwritten = _rows_of_dead(connection, job_id, last, limit + 1) if state in _WITH_DEAD else ()
-    rows = list(islice(merge(written, unwritten, key=lambda row: row.index), limit + 1))
-    page, more = rows[:limit], len(rows) > limit
-    return GenerationPage(generations=page, next_cursor=ids.index_cursor(page[-1].index) if more else None)
+    rows = in_order([_read(connection, written), *unwritten])
+    page, more = rows.slice(0, limit), rows.num_rows > limit
+    return ResultsPage(page, ids.index_cursor(page.column("index")[-1].as_py()) if more else None)
 
 
-def _rows_of_dead(connection: Connection, job_id: str, after: int, limit: int) -> Iterator[Generation]:
-    """The first rows after this index that a dead batch did not come to write."""
+def _rows_of_dead(connection: Connection, job_id: str, after: int, limit: int) -> Iterator[pa.RecordBatch]:
+    """The first rows after this index, `limit` at most, that a dead batch did not come to write."""
     columns = (BATCHES.c.first_index, BATCHES.c.rows, BATCHES.c.error_code, BATCHES.c.error)
     dead = select(*columns).where(
         BATCHES.c.job_id == job_id,
         BATCHES.c.state == BatchState.DEAD,
         BATCHES.c.first_index + BATCHES.c.rows > after + 1,
     )
+    left = limit
     for first, count, code, error in connection.execute(dead.order_by(BATCHES.c.first_index).limit(limit)).all():
-        for index in range(max(first, after + 1), first + count):
-            yield Generation(index=index, status=RowStatus.ERROR, error_code=code, error=error)
+        begin = max(first, after + 1)
+        unwritten = range(begin, min(first + count, begin + left))
+        yield error_rows(unwritten, code, error)
+        left -= len(unwritten)
 
 
 def _by_finished(
     connection: Connection, job_id: str, cursor: str | None, limit: int, job_has_ended: bool
-) -> GenerationPage:
-    """The rows are known before they are read, since a done batch has all its rows: so no sort, and no skipping."""
+) -> ResultsPage:
+    """The rows are known before they are read, since a done batch has all its rows: so no skipping."""
     ordinal, index = ids.read_finished_cursor(cursor)
     done = BATCHES.c.done_ordinal
     statement = (
@@ -92,55 +98,56 @@ def _by_finished(
             ranges.append(range(begin, end))
             last, left = (done_ordinal, end - 1), left - (end - begin)
         more = more or first + count > max(begin, end)
-    rows = list(_rows_in(connection, job_id, ranges))
-    goes_on = bool(rows) and (more or not job_has_ended)
-    return GenerationPage(generations=rows, next_cursor=ids.finished_cursor(*last) if goes_on else None)
+    if not ranges:
+        return ResultsPage(from_columns([]), None)
+    goes_on = more or not job_has_ended
+    return ResultsPage(_rows_in(connection, job_id, ranges), ids.finished_cursor(*last) if goes_on else None)
 
 
-def _rows_in(connection: Connection, job_id: str, ranges: Sequence[range]) -> Iterator[Generation]:
+def _rows_in(connection: Connection, job_id: str, ranges: Sequence[range]) -> pa.RecordBatch:
+    """The rows of all ranges, in the order of the ranges."""
     index = GENERATIONS.c["index"]
+    parts = []
     for start in range(0, len(ranges), _RANGES_A_QUERY):
         some = ranges[start : start + _RANGES_A_QUERY]
         within = or_(*(and_(index >= each[0], index <= each[-1]) for each in some))
-        statement = select(GENERATIONS).where(GENERATIONS.c.job_id == job_id, within)
-        found = {row["index"]: row for row in connection.execute(statement).mappings()}
-        for each in some:
-            yield from (_to_generation(found[position]) for position in each)
+        parts.append(_read(connection, _FIELDS.where(GENERATIONS.c.job_id == job_id, within)))
+    wanted = np.concatenate([np.arange(each.start, each.stop) for each in ranges])  # (N,)
+    return in_order(parts).take(np.argsort(np.argsort(wanted)))  # each by its rank among all
 
 
-def _to_generation(row: RowMapping) -> Generation:
-    return Generation(**{name: row[name] for name in GENERATION_FIELDS})
+def _read(connection: Connection, statement: Select[Any]) -> pa.RecordBatch:
+    found = connection.execute(statement).all()
+    columns: dict[str, Any] = dict(zip(GENERATION_FIELDS, zip(*found, strict=True), strict=True)) if found else {}
+    return from_columns(columns.pop("index", ()), **columns)
 
 
-def write_rows(connection: Connection, batch: RowMapping, rows: Sequence[Generation]) -> None:
+def write_rows(connection: Connection, batch: RowMapping, rows: pa.RecordBatch) -> None:
     """Insert the rows of a batch, each at most once: one statement on PostgreSQL, one prepared one on SQLite."""
-    values = [_storable_row(row) for row in rows]
     owner = {"job_id": batch["job_id"], "batch_id": batch["id"]}
+    values = {name: _storable(rows.column(name)).to_pylist() for name in GENERATION_FIELDS}
+    names = [*owner, *values]
     statement = insert(connection, GENERATIONS)
     once = ["job_id", "index"]
     if connection.dialect.name == "postgresql":
-        unnested = func.unnest(*(_array(name, values) for name in GENERATION_FIELDS))
-        source = unnested.table_valued(*(named(name) for name in GENERATION_FIELDS)).render_derived()
-        owned = [literal(value) for value in owner.values()]
-        chosen = select(*owned, *(source.c[name] for name in GENERATION_FIELDS))
-        connection.execute(
-            statement.from_select([*owner, *GENERATION_FIELDS], chosen).on_conflict_do_nothing(index_elements=once)
-        )
-    else:
-        connection.execute(statement.on_conflict_do_nothing(index_elements=once), [owner | row for row in values])
+        unnested = func.unnest(*(literal(column, ARRAY(GENERATIONS.c[name].type)) for name, column in values.items()))
+        source = unnested.table_valued(*(named(name) for name in values)).render_derived()
+        chosen = select(*map(literal, owner.values()), *(source.c[name] for name in values))
+        connection.execute(statement.from_select(names, chosen).on_conflict_do_nothing(index_elements=once))
+        return
+    prepared = statement.on_conflict_do_nothing(index_elements=once).compile(
+        dialect=connection.dialect, column_keys=names
+    )
+    columns = {name: repeat(value) for name, value in owner.items()} | values
+    placed = zip(*(columns[name] for name in prepared.positiontup or ()), strict=False)  # the owner's never end
+    connection.exec_driver_sql(str(prepared), list(placed))
 
 
-def _array(name: str, values: Sequence[dict[str, Any]]) -> Any:
-    column: Column[Any] = GENERATIONS.c[name]
-    return literal([row[name] for row in values], ARRAY(column.type))
-
-
-def _storable_row(row: Generation) -> dict[str, Any]:
-    return {name: _storable_value(getattr(row, name)) for name in GENERATION_FIELDS}
-
-
-def _storable_value(value: Any) -> Any:
-    """NaN and infinity become NULL: JSON has neither."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return storable(value) if isinstance(value, str) else value
+def _storable(column: pa.Array[Any]) -> pa.Array[Any]:
+    """As any database can keep it, and JSON can show it: NaN and infinity become null, NUL a replacement character."""
+    kept = column
+    if pa.types.is_floating(column.type):
+        kept = pc.if_else(pc.is_finite(column), column, None)
+    elif pa.types.is_string(column.type):
+        kept = pc.replace_substring(column, "\x00", "\N{REPLACEMENT CHARACTER}")
+    return kept

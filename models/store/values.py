@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import pyarrow as pa
+
 from unembed.schemas import Batch, DecodeOptions, JobState, RowStatus
 
 
@@ -29,6 +31,12 @@ class Claim:
     batch: Batch
     job: JobHead
     attempt: int  # the fence: whoever comes with another number than the row's is stale
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsPage:
+    rows: pa.RecordBatch  # of unembed.generations.SCHEMA
+    next_cursor: str | None  # None: nothing more now; more may come while the job runs
 
 
 class Beat(StrEnum):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from unembed.schemas import ARROW_STREAM, PROBLEM_JSON, RAW_BYTES
+from unembed.schemas import ARROW_STREAM, JSON_LINES, PROBLEM_JSON, RAW_BYTES
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -41,6 +41,14 @@ def test_a_batch_may_be_sent_in_two_media_types(described: dict[str, Any]) -> No
     # Given the description of a batch, When its body is read, Then both kinds are there
     body = described["paths"]["/v1/jobs/{job_id}/batches/{ordinal}"]["put"]["requestBody"]
     assert {*body["content"]} == {ARROW_STREAM, RAW_BYTES}
+
+
+def test_results_are_described_as_lines_and_as_columns(described: dict[str, Any]) -> None:
+    # Given the description of results, When it is read, Then both media types are there, and what a row has
+    answer = described["paths"]["/v1/jobs/{job_id}/results"]["get"]["responses"]["200"]
+    assert [*answer["content"]] == [JSON_LINES, ARROW_STREAM]
+    properties = described["components"]["schemas"]["Generation"]["properties"]
+    assert all(each["description"] for each in properties.values())
 
 
 def test_what_needs_a_key_says_so(described: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import redis
 from fastapi.testclient import TestClient
 
 from tests.api.conftest import assert_problem, new_job, put
-from tests.builders import generations
+from tests.builders import generations, read
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.store import Store
@@ -78,7 +78,7 @@ class TestRetry:
         again = store.batches(job)[1]
         assert (again.attempt, again.max_attempts) == (2, 1 + store.settings.max_attempts)
         assert store.job(job).state is JobState.SUCCEEDED
-        rows = store.generations(job, order="index").generations
+        rows = read(store, job, order="index")
         assert [row.index for row in rows] == [0, 1, 2, 3]
 
     def test_without_a_dead_batch_there_is_nothing_to_retry(self, api: TestClient, store: Store) -> None:
@@ -131,7 +131,7 @@ class TestSentAgain:
         # And the job succeeds, with each row once
         finish(store, f"{job}-1")
         assert store.job(job).state is JobState.SUCCEEDED
-        assert [row.index for row in store.generations(job, order="index").generations] == [0, 1, 2, 3]
+        assert [row.index for row in read(store, job, order="index")] == [0, 1, 2, 3]
 
     def test_other_rows_are_still_a_conflict(self, api: TestClient, store: Store, payloads: Payloads) -> None:
         # Given a batch that has lost its vectors, When others come in their place, Then they are refused

@@ -8,8 +8,9 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import assert_problem, new_job
 from tests.builders import add_batches, generations, make_job
+from unembed.generations import SCHEMA, from_arrow_stream, from_columns, from_rows, rows_of
 from unembed.models.store import Store
-from unembed.schemas import GENERATION_FIELDS, Batch, Generation, Timings
+from unembed.schemas import ARROW_STREAM, GENERATION_FIELDS, Batch, Generation, RowStatus, Timings
 
 
 def finish(store: Store, batch: Batch, errors: tuple[int, ...] = ()) -> None:
@@ -84,6 +85,67 @@ def test_a_job_without_results_yet_answers_with_no_lines(api: TestClient) -> Non
     assert rows == []
 
 
+def test_json_lines_are_those_of_the_generations_to_the_byte(api: TestClient, store: Store) -> None:
+    # Given rows with everything that JSON can be written in two ways
+    job = make_job(store)
+    (batch,) = add_batches(store, job, [3])
+    rows = [
+        Generation(
+            index=0, id='ä"\\/\t', text="猫 \u2028 \x7f \x01 🙂", status=RowStatus.OK, fluency=1e-5, coherence=1e-7
+        ),
+        Generation(index=1, text="", status=RowStatus.FALLBACK, decode_ms=1e16, round_trip=-1.0, off_manifold=True),
+        Generation(index=2, status=RowStatus.ERROR, error_code="x", error="a,b", tokens=0, off_manifold=False),
+    ]
+    claim = store.claim(batch.id, "worker", 60)
+    assert claim is not None
+    assert store.finish(batch.id, claim.attempt, from_rows(rows), Timings())
+    # When they are read, Then they are written as each row writes itself
+    body = api.get(f"/v1/jobs/{job.id}/results").content
+    assert body == b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
+
+
+@pytest.mark.parametrize("order", ["finished", "index"])
+def test_columns_are_to_be_had_page_by_page_as_lines_are(api: TestClient, store: Store, order: str) -> None:
+    # Given a job with an error row
+    job = make_job(store)
+    for batch in reversed(add_batches(store, job, [2, 3])):
+        finish(store, batch, errors=(1,))
+    # When its rows are read as columns and as lines, in pages of two
+    cursor: str | None = None
+    for _ in range(3):
+        params = {"limit": 2, "order": order} | ({"cursor": cursor} if cursor else {})
+        columns = api.get(f"/v1/jobs/{job.id}/results", params=params, headers={"Accept": ARROW_STREAM})
+        lines, cursor = read(api, job.id, **params)
+        # Then they are the same rows, of the documented schema, with the same cursor
+        assert columns.headers["content-type"] == ARROW_STREAM
+        assert columns.headers.get("Unembed-Next-Cursor") == cursor
+        table = from_arrow_stream(columns.content)
+        assert table.schema.equals(SCHEMA, check_metadata=True)
+        assert [row.model_dump(mode="json") for row in rows_of(table)] == lines
+    assert cursor is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (ARROW_STREAM, ARROW_STREAM),
+        (f"text/html, {ARROW_STREAM.upper()} ; q=0.9, */*;q=0.8", ARROW_STREAM),
+        (f"{ARROW_STREAM}, application/jsonl;q=0.5", ARROW_STREAM),
+        (f"{ARROW_STREAM};q=0.5, application/jsonl", "application/jsonl"),
+        (f"{ARROW_STREAM};q=0", "application/jsonl"),
+        (f"{ARROW_STREAM};q=much", "application/jsonl"),
+        ("*/*", "application/jsonl"),
+        ("application/*", "application/jsonl"),
+        ("application/json", "application/jsonl"),
+        ("text/html", "application/jsonl"),
+        (",;q=", "application/jsonl"),
+    ],
+)
+def test_who_does_not_ask_for_columns_gets_lines(api: TestClient, accept: str, kind: str) -> None:
+    answer = api.get(f"/v1/jobs/{new_job(api)}/results", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"], answer.headers["vary"]) == (200, kind, "Accept")
+
+
 def test_text_with_line_ends_stays_on_its_line(api: TestClient, store: Store) -> None:
     # Given a text with every kind of line end
     job = make_job(store)
@@ -91,8 +153,7 @@ def test_text_with_line_ends_stays_on_its_line(api: TestClient, store: Store) ->
     claim = store.claim(batch.id, "worker", 60)
     assert claim is not None
     text = "a\nb\r\u2028c\u0085d"
-    row = generations(batch)[0].model_copy(update={"text": text})
-    store.finish(batch.id, claim.attempt, [row], Timings(), device="cpu", peak_memory_bytes=None)
+    store.finish(batch.id, claim.attempt, from_columns([0], status=RowStatus.OK, text=text), Timings())
     # When it is read, Then it is one document, ended by the only line feed
     body = api.get(f"/v1/jobs/{job.id}/results").content
     assert body.count(b"\n") == 1

@@ -15,17 +15,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from sqlalchemy import Connection, RowMapping
 
 from unembed.generations import Decoded, Places, from_columns
-from unembed.schemas import DecodeOptions, Generation, RowStatus
+from unembed.schemas import DecodeOptions, RowStatus
 
 DECODER: Final = "stand-in"
 DIM: Final = 4
@@ -119,7 +119,7 @@ def patch(faults: Faults) -> None:
             faults.come_past(AFTER_COMMIT, batch_id)
         return finished
 
-    def written_rows(connection: Connection, batch: RowMapping, rows: Sequence[Generation]) -> None:
+    def written_rows(connection: Connection, batch: RowMapping, rows: pa.RecordBatch) -> None:
         write_rows(connection, batch, rows)
         faults.come_past(WITHIN_FINISH, batch["id"])
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine
 
-from tests.builders import add_batches, generations, make_job
+from tests.builders import add_batches, generations, make_job, read
+from unembed.generations import from_rows, rows_of
 from unembed.models.settings import Settings
 from unembed.models.store import Beat, Claim, Store
 from unembed.schemas import Batch, BatchState, Job, JobState, Timings
@@ -170,12 +171,12 @@ class TestFinish:
         # Given a worker that did not hear that its rows were committed
         take(store, batch)
         store.finish(batch.id, 1, generations(batch), Timings(decode_ms=1.0))
-        before, rows = now_of(store, batch), store.generations(job.id)
+        before, rows = now_of(store, batch), read(store, job.id)
         # When it tries again, with other rows even
         assert store.finish(batch.id, 1, generations(batch, errors=(0,)), Timings(decode_ms=2.0))
         # Then nothing has changed
         assert now_of(store, batch) == before
-        assert store.generations(job.id) == rows
+        assert read(store, job.id) == rows
 
     def test_a_stale_attempt_never_commits(self, store: Store, job: Job, batch: Batch) -> None:
         # Given a worker that slept through its lease, and another that has the batch now
@@ -184,7 +185,7 @@ class TestFinish:
         # When the first wakes up and finishes
         assert store.finish(batch.id, 1, generations(batch), Timings()) is False
         # Then nothing was written, and the second goes on
-        assert store.generations(job.id).generations == []
+        assert read(store, job.id) == []
         assert now_of(store, batch).state is BatchState.RUNNING
         assert store.finish(batch.id, 2, generations(batch), Timings())
         # And not even afterwards
@@ -206,7 +207,7 @@ class TestFinish:
         for thread in threads:
             thread.join()
         assert results == {1: False, 2: True}
-        assert len(store.generations(job.id).generations) == 3
+        assert len(read(store, job.id)) == 3
 
     def test_a_batch_that_was_swept_away_is_not_finished(self, store: Store, job: Job, batch: Batch) -> None:
         take(store, batch, LAPSED)
@@ -222,9 +223,9 @@ class TestFinish:
         # Given the second of two batches, rows 2 to 4
         _, batch = add_batches(store, job, (2, 3))
         take(store, batch)
-        rows = generations(batch)
+        rows = list(rows_of(generations(batch)))
         another = rows[0].model_copy(update={"index": 1})
-        rows = {
+        given = {
             "too few": rows[:2],
             "too many": [another, *rows],
             "another's": [another, *rows[1:]],
@@ -232,9 +233,9 @@ class TestFinish:
         }[wrong]
         # When other rows are handed in
         with pytest.raises(ValueError, match=r"has rows 2 to 4, each once; given were \d"):
-            store.finish(batch.id, 1, rows, Timings())
+            store.finish(batch.id, 1, from_rows(given), Timings())
         # Then nothing was written, and the attempt still has the batch
-        assert store.generations(job.id).generations == []
+        assert read(store, job.id) == []
         assert store.heartbeat(batch.id, 1, 5.0) is Beat.ALIVE
 
 

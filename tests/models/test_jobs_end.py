@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import add_batches, generations, make_job, run_job
+from tests.builders import add_batches, generations, make_job, read, run_job
 from unembed.errors import ConflictError
 from unembed.models.store import Store
 from unembed.schemas import JobState, RowCounts, Timings
@@ -209,4 +209,4 @@ class TestCancelling:
         cancelled = store.job(job.id)
         assert cancelled.state is JobState.CANCELLED
         assert (cancelled.batches.done, cancelled.batches.cancelled) == (2, 1)
-        assert len(store.generations(job.id).generations) == 4
+        assert len(read(store, job.id)) == 4

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import pyarrow as pa
 import pytest
 
-from tests.builders import add_batches, generations, make_job
+from tests.builders import add_batches, generations, make_job, read
 from unembed.errors import InputError
-from unembed.models.store import Store, results
-from unembed.schemas import Batch, Generation, GenerationPage, Job, RowStatus, Timings
+from unembed.generations import from_rows, rows_of
+from unembed.models.store import ResultsPage, Store, results
+from unembed.schemas import Batch, Generation, Job, RowStatus, Timings
 
 
-def finish(store: Store, batch: Batch, rows: list[Generation] | None = None) -> None:
+def finish(store: Store, batch: Batch, rows: Sequence[Generation] | pa.RecordBatch = ()) -> None:
     claim = store.claim(batch.id, "worker", 5.0)
     assert claim is not None
-    assert store.finish(batch.id, claim.attempt, rows or generations(batch), Timings())
+    columns = rows if isinstance(rows, pa.RecordBatch) else from_rows(rows) if rows else generations(batch)
+    assert store.finish(batch.id, claim.attempt, columns, Timings())
 
 
-def indices(page: GenerationPage) -> list[int]:
-    return [row.index for row in page.generations]
+def indices(page: ResultsPage) -> list[int]:
+    return page.rows.column("index").to_pylist()
+
+
+def is_empty(page: ResultsPage) -> bool:
+    """No rows, and no cursor."""
+    return (page.rows.num_rows, page.next_cursor) == (0, None)
 
 
 @pytest.fixture
@@ -48,7 +58,7 @@ def test_a_row_is_kept_as_it_was_given(store: Store, job: Job) -> None:
     # When they are written, in any order
     finish(store, batch, [fallback, full, error])
     # Then they come back the same, by index
-    assert store.generations(job.id).generations == [full, error, fallback]
+    assert read(store, job.id) == [full, error, fallback]
     counts = store.job(job.id).rows
     assert (counts.ok, counts.fallback, counts.error) == (1, 1, 1)
 
@@ -61,7 +71,7 @@ def test_text_that_no_database_can_keep_is_kept_as_it_can_be(store: Store, job: 
     )
     finish(store, batch, [row])
     # Then the row is there, without these
-    (kept,) = store.generations(job.id).generations
+    (kept,) = read(store, job.id)
     assert (kept.id, kept.text, kept.fluency, kept.coherence) == ("i?", "a�b?", None, None)
 
 
@@ -93,7 +103,7 @@ def test_pages_of_any_size_have_every_row_once(store: Store, job: Job, limit: in
     cursor = None
     while True:
         page = store.generations(job.id, cursor=cursor, limit=limit)
-        assert 0 < len(page.generations) <= limit
+        assert 0 < page.rows.num_rows <= limit
         seen += indices(page)
         cursor = page.next_cursor
         if cursor is None:
@@ -111,11 +121,11 @@ def test_reading_while_batches_finish_out_of_order_misses_nothing(store: Store, 
 
     def read_what_there_is() -> None:
         nonlocal cursor
-        while rows := store.generations(job.id, cursor=cursor, limit=limit):
-            seen.extend(indices(rows))
-            if rows.next_cursor is None:
+        while page := store.generations(job.id, cursor=cursor, limit=limit):
+            seen.extend(indices(page))
+            if page.next_cursor is None:
                 return
-            cursor = rows.next_cursor
+            cursor = page.next_cursor
 
     # When the batches finish, the last ones first
     for batch in reversed(batches):
@@ -129,13 +139,13 @@ def test_reading_while_batches_finish_out_of_order_misses_nothing(store: Store, 
 def test_a_page_of_a_job_that_runs_says_where_to_go_on(store: Store, job: Job) -> None:
     first, second = add_batches(store, job, (2, 2))
     # Given nothing yet: no rows, and no cursor
-    assert store.generations(job.id) == GenerationPage(generations=[])
+    assert is_empty(store.generations(job.id))
     # When one batch is done, then there is a cursor although nothing follows now
     finish(store, first)
     page = store.generations(job.id)
     assert indices(page) == [0, 1]
     assert page.next_cursor is not None
-    assert store.generations(job.id, cursor=page.next_cursor) == GenerationPage(generations=[])
+    assert is_empty(store.generations(job.id, cursor=page.next_cursor))
     # And the same cursor has what came afterwards, and then the end
     finish(store, second)
     last = store.generations(job.id, cursor=page.next_cursor)
@@ -188,7 +198,7 @@ def test_a_cursor_beyond_the_end_finds_nothing(store: Store, job: Job) -> None:
     (batch,) = add_batches(store, job, (2,))
     finish(store, batch)
     for cursor in ("f1.1", "f1.99", "f7.0", "f999999999.999999999999999999"):
-        assert store.generations(job.id, cursor=cursor) == GenerationPage(generations=[])
+        assert is_empty(store.generations(job.id, cursor=cursor))
 
 
 def test_an_empty_page_cannot_be_asked_for(store: Store, job: Job) -> None:
@@ -213,7 +223,7 @@ class TestDeadBatches:
             cursor = None
             while True:
                 page = store.generations(job.id, cursor=cursor, limit=limit, order="index")
-                rows += page.generations
+                rows += rows_of(page.rows)
                 cursor = page.next_cursor
                 if cursor is None:
                     break
@@ -226,7 +236,7 @@ class TestDeadBatches:
         # Given a dead batch of a job that is not over, When rows are read, Then nothing is said of it yet
         dead, _ = add_batches(store, job, (2, 2))
         self.dead(store, dead)
-        assert store.generations(job.id, order="index").generations == []
+        assert read(store, job.id, order="index") == []
 
     def test_once_it_was_retried_its_own_rows_take_their_place(self, store: Store, job: Job) -> None:
         # Given an ended job with a dead batch that is retried and done
@@ -236,5 +246,5 @@ class TestDeadBatches:
         store.retry(job.id, [dead.id])
         finish(store, dead)
         # When its rows are read, Then they are the decoder's
-        rows = store.generations(job.id, order="index").generations
+        rows = read(store, job.id, order="index")
         assert [(row.index, row.status) for row in rows] == [(index, RowStatus.OK) for index in range(4)]

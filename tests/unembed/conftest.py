@@ -17,6 +17,7 @@ from tests.builders import DIM
 from unembed.api.app import create_app
 from unembed.client import Client
 from unembed.corpus import decode_payload
+from unembed.generations import from_rows
 from unembed.models.database import create_engine
 from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
 from unembed.models.payloads import Payloads
@@ -148,7 +149,9 @@ class Hand:
             _row(claim.batch.first_index + i, vector, rows.ids[i] if rows.ids else None)
             for i, vector in enumerate(rows.embeddings)
         ]
-        return self._store.finish(batch_id, claim.attempt, found, Timings(load_ms=1, decode_ms=20), device="cpu")
+        return self._store.finish(
+            batch_id, claim.attempt, from_rows(found), Timings(load_ms=1, decode_ms=20), device="cpu"
+        )
 
 
 def _row(index: int, vector: np.ndarray, id_: str | None) -> Generation:

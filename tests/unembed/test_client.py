@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 import redis
@@ -21,10 +22,13 @@ from unembed.errors import (
     NotFoundError,
     TooLargeError,
     UnavailableError,
+    UnembedError,
     UnknownDecoderError,
 )
+from unembed.generations import SCHEMA, from_columns, json_lines, rows_of
+from unembed.job import Order
 from unembed.models.settings import Settings
-from unembed.schemas import Job, JobState, RowStatus
+from unembed.schemas import ARROW_STREAM, JSON_LINES, Job, JobState, RowStatus
 
 
 def vectors(rows: int = 25, dim: int = DIM) -> np.ndarray:
@@ -86,6 +90,64 @@ def test_results_can_be_read_while_the_job_runs(client: Client, hand: Hand) -> N
     assert len(list(job.results())) == 10
     hand.work()
     assert sorted(row.index for row in job.results()) == list(range(25))
+
+
+@pytest.mark.parametrize("order", ["finished", "index"])
+def test_rows_are_to_be_had_as_columns_a_page_at_a_time(
+    client: Client, hand: Hand, monkeypatch: pytest.MonkeyPatch, order: Order
+) -> None:
+    # Given a job of 25 rows, and pages of 10
+    monkeypatch.setattr("unembed.client.PAGE_ROWS", 10)
+    job = client.submit(vectors(), decoder=DECODER, batch_size=4)
+    hand.work()
+    # When its rows are read as columns, and one by one
+    batches = list(job.result_batches(order))
+    rows = list(job.results(order))
+    # Then both are the same rows, and no more than a page of them came at once
+    assert [batch.num_rows for batch in batches] == [10, 10, 5]
+    assert [row for batch in batches for row in rows_of(batch)] == rows
+    assert sorted(row.index for row in rows) == list(range(25))
+    # And all together are one table
+    assert job.to_arrow().schema.equals(SCHEMA, check_metadata=True)
+
+
+def test_a_job_without_rows_yet_has_no_batches_and_an_empty_table(client: Client) -> None:
+    job = client.submit(vectors(), decoder=DECODER)
+    assert list(job.result_batches()) == []
+    assert job.to_arrow().schema == SCHEMA
+
+
+def test_a_server_that_knows_no_arrow_is_understood() -> None:
+    # Given an older server, which answers with JSON lines whatever is asked for, in two pages
+    pages = [from_columns([0, 1], status="ok", text=["a", "é\u2028"]), from_columns([2], status="ok", text="c")]
+    asked: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        page = len(asked)
+        asked.append(request)
+        cursor = {"Unembed-Next-Cursor": "i1"} if page == 0 else {}
+        return httpx2.Response(200, content=json_lines(pages[page]), headers={"Content-Type": JSON_LINES} | cursor)
+
+    # When a job's rows are read
+    with Client("http://server:1", transport=httpx2.MockTransport(answer)) as client:
+        batches = list(client.result_batches("some-job", "index"))
+    # Then Arrow was asked for, and the lines have become columns
+    assert all(request.headers["Accept"].startswith(ARROW_STREAM) for request in asked)
+    assert asked[1].url.params["cursor"] == "i1"
+    assert [batch.equals(page) for batch, page in zip(batches, pages, strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [(ARROW_STREAM, b"no stream"), (JSON_LINES, b'{"index": 1, "status": "ok", "new": 1}\n'), (JSON_LINES, b"<html>")],
+)
+def test_rows_that_cannot_be_read_are_one_error(kind: str, content: bytes) -> None:
+    # Given a server of another version, When its rows are read, Then the error says so in one line
+    response = httpx2.Response(200, content=content, headers={"Content-Type": kind})
+    with Client("http://server:1", transport=httpx2.MockTransport(lambda _: response)) as client:
+        with pytest.raises(UnembedError, match="another version") as caught:
+            list(client.results("some-job"))
+        assert "\n" not in str(caught.value)
 
 
 def test_waiting_gives_up_at_its_timeout_and_the_job_goes_on(client: Client) -> None:

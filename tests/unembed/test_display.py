@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,8 @@ from rich.console import Console
 
 from unembed.cli import progress
 from unembed.cli.progress import Lines, Pace
-from unembed.cli.tables import Tally, duration, job_details, outcome, printable, row_table, summary
+from unembed.cli.tables import RowTally, duration, job_details, outcome, printable, row_table, summary
+from unembed.generations import error_rows, from_columns, from_rows, in_order, rows_of
 from unembed.schemas import BatchCounts, DecodeOptions, Generation, Job, JobState, RowCounts, RowStatus, Timings
 
 
@@ -105,10 +107,29 @@ def test_rows_off_the_manifold_are_marked_and_counted() -> None:
     assert [("off manifold" in line) for line in shown.splitlines()[1:]] == [True, False, False, True]
     # And the summary of their job says how many they are, and nothing where there are none
     for some, line in ((rows, "off manifold +2 +vectors unlike any of a text"), (rows[1:3], None)):
-        tally = Tally()
-        assert list(tally.of(some)) == some
+        tally = RowTally()
+        assert [row for batch in tally.of([from_rows(some)]) for row in rows_of(batch)] == some
         told = shown_wide(summary(job(), [], tally, 1.0))
         assert re.search(line, told) if line else "off manifold" not in told
+
+
+def test_rows_are_counted_as_they_pass() -> None:
+    # Given rows of every status in two batches
+    first = from_columns([0, 1], status="ok", text="a", overall_quality=[0.25, None], round_trip=0.5, off_manifold=True)
+    second = in_order([error_rows([2, 3], ["not_finite", "zero_vector"], "why"), from_columns([4], status="fallback")])
+    # When they pass
+    tally = RowTally()
+    assert list(tally.of([first, second, error_rows([5], "not_finite", "why")])) != []
+    # Then each is counted, and a mean is of the rows that have a value
+    assert tally == RowTally(
+        errors=Counter(not_finite=2, zero_vector=1),
+        texts=3,
+        quality=0.25,
+        scored=1,
+        round_trip=1.0,
+        embedded=2,
+        off_manifold=2,
+    )
 
 
 def shown_wide(rendered: object) -> str:

@@ -7,8 +7,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from unembed.generations import SCHEMA, error_rows, from_columns, rows_of
+from unembed.generations import (
+    SCHEMA,
+    error_rows,
+    from_arrow_stream,
+    from_columns,
+    from_json_lines,
+    from_rows,
+    json_lines,
+    rows_of,
+)
 from unembed.schemas import GENERATION_FIELDS, Generation, RowStatus
 
 
@@ -58,6 +69,55 @@ def test_half_of_a_surrogate_pair_becomes_a_question_mark() -> None:
     # Given what Python calls a text and no encoding has, When rows are made, Then the rest of the text is kept
     rows = from_columns([0, 1], text=["a\ud83d", "b"], id="\ud83d", status="ok")
     assert [(row.text, row.id) for row in rows_of(rows)] == [("a?", "?"), ("b", "?")]
+
+
+NUMBERS = st.none() | st.floats()
+TEXTS = st.none() | st.text()
+ROWS = st.builds(
+    Generation,
+    index=st.integers(0, 2**62),
+    id=TEXTS,
+    text=TEXTS,
+    tokens=st.none() | st.integers(0, 2**31 - 1),
+    fluency=NUMBERS,
+    decode_ms=NUMBERS,
+    off_manifold=st.none() | st.booleans(),
+)
+
+
+@given(st.lists(ROWS, max_size=5))
+def test_json_lines_are_those_of_the_rows_to_the_byte(rows: list[Generation]) -> None:
+    # Given any rows, with any text and number, When they are written as lines, Then each is as it writes itself
+    assert json_lines(from_rows(rows)) == b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
+
+
+def test_lines_and_streams_become_columns_again() -> None:
+    rows = from_columns([3, 4], status="ok", text=["a\u2028\x85b", "猫"], off_manifold=[True, None])
+    assert from_json_lines(json_lines(rows)).equals(rows)
+    assert from_arrow_stream(stream(rows)).equals(rows)
+
+
+def stream(*batches: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "not a readable Arrow stream"),
+        (b"no stream", "not a readable Arrow stream"),
+        (stream(from_columns([1], status="ok"))[:-200], "not a readable Arrow stream"),
+        (stream(*[from_columns([1], status="ok")] * 2), "2 record batches; expected 1"),
+        (stream(pa.record_batch({"index": [1], "txt": ["a"]})), "expected the columns index, id, .*; got index, txt"),
+    ],
+)
+def test_a_stream_of_something_else_is_refused(data: bytes, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        from_arrow_stream(data)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from tests.builders import DIM
 from tests.worker.stubs import StubDecoder
 from unembed.corpus import Slice
 from unembed.errors import DimensionError, MissingExtraError
+from unembed.generations import SCHEMA, rows_of
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
 from unembed.models.store import JobHead
-from unembed.schemas import DecodeOptions, JobState, RowStatus
+from unembed.schemas import DecodeOptions, Generation, JobState, RowStatus
 from unembed.worker.runtime import Decoders, OutOfMemoryError, decode_slice
 
 JOB = JobHead("job", JobState.RUNNING, "stub", DIM, seed=0, options=DecodeOptions())
@@ -21,6 +22,11 @@ JOB = JobHead("job", JobState.RUNNING, "stub", DIM, seed=0, options=DecodeOption
 def part(rows: int, *, first_index: int = 100, ids: tuple[str, ...] | None = None, dtype: str = "float32") -> Slice:
     vectors = np.random.default_rng(0).normal(size=(rows, DIM)).astype(dtype)
     return Slice(first_index, vectors, ids)
+
+
+def decode(decoder: StubDecoder, rows: Slice, micro_batch: int) -> list[Generation]:
+    """The rows of the slice, a value each."""
+    return list(rows_of(decode_slice(decoder, rows, JOB, micro_batch=micro_batch, between=nothing).rows))
 
 
 def nothing() -> None:
@@ -32,9 +38,9 @@ def test_rows_keep_their_order_their_place_in_the_corpus_and_their_ids() -> None
     ids = tuple("abcde")
     # When it is decoded
     decoder = StubDecoder()
-    decoded = decode_slice(decoder, part(5, ids=ids), JOB, micro_batch=2, between=nothing)
+    decoded = decode(decoder, part(5, ids=ids), micro_batch=2)
     # Then every row has the index and the id that it came with
-    assert [(row.index, row.id) for row in decoded.rows] == list(zip(range(100, 105), ids, strict=True))
+    assert [(row.index, row.id) for row in decoded] == list(zip(range(100, 105), ids, strict=True))
     assert decoder.calls == [[100, 101], [102, 103], [104]]
 
 
@@ -47,7 +53,7 @@ def test_bad_rows_become_error_rows_and_the_others_decode() -> None:
     rows.embeddings[4, 0] = 1e300
     # When they are decoded
     decoder = StubDecoder()
-    decoded = decode_slice(decoder, rows, JOB, micro_batch=10, between=nothing).rows
+    decoded = decode(decoder, rows, micro_batch=10)
     # Then those four say why they have no text, and the decoder never saw them
     assert [row.error_code for row in decoded] == [None, "not_finite", "not_finite", "zero_vector", "not_finite", None]
     assert "1 of its 4 values" in str(decoded[1].error)
@@ -56,10 +62,20 @@ def test_bad_rows_become_error_rows_and_the_others_decode() -> None:
     assert decoder.calls == [[100, 105]]
 
 
+def test_micro_batches_become_one_record_batch_with_the_time_that_they_took_together() -> None:
+    # Given three micro-batches, and a decoder that takes 1 ms for each and half as much for its scores
+    # When they are decoded
+    decoded = decode_slice(StubDecoder(), part(5), JOB, micro_batch=2, between=nothing)
+    # Then there is one table of rows, and both times
+    assert decoded.rows.schema.equals(SCHEMA, check_metadata=True)
+    assert decoded.rows.column("index").to_pylist() == list(range(100, 105))
+    assert (decoded.decode_ms, decoded.score_ms) == (3.0, 1.5)
+
+
 def test_a_slice_of_bad_rows_alone_needs_no_decoder() -> None:
     rows = Slice(0, np.zeros((3, DIM), dtype=np.float16))
     decoder = StubDecoder()
-    decoded = decode_slice(decoder, rows, JOB, micro_batch=2, between=nothing).rows
+    decoded = decode(decoder, rows, micro_batch=2)
     assert [row.error_code for row in decoded] == ["zero_vector"] * 3
     assert decoder.calls == []
 
@@ -82,9 +98,9 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_it_small() -> None:
     # Given a device with room for 3 rows
     decoder = at_most(3)
     # When 16 rows are decoded, 8 at a time
-    decoded = decode_slice(decoder, part(16), JOB, micro_batch=8, between=nothing)
+    decoded = decode(decoder, part(16), micro_batch=8)
     # Then all of them are, 2 at a time, and what was learnt is not forgotten
-    assert [row.index for row in decoded.rows] == list(range(100, 116))
+    assert [row.index for row in decoded] == list(range(100, 116))
     assert [len(call) for call in decoder.calls] == [8, 4, *[2] * 8]
 
 
@@ -108,7 +124,7 @@ def test_a_row_at_which_the_decoder_fails_is_an_error_row_and_the_others_decode(
     decoder = poisoned(109)
     # When 20 rows are decoded, 8 at a time
     ids = tuple(str(number) for number in range(20))
-    rows = decode_slice(decoder, part(20, ids=ids), JOB, micro_batch=8, between=nothing).rows
+    rows = decode(decoder, part(20, ids=ids), micro_batch=8)
     # Then that row alone says why it has no text, with its id, and every row is there once, in order
     assert [row.index for row in rows] == list(range(100, 120))
     assert [row.id for row in rows] == list(ids)
@@ -123,14 +139,14 @@ def test_a_row_at_which_the_decoder_fails_is_an_error_row_and_the_others_decode(
 
 
 def test_several_rows_at_fault_are_all_found() -> None:
-    rows = decode_slice(poisoned(100, 103, 104, 119), part(20), JOB, micro_batch=32, between=nothing).rows
+    rows = decode(poisoned(100, 103, 104, 119), part(20), micro_batch=32)
     assert [row.index for row in rows if row.status is RowStatus.ERROR] == [100, 103, 104, 119]
 
 
 def test_a_row_at_fault_that_is_a_micro_batch_of_its_own_is_told_from_a_decoder_that_is_broken() -> None:
     # Given a last row that is alone, When the decoder fails at it, Then another row shows that the decoder is well
     decoder = poisoned(104)
-    rows = decode_slice(decoder, part(5), JOB, micro_batch=2, between=nothing).rows
+    rows = decode(decoder, part(5), micro_batch=2)
     assert [row.index for row in rows if row.status is RowStatus.ERROR] == [104]
     assert decoder.calls[-2:] == [[104], [100]]
 

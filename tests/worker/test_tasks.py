@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.builders import DIM
+from tests.builders import DIM, read
 from tests.worker.stubs import StubDecoder
 from unembed.errors import QueueUnavailableError, StoreUnavailableError, UnknownDecoderError
 from unembed.models.payloads import Payloads
@@ -43,7 +43,7 @@ def test_a_batch_is_claimed_decoded_and_finished(context: Context, store: Store,
     outcome = run(batch.id, context)
     # Then its rows are written, the bad one among them, and the batch says who did it and where the time went
     assert (outcome["outcome"], outcome["attempt"], outcome["rows"]) == ("done", 1, 4)
-    rows = store.generations(batch.job_id, order="index").generations
+    rows = read(store, batch.job_id, order="index")
     assert [(row.index, row.id, row.text, row.error_code) for row in rows] == [
         (0, "a", "text 0", None),
         (1, "b", "text 1", None),
@@ -102,7 +102,7 @@ def test_a_cancel_is_seen_between_two_micro_batches(
     assert len(decoder.calls) == 2
     assert batch_of(store, batch).state is BatchState.CANCELLED
     assert store.job(batch.job_id).state is JobState.CANCELLED
-    assert store.generations(batch.job_id).generations == []
+    assert read(store, batch.job_id) == []
     assert context.payloads.present([batch.id]) == []
 
 
@@ -122,7 +122,7 @@ def test_an_attempt_that_lost_its_batch_never_commits(
     outcome = run(batch.id, by_twos(context))
     # Then it has written nothing, and the other one still has the batch
     assert outcome["outcome"] == "fenced"
-    assert store.generations(batch.job_id).generations == []
+    assert read(store, batch.job_id) == []
     found = batch_of(store, batch)
     assert (found.state, found.worker) == (BatchState.RUNNING, "other")
     assert context.payloads.present([batch.id]) == [batch.id]
@@ -261,7 +261,7 @@ def test_a_database_that_is_away_for_a_moment_does_not_waste_the_work(
     # When the batch is decoded / Then it is done in the first attempt, and was decoded once
     assert run(batch.id, context)["outcome"] == "done"
     assert len(decoder.calls) == 1
-    rows = store.generations(batch.job_id).generations
+    rows = read(store, batch.job_id)
     assert [row.status for row in rows] == [RowStatus.OK] * 10
 
 

@@ -16,7 +16,7 @@ from unembed.cli import options as given
 from unembed.cli.console import Exit, err, job_exit_code, say
 from unembed.cli.extras import needs
 from unembed.cli.progress import display
-from unembed.cli.tables import Tally, summary
+from unembed.cli.tables import RowTally, summary
 from unembed.client import Client
 from unembed.corpus import Corpus, open_corpus
 from unembed.home import home_folder, known_url
@@ -167,8 +167,8 @@ def decode_to_file(
         except KeyboardInterrupt as error:
             say(f"interrupted; {_how_to_resume(handle, server, output)}", "yellow")
             raise typer.Exit(Exit.INTERRUPTED) from error
-        tally = Tally()
-        written = write_results(output, tally.of(handle.results(order="index")))
+        tally = RowTally()
+        written = write_results(output, tally.of(handle.result_batches(order="index")))
         wall = time.monotonic() - started
         return Done(handle.job, written, summary(handle.job, client.batches(handle.id), tally, wall))
 

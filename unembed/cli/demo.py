@@ -18,8 +18,8 @@ from unembed.cli.decode import BatchSize, decode_to_file
 from unembed.cli.demo_report import LEGEND, SHOWN, Pair, agreement, pair, pairs_table, ranking_score, spread
 from unembed.corpus import Corpus, corpus_from_array, open_corpus
 from unembed.errors import CorpusError
+from unembed.generations import rows_of
 from unembed.results import check_output
-from unembed.schemas import Generation
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples" / "sentences.parquet"
 REFERENCE: Final = "text"
@@ -62,7 +62,7 @@ def demo(
     )
     done = decode_to_file(corpus, output, name="demo", batch_size=batch_size, url=url, home=home)
 
-    pairs = pair(examples.references, map(Generation.model_validate, pq.read_table(output).to_pylist()))
+    pairs = pair(examples.references, rows_of(pq.read_table(output)))
     shown = spread(pairs, SHOWN)
     console = Console(highlight=False, width=None if out.is_terminal else WIDTH)
     console.print(_heading(len(shown), pairs))

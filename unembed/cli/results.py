@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
+import pyarrow as pa
 import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import out, say
 from unembed.cli.tables import row_table
+from unembed.generations import json_lines, rows_of
 from unembed.results import check_output, write_results
+
+_SHOWN: Final = 20  # rows, when no number is given
 
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="OUT", help="A .parquet, .jsonl or .csv file.", show_default=False),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Rows to show; without a file, 20.", show_default=False)
+    int | None, typer.Option("--limit", min=1, help=f"Rows to show; without a file, {_SHOWN}.", show_default=False)
 ]
 
 
@@ -35,14 +39,26 @@ def results(
         check_output(output)
     with given.connect(url, home) as client:
         handle = client.job(job_id)
-        rows = islice(handle.results(order="index"), limit if output or as_json or limit else 20)
+        batches = _first(handle.result_batches(order="index"), limit if output or as_json or limit else _SHOWN)
         if as_json:
-            for row in rows:
-                typer.echo(row.model_dump_json())
+            for batch in batches:
+                typer.echo(json_lines(batch), nl=False)
         elif output:
-            say(f"{write_results(output, rows):,} rows written to {output}")
+            say(f"{write_results(output, batches):,} rows written to {output}")
         else:
-            out.print(row_table(rows))
+            out.print(row_table(row for batch in batches for row in rows_of(batch)))
     job = handle.job
     if not job.state.is_ended:
         say(f"the job is {job.state}: {job.rows.written:,} of {job.rows.total:,} rows are there so far", "yellow")
+
+
+def _first(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
+    """As many of the rows; None: all."""
+    for batch in batches:
+        if limit is None:
+            yield batch
+            continue
+        yield batch.slice(0, limit)
+        limit -= batch.num_rows
+        if limit <= 0:
+            return

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from rich.table import Table
 from rich.text import Text
 
+from unembed.generations import counts_of
 from unembed.schemas import Batch, Generation, Job, JobState, RowCounts, RowStatus
 
 _STYLES: Final = {
@@ -26,30 +29,35 @@ _BAR: Final = 24  # characters
 
 
 @dataclass
-class Tally:
+class RowTally:
     """What is learnt of rows while they pass."""
 
-    errors: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)  # rows by error code
     texts: int = 0
     quality: float = 0.0  # summed over the rows that have one
     scored: int = 0
-    round_trip: float = 0.0
+    round_trip: float = 0.0  # summed over the rows that have one
     embedded: int = 0
     off_manifold: int = 0
 
-    def of(self, rows: Iterable[Generation]) -> Iterator[Generation]:
-        """The same rows, counted as they pass."""
-        for row in rows:
-            if row.status is RowStatus.ERROR:
-                self.errors[row.error_code or "unknown"] += 1
-            else:
-                self.texts += 1
-            if row.overall_quality is not None:
-                self.quality, self.scored = self.quality + row.overall_quality, self.scored + 1
-            self.off_manifold += bool(row.off_manifold)
-            if row.round_trip is not None:
-                self.round_trip, self.embedded = self.round_trip + row.round_trip, self.embedded + 1
-            yield row
+    def of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The same batches, their rows counted as they pass."""
+        for batch in batches:
+            self._add(batch)
+            yield batch
+
+    def _add(self, batch: pa.RecordBatch) -> None:
+        self.errors += counts_of(batch.column("error_code").drop_null())
+        self.texts += batch.num_rows - counts_of(batch.column("status"))[RowStatus.ERROR]
+        self.quality += _sum(batch, "overall_quality")
+        self.scored += batch.num_rows - batch.column("overall_quality").null_count
+        self.round_trip += _sum(batch, "round_trip")
+        self.embedded += batch.num_rows - batch.column("round_trip").null_count
+        self.off_manifold += int(_sum(batch, "off_manifold"))
+
+
+def _sum(batch: pa.RecordBatch, name: str) -> float:
+    return float(pc.sum(batch.column(name)).as_py() or 0.0)
 
 
 def duration(seconds: float) -> str:
@@ -145,7 +153,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
-def summary(job: Job, batches: list[Batch], tally: Tally, wall: float) -> Table:
+def summary(job: Job, batches: list[Batch], tally: RowTally, wall: float) -> Table:
     """Rows and how they ended, seconds and rows a second, and where the workers' time went."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim", no_wrap=True)

@@ -71,7 +71,8 @@ def test_a_message_is_not_redelivered_while_its_batch_may_still_run() -> None:
 def test_what_the_main_process_imports_is_free_of_torch() -> None:
     # Given a fresh interpreter, since this one may have torch already
     program = (
-        "import sys, worker.celery, worker.tasks, worker.main, worker.launch, worker.sweeper;"
+        "import sys, unembed.worker.celery, unembed.worker.tasks, unembed.worker.main, unembed.worker.launch;"
+        "import unembed.worker.sweeper;"
         "unembed.worker.celery.app.loader.import_default_modules();"
         "sys.exit('torch' in sys.modules)"
     )

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from unembed.boundary import describe
 from unembed.errors import (
     AuthError,
     BusyError,
@@ -26,7 +27,6 @@ from unembed.schemas import PROBLEM_JSON, Problem
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 5
-_SHOWN_CHARACTERS: Final = 100  # of a value that is refused
 _CODES: Final = {401: AuthError.code, 404: NotFoundError.code, 413: TooLargeError.code}
 
 
@@ -75,24 +75,8 @@ async def _unembed(request: Request, error: Exception) -> Response:
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    broken = any(each["type"] == "json_invalid" for each in found)
-    detail = "; ".join(_say(each) for each in found)
-    return problem(request.url.path, 400 if broken else 422, detail, InputError.code)
-
-
-def _say(error: dict[str, Any]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "json_invalid":
-        return f"the body is not JSON: {error['ctx']['error']} at character {error['loc'][-1]}"
-    if error["type"] == "missing":
-        return f"{where}: {error['msg']}"
-    return f"{where}: {error['msg']}, not {_shown(error.get('input'))}"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    broken = any(each["type"] == "json_invalid" for each in error.errors())
+    return problem(request.url.path, 400 if broken else 422, describe(error), InputError.code)
 
 
 async def _http(request: Request, error: Exception) -> Response:

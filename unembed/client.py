@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic import ValidationError
 
+from unembed.boundary import describe
 from unembed.corpus import Corpus, Slice, as_corpus, encode_payload
 from unembed.errors import InputError, UnembedError
 from unembed.generations import rows_of
@@ -243,6 +244,4 @@ def _spec(**fields: Any) -> JobCreate:
     try:
         return JobCreate(**fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{where} is {first['input']!r}: {first['msg']}") from error
+        raise InputError(describe(error)) from None

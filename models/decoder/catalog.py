@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
+from unembed.boundary import describe
 from unembed.errors import CheckpointError, UnknownDecoderError
 from unembed.models.decoder.config import HYBRID, PHRASE_BANK, AnyConfig, BankConfig, CheckpointConfig, HybridConfig
 
@@ -89,4 +90,4 @@ def read_config(folder: Path) -> AnyConfig:
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is not a checkpoint: it has no {CONFIG_FILE}") from None
     except ValidationError as error:
-        raise CheckpointError(f"{path} is not a checkpoint's config: {error.errors()[0]['msg']}") from None
+        raise CheckpointError(f"{path} is not a checkpoint's config: {describe(error)}") from None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from unembed.boundary import describe, unknown_name
 from unembed.errors import BudgetError, InputError, UnknownArchitectureError
 from unembed.schemas import DecodeOptions, Wire
 
@@ -125,7 +126,7 @@ class Defaults(Wire):
         own = type(self).model_fields.keys() - {"options"}
         known = own | DecodeOptions.model_fields.keys()
         if unknown := sorted(changes.keys() - known):
-            raise InputError(f"unknown setting {unknown[0]!r}; there are: {', '.join(sorted(known))}")
+            raise InputError(unknown_name("setting", unknown[0], known))
         try:
             options = DecodeOptions.model_validate(
                 self.options.model_dump() | {name: value for name, value in changes.items() if name not in own}
@@ -133,15 +134,7 @@ class Defaults(Wire):
             named = {name: value for name, value in changes.items() if name in own}
             return type(self).model_validate(self.model_dump() | {"options": options} | named)
         except ValidationError as error:
-            raise InputError(_said(error)) from None
-
-
-def _said(error: ValidationError) -> str:
-    first = error.errors()[0]
-    said = str(first["msg"]).removeprefix("Value error, ")
-    if not first["loc"]:  # two settings that do not go together
-        return said
-    return f"{first['loc'][0]} is {first['input']!r}: {said[0].lower()}{said[1:]}"
+            raise InputError(describe(error)) from None
 
 
 class Calibration(Wire):

@@ -107,7 +107,7 @@ def test_06_configuration(decoder: GenerativeDecoder, vectors: Vectors, tmp_path
     decoder.configure(temperature=0.7, seed=3)
     warm = [decoder.decode(vector) for vector in vectors[:20]]
     # Then it does so until told otherwise, and refuses what makes no sense
-    with pytest.raises(InputError, match=r"temperature is -1: input should be greater than or equal to 0"):
+    with pytest.raises(InputError, match=r"temperature is -1; expected at least 0"):
         decoder.configure(temperature=-1)
     assert [decoder.decode(vector) for vector in vectors[:20]] == warm
     # And who loads what it saved gets the same texts from the same settings

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import ValidationError
 
+from unembed.boundary import describe
 from unembed.cli.console import say
 from unembed.client import Client
 from unembed.errors import InputError
@@ -137,12 +138,7 @@ def decode_options(**values: Any) -> DecodeOptions:
     try:
         return DecodeOptions(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        said = str(first["msg"]).removeprefix("Value error, ")
-        if not first["loc"]:  # two options that do not go together
-            raise InputError(said) from error
-        flag = "--" + str(first["loc"][0]).replace("_", "-")
-        raise InputError(f"{flag} is {first['input']!r}: {said[0].lower()}{said[1:]}") from error
+        raise InputError(describe(error, name=lambda field: "--" + field.replace("_", "-"))) from None
 
 
 def connect(url: str | None, home: Path | None) -> Client:

@@ -1,0 +1,92 @@
+"""Where errors of the libraries become errors of Unembed: one line that says what was found and what was expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
+from typing import Any, Final, Protocol
+
+_SHOWN_CHARACTERS: Final = 100  # of a value that is refused
+_SHOWN_ERRORS: Final = 5
+
+# What pydantic expected, by the type of its error, where its own message is not plain enough. Filled in from `ctx`.
+_EXPECTED: Final = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a string",
+    "string_pattern_mismatch": "a string that matches {pattern}",
+    "byte_size": "a number of bytes, or one with a unit: 65536, 64MB, 4GiB",
+    "byte_size_unit": "a number of bytes, or one with a unit: 65536, 64MB, 4GiB",
+}
+_PREAMBLE: Final = re.compile(r"^\w+ should (be|have) ")
+
+
+class Invalid(Protocol):
+    """Pydantic's ValidationError, and FastAPI's."""
+
+    def errors(self) -> Sequence[Any]: ...
+
+
+def describe(
+    error: Invalid,
+    *,
+    name: Callable[[str], str] = str,
+    secret: Collection[str] = (),
+    known: Collection[str] = (),
+) -> str:
+    """What pydantic refused, as one line: each field, its value, and what was expected instead.
+
+    `name` turns a field's dotted name into the one that the reader gave it: a flag, an environment variable. The values
+    of the fields in `secret` are not shown. `known` are the names among which an unknown one may be meant.
+    """
+    found = error.errors()
+    lines = list(dict.fromkeys(_line(each, name, secret, known) for each in found))
+    more = [f"and {len(lines) - _SHOWN_ERRORS} more"] if len(lines) > _SHOWN_ERRORS else []
+    return ". ".join(lines[:_SHOWN_ERRORS] + more)
+
+
+def unknown_name(what: str, given: str, known: Collection[str]) -> str:
+    """An unknown name, the names there are, and the one that was probably meant."""
+    near = get_close_matches(given, known, n=1)
+    said = f"unknown {what} {given!r}" + (f"; there are: {', '.join(sorted(known))}" if known else "")
+    return f"{said}. Did you mean {near[0]!r}?" if near else said
+
+
+def _line(error: Any, name: Callable[[str], str], secret: Collection[str], known: Collection[str]) -> str:
+    kind, place, context = error["type"], error["loc"], error.get("ctx", {})
+    field = ".".join(map(str, place))
+    if kind == "json_invalid":
+        return f"this is not JSON: {context['error']}" + (f" at character {place[-1]}" if place else "")
+    if kind == "extra_forbidden":
+        return unknown_name("field", field, known)
+    said = str(context["error"]) if kind == "value_error" else error["msg"]
+    if not place:  # of several fields together, which a message of our own names
+        return said
+    if kind == "missing":
+        return f"{name(field)} is missing"
+    value = "set, but not as expected" if field in secret else f"{_shown(error.get('input'))}"
+    if kind == "value_error":
+        return f"{name(field)} is {value}: {said}"
+    bounds = {
+        key: int(bound) if isinstance(bound, float) and bound.is_integer() else bound for key, bound in context.items()
+    }
+    expected = _EXPECTED[kind].format(**bounds) if kind in _EXPECTED else _PREAMBLE.sub("", said)
+    return f"{name(field)} is {value}; expected {expected}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -38,11 +38,12 @@ def check_output(path: Path) -> None:
         raise InputError(f"the folder {path.absolute().parent} cannot be written to")
 
 
-def write_results(path: Path, batches: Iterable[pa.RecordBatch]) -> int:
+def write_results(path: str | Path, batches: Iterable[pa.RecordBatch]) -> int:
     """Writes rows as they come, such as those of `JobHandle.result_batches()`, and returns how many they were.
 
     A few thousand rows are in memory at a time. Raises InputError for what is not a record batch of results.
     """
+    path = Path(path)
     check_output(path)
     half = path.with_name(f".{path.name}.{os.getpid()}")
     try:

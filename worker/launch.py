@@ -144,7 +144,7 @@ class Stack:
         found = devices.seats(self._wanted_workers, Settings().device)
         self.workers = tuple(seat.name for seat in found)
         for seat in found:
-            command = [*_python("worker"), seat.name]
+            command = [*_python("unembed.worker"), seat.name]
             supervisor.add(Part(f"worker-{seat.name}", command, environment | dict(seat.environment), stage=1))
         if flower_port:
             secret = {"FLOWER_COOKIE_SECRET": secrets.token_urlsafe(32)}  # not on the command line, which all can read

@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from unembed.api import auth, health, problems, routes
 from unembed.api.deps import Deps
 from unembed.api.limits import BodyLimit
-from unembed.models.settings import Settings
+from unembed.models.settings import Settings, read_settings
 from unembed.schemas import Generation, Problem
 
 
@@ -22,7 +22,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Raises InputError when it would be open to others than this machine without a key.
     """
-    settings = settings or Settings()
+    settings = settings or read_settings()
     auth.refuse_to_be_exposed(settings)
     # No pages: those of FastAPI load their scripts from elsewhere. Problems are ours, so no debug pages either.
     app = FastAPI(

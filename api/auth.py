@@ -10,6 +10,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import SecretStr
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -53,9 +54,9 @@ async def client_of(
     return hashlib.sha256(credentials.credentials.encode()).hexdigest()
 
 
-def _is_known(key: str, known: Sequence[str]) -> bool:
+def _is_known(key: str, known: Sequence[SecretStr]) -> bool:
     # All are compared, and in constant time each, so that the time taken says nothing about any.
-    matches = [hmac.compare_digest(key.encode(), each.encode()) for each in known]
+    matches = [hmac.compare_digest(key.encode(), each.get_secret_value().encode()) for each in known]
     return any(matches)
 
 

@@ -8,7 +8,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from unembed.models.database import create_engine, transaction
-from unembed.models.settings import Settings
+from unembed.models.settings import read_settings
 from unembed.models.tables import Base, UtcDateTime
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     if given is not None:
         migrate(given)
         return
-    engine = create_engine(Settings().database_url)
+    engine = create_engine(read_settings().database_url)
     if context.is_offline_mode():
         context.configure(dialect=engine.dialect, target_metadata=Base.metadata, literal_binds=True)
         with context.begin_transaction():

@@ -1,57 +1,150 @@
 """The environment, read once, as one frozen object.
 
-Every setting is an environment variable, `UNEMBED_` and the field's name in capitals: `UNEMBED_DATABASE_URL`.
-Durations are in seconds and sizes in bytes.
+Every setting is an environment variable: `UNEMBED_` and the field's name in capitals, such as `UNEMBED_DATABASE_URL`.
+Durations are numbers of seconds or have a unit (`90s`, `5m`, `2h`, `7d`); sizes are numbers of bytes or have a unit
+(`64MB`, `4GiB`). An empty variable means the default.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from unembed.boundary import describe
+from unembed.errors import SettingsError
+from unembed.models.environment import PREFIX, is_service_link, warn_of_strangers
+
+DEFAULT_PORT: Final = 8765
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION: Final = re.compile(rf"(\d+(?:\.\d+)?)\s*([{''.join(_SECONDS)}])")
+_DEVICE: Final = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
+_REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+
+
+def _seconds(given: object) -> object:
+    """A duration with a unit, in seconds; a plain number stays what it is."""
+    if not isinstance(given, str):
+        return given
+    if with_unit := _DURATION.fullmatch(given.strip().lower()):
+        return float(with_unit[1]) * _SECONDS[with_unit[2]]
+    try:
+        float(given)
+    except ValueError:
+        raise PydanticCustomError("duration", "a number of seconds, or one with a unit: 90, 90s, 5m, 2h, 7d") from None
+    return given
+
+
+def _port(given: object) -> object:
+    """Kubernetes sets UNEMBED_PORT=tcp://10.96.12.7:8765 in every pod beside a service called `unembed`."""
+    return DEFAULT_PORT if isinstance(given, str) and is_service_link(f"{PREFIX}PORT", given) else given
+
+
+def _redis_url(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    if separator and scheme in _REDIS_SCHEMES:
+        return url
+    found = f"it begins with {scheme + separator!r}" if separator else "it has no scheme"
+    raise ValueError(f"{found}; expected redis://, rediss:// or unix://")
+
+
+def _device(name: str) -> str:
+    if not _DEVICE.fullmatch(name):
+        raise PydanticCustomError("device", "auto, cpu, cuda, cuda:0 or mps")
+    return name
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+WholeSeconds = Annotated[int, BeforeValidator(_seconds)]
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="UNEMBED_", frozen=True, extra="ignore")
-
-    database_url: str = "sqlite:///unembed.db"
-    redis_url: str = "redis://127.0.0.1:6379/0"  # the queue
-    payload_url: str | None = None  # the Redis that keeps payloads; None: the queue's own
-
-    host: str = "127.0.0.1"
-    port: int = 8765
-    api_keys: Annotated[tuple[str, ...], NoDecode] = ()  # comma-separated; required when `host` is not loopback
-
-    decoders: Path | None = None  # a folder of further checkpoints, each in a folder of its own name
-    device: str = "auto"  # auto | cpu | cuda | cuda:0 | mps
-    micro_batch: Annotated[int, Field(ge=1)] = 256  # rows decoded together; heartbeats and cancels happen in between
-    threads: Annotated[int, Field(ge=0)] = 0  # torch threads of a CPU worker; 0: torch decides
-
-    lease: Annotated[float, Field(gt=0)] = 90.0
-    heartbeat: Annotated[float, Field(gt=0)] = 15.0
-    sweep_interval: Annotated[float, Field(gt=0)] = 10.0
-    republish_after: Annotated[float, Field(gt=0)] = 30.0  # a queued batch whose message is older is published again
-    max_attempts: Annotated[int, Field(ge=1)] = 4
-    backoff: Annotated[float, Field(ge=0)] = 5.0  # doubles with each attempt
-
-    max_batch_rows: Annotated[int, Field(ge=1)] = 65_536
-    max_batch_bytes: Annotated[int, Field(ge=1)] = 64 * 1024 * 1024
-    payload_ttl: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
-    # A job that was begun and not sealed is cancelled so long after its last batch came.
-    receive_timeout: Annotated[float, Field(gt=0)] = 24 * 3600.0
-    job_ttl: Annotated[float, Field(ge=0)] | None = None  # ended jobs are removed, rows and all; None: never
-
-    # Past these, a new batch is refused (429) until workers have made room. Queued and running ones count.
-    max_queued_rows: Annotated[int, Field(ge=1)] = 50_000_000
-    max_queued_bytes: Annotated[int, Field(ge=1)] = 4 * 1024**3
-    max_client_rows: Annotated[int, Field(ge=1)] | None = None  # of one API key; None: only the limit of all together
-    max_client_bytes: Annotated[int, Field(ge=1)] | None = None
-    redis_maxmemory: Annotated[int, Field(ge=16 * 1024**2)] | None = (
-        None  # of the embedded Redis; None: a quarter of all
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
     )
-    max_redis_use: Annotated[float, Field(gt=0, le=1)] = 0.7  # of Redis's maxmemory; the rest is for messages and acks
+
+    database_url: str = Field("sqlite:///unembed.db", description="the store: `sqlite:///...` or `postgresql://...`")
+    redis_url: RedisUrl = Field("redis://127.0.0.1:6379/0", description="the queue")
+    payload_url: RedisUrl | None = Field(
+        None, description="the Redis that keeps the vectors of waiting batches; without it, the queue's"
+    )
+
+    host: str = Field("127.0.0.1", description="the address that the API listens on")
+    port: Annotated[int, BeforeValidator(_port)] = Field(
+        DEFAULT_PORT, ge=1, le=65_535, description="the port that the API listens on"
+    )
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="the API keys, separated by commas; required when the host is not a loopback address"
+    )
+
+    decoders: Path | None = Field(None, description="a folder of more decoders, each in a folder of its own name")
+    device: Annotated[str, AfterValidator(_device)] = Field(
+        "auto", description="where workers decode: `auto`, `cpu`, `cuda`, `cuda:0` or `mps`"
+    )
+    micro_batch: int = Field(
+        256, ge=1, description="rows that are decoded together; halved automatically when memory runs out"
+    )
+    threads: int = Field(0, ge=0, description="torch threads of a CPU worker; 0: torch decides")
+
+    lease: Seconds = Field(
+        90.0,
+        gt=0,
+        description="how long a worker may be silent before its batch goes to another; two heartbeats at least",
+    )
+    heartbeat: Seconds = Field(15.0, gt=0, description="how often a worker renews its lease")
+    sweep_interval: Seconds = Field(10.0, gt=0, description="how often the workers look for lost batches")
+    republish_after: Seconds = Field(
+        30.0, gt=0, description="how long a batch waits before its message counts as lost and is sent again"
+    )
+    max_attempts: int = Field(4, ge=1, description="how often a batch is tried before it is given up")
+    backoff: Seconds = Field(
+        5.0, ge=0, description="the pause after a batch's first failure; doubled by each further one"
+    )
+
+    max_batch_rows: int = Field(65_536, ge=1, description="batches with more rows are refused (413)")
+    max_batch_bytes: ByteSize = Field(ByteSize(64 * 1024**2), ge=1, description="larger batches are refused (413)")
+    payload_ttl: WholeSeconds = Field(7 * 86_400, ge=60, description="how long the vectors of a waiting batch are kept")
+    receive_timeout: Seconds = Field(
+        86_400.0, gt=0, description="a job that is not complete is cancelled this long after its last batch arrived"
+    )
+    job_ttl: Annotated[float, Field(ge=0), BeforeValidator(_seconds)] | None = Field(
+        None, description="how long finished jobs and their rows are kept; without it, for ever"
+    )
+
+    # Past these, a new batch is refused until workers have made room.
+    max_queued_rows: int = Field(
+        50_000_000, ge=1, description="with more rows queued or running, further batches are refused (429)"
+    )
+    max_queued_bytes: ByteSize = Field(
+        ByteSize(4 * 1024**3), ge=1, description="with more bytes queued or running, further batches are refused (429)"
+    )
+    max_client_rows: int | None = Field(None, ge=1, description="the limit of rows for the jobs of one API key")
+    max_client_bytes: ByteSize | None = Field(None, ge=1, description="the limit of bytes for the jobs of one API key")
+    redis_maxmemory: ByteSize | None = Field(
+        None,
+        ge=16 * 1024**2,
+        description="the memory limit of the embedded Redis; without it, a quarter of the machine's memory",
+    )
+    max_redis_use: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="the share of Redis's `maxmemory` past which batches are refused; the rest is for messages",
+    )
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -62,11 +155,42 @@ class Settings(BaseSettings):
     def _lease_outlives_heartbeats(self) -> Self:
         if self.lease < 2 * self.heartbeat:
             raise ValueError(
-                f"the lease is {self.lease} s and the heartbeat {self.heartbeat} s; expected a lease of two heartbeats "
-                "at least, or a worker would lose its batch for being a little late"
+                f"UNEMBED_LEASE is {self.lease:g} s and UNEMBED_HEARTBEAT is {self.heartbeat:g} s; expected a lease of "
+                "at least two heartbeats, or a worker that is a little late would lose its batch"
             )
         return self
+
+    def __repr_args__(self) -> Any:
+        """URLs without their passwords; pydantic hides the keys itself."""
+        for name, value in super().__repr_args__():
+            yield name, without_password(value) if name in _URLS and value else value
 
     @property
     def payload_redis_url(self) -> str:
         return self.payload_url or self.redis_url
+
+
+_URLS: Final = frozenset({"database_url", "redis_url", "payload_url"})
+_SECRET: Final = _URLS | {"api_keys"}
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings of the environment, `given` before it.
+
+    Raises SettingsError, naming the variable, its value unless it is secret, and what was expected. Variables that
+    look like settings and are none are warned of, once a process.
+    """
+    warn_of_strangers(Settings.model_fields)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(describe(error, name=_variable, secret=_SECRET)) from None
+
+
+def without_password(url: str) -> str:
+    """`url` with *** for its password, if it has one."""
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url))
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.partition(".")[0].upper()

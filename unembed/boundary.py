@@ -77,14 +77,15 @@ def _line(error: Any, name: Callable[[str], str], secret: Collection[str], known
         return said
     if kind == "missing":
         return f"{name(field)} is missing"
-    value = "set, but not as expected" if field in secret else f"{_shown(error.get('input'))}"
+    secretly = str(place[0]) in secret
+    found = "is set, but not usable" if secretly else f"is {_shown(error.get('input'))}"
     if kind == "value_error":
-        return f"{name(field)} is {value}: {said}"
+        return f"{name(field)} {found}: {said}"
     bounds = {
         key: int(bound) if isinstance(bound, float) and bound.is_integer() else bound for key, bound in context.items()
     }
     expected = _EXPECTED[kind].format(**bounds) if kind in _EXPECTED else _PREAMBLE.sub("", said)
-    return f"{name(field)} is {value}; expected {expected}"
+    return f"{name(field)} {found}; expected {expected}"
 
 
 def _shown(value: object) -> str:

@@ -3,6 +3,7 @@
     UnembedError
     ├── InputError              what was handed in is not usable                     400
     │   ├── CorpusError         a file of embeddings cannot be read                  400
+    │   ├── SettingsError       a setting in the environment is not usable           400
     │   ├── DimensionError      an embedding has the wrong number of dimensions      422
     │   ├── UnknownDecoderError no decoder has this name                             422
     │   └── UnknownArchitectureError                                                 422
@@ -53,6 +54,12 @@ class CorpusError(InputError):
     """A file of embeddings cannot be read."""
 
     code = "corpus"
+
+
+class SettingsError(InputError):
+    """A setting in the environment is not usable."""
+
+    code = "settings"
 
 
 class DimensionError(InputError):

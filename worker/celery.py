@@ -124,9 +124,9 @@ def publish(app: Celery, batch_id: str) -> None:
 
 @cache
 def _app_of_the_environment() -> Celery:
-    from unembed.models.settings import Settings
+    from unembed.models.settings import read_settings
 
-    return make_app(Settings())
+    return make_app(read_settings())
 
 
 def __getattr__(name: str) -> Celery:

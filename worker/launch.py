@@ -28,7 +28,7 @@ from sqlalchemy import URL, Engine
 from unembed.errors import InputError, MissingExtraError, UnavailableError
 from unembed.home import Server, remove_server, write_server
 from unembed.models.database import create_engine, upgrade
-from unembed.models.settings import Settings
+from unembed.models.settings import read_settings
 from unembed.models.store import Store
 from unembed.schemas import BatchState, JobState
 from unembed.worker import devices, redis_server
@@ -128,12 +128,12 @@ class Stack:
         with _engine(url) as engine:
             upgrade(engine)
             if self._database_url is None:
-                _give_back_what_ran(Store(engine, Settings(database_url=url)))
+                _give_back_what_ran(Store(engine, read_settings(database_url=url)))
 
     def _start_redis(self, supervisor: Supervisor, path: Path, environment: dict[str, str]) -> None:
         data = self.home / "redis"
         data.mkdir(mode=0o700, exist_ok=True)
-        command = redis_server.command(path, data, Settings().redis_maxmemory)
+        command = redis_server.command(path, data, read_settings().redis_maxmemory)
         supervisor.add(Part("redis", command, environment, stage=0))
         _await(supervisor, "redis", lambda: redis_server.answers(path))
 
@@ -141,7 +141,7 @@ class Stack:
         self, supervisor: Supervisor, environment: dict[str, str], port: int, flower_port: int | None
     ) -> None:
         supervisor.add(Part("api", _api(port), environment, stage=2, grace=5.0))
-        found = devices.seats(self._wanted_workers, Settings().device)
+        found = devices.seats(self._wanted_workers, read_settings().device)
         self.workers = tuple(seat.name for seat in found)
         for seat in found:
             command = [*_python("unembed.worker"), seat.name]

@@ -14,7 +14,7 @@ from typing import Final
 
 from unembed.errors import UnembedError
 from unembed.models.database import create_engine
-from unembed.models.settings import Settings
+from unembed.models.settings import read_settings
 from unembed.models.store import Store
 
 SILENCE: Final = 6  # sweeps missed in a row
@@ -38,7 +38,7 @@ def is_deaf(store: Store, name: str) -> bool:
 
 
 def main() -> int:
-    settings = Settings()
+    settings = read_settings()
     engine = create_engine(settings.database_url)
     try:
         return 0 if is_alive(Store(engine, settings), socket.gethostname()) else 1

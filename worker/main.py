@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from unembed.errors import MissingExtraError
-from unembed.models.settings import Settings
+from unembed.models.settings import read_settings
 from unembed.threads import wait_without_spinning
 from unembed.worker import lost_processes
 from unembed.worker.celery import QUEUE, make_app
@@ -37,7 +37,7 @@ def run(name: str | None = None) -> int:
     if find_spec("torch") is None:
         raise MissingExtraError.of("torch", "worker")
     wait_without_spinning()
-    settings = Settings()
+    settings = read_settings()
     node = f"{name or default_name()}@{socket.gethostname()}"
     context = open_context(settings, node, os.getpid())
     lost_processes.take_back_of_predecessor(context)

@@ -21,7 +21,7 @@ from typing import Any, Final
 from celery.signals import setup_logging, worker_process_init
 
 from unembed.errors import UnembedError
-from unembed.models.settings import Settings
+from unembed.models.settings import read_settings
 from unembed.worker import runtime
 from unembed.worker.context import Context, open_context
 
@@ -43,7 +43,7 @@ def context() -> Context:
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def start(sender: str, **_: Any) -> None:
     """Called in the child, with the worker's name, before it takes its first batch."""
-    settings = Settings()
+    settings = read_settings()
     opened = open_context(settings, sender, os.getppid())
     _opened[:] = [opened]
     signal.signal(HAND_BACK, lambda *_: opened.stopping.set())

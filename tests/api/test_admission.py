@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
 from tests import services
 from tests.api.conftest import ARROW, DECODER, DIM, assert_problem, new_job, payload, put
@@ -60,7 +61,7 @@ def test_a_batch_larger_than_the_limit_is_let_in_when_nothing_waits(serve: Serve
 
 def test_one_client_s_limit_leaves_the_others_alone(serve: Serve) -> None:
     # Given two clients, of which one has used what a client may
-    client = serve(api_keys=("one", "two"), max_client_rows=2)
+    client = serve(api_keys=(SecretStr("one"), SecretStr("two")), max_client_rows=2)
 
     def send(key: str) -> Any:
         headers = {"Authorization": f"Bearer {key}"}

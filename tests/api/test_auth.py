@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
 from tests.api.conftest import DECODER, assert_problem
 from tests.builders import DIM
@@ -25,7 +26,7 @@ def bearer(key: str) -> dict[str, str]:
 
 @pytest.fixture
 def locked(serve: Serve) -> TestClient:
-    return serve(api_keys=("first-key", "second-key"))
+    return serve(api_keys=(SecretStr("first-key"), SecretStr("second-key")))
 
 
 @pytest.mark.parametrize("key", ["first-key", "second-key"])
@@ -86,7 +87,7 @@ def test_a_host_that_others_reach_needs_keys(api_settings: Settings, host: str) 
 
 def test_a_host_that_others_reach_starts_with_a_key(api_settings: Settings) -> None:
     # Given a key, When the host is open, Then the application is made
-    create_app(api_settings.model_copy(update={"host": "0.0.0.0", "api_keys": ("k",)})).state.deps.close()
+    create_app(api_settings.model_copy(update={"host": "0.0.0.0", "api_keys": (SecretStr("k"),)})).state.deps.close()
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "[fe80::1]:8765"])

@@ -10,7 +10,7 @@ def test_keys_come_from_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given two keys in the environment, with blanks and an empty one
     monkeypatch.setenv("UNEMBED_API_KEYS", " one, two ,,")
     # When it is read, Then they are two
-    assert Settings().api_keys == ("one", "two")
+    assert [key.get_secret_value() for key in Settings().api_keys] == ["one", "two"]
 
 
 def test_an_empty_variable_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_the_reader_is_told_the_name_that_they_gave() -> None:
 
 def test_a_secret_is_not_shown() -> None:
     said = describe(refused({"name": "Penelope"}), secret={"name"})
-    assert said == "name is set, but not as expected; expected at most 4 characters"
+    assert said == "name is set, but not usable; expected at most 4 characters"
 
 
 def test_a_long_value_is_cut() -> None:

@@ -56,8 +56,8 @@ def check(database_url: Database = None) -> None:
 def _engine(url: str | None) -> Iterator[Engine]:
     with needs("store"):
         from unembed.models.database import create_engine
-        from unembed.models.settings import Settings
-    engine = create_engine(url or Settings().database_url)
+        from unembed.models.settings import read_settings
+    engine = create_engine(url or read_settings().database_url)
     try:
         yield engine
     finally:

@@ -98,9 +98,9 @@ def _packages(_: Path) -> Iterator[Finding]:
 
 def _device(_: Path) -> Iterator[Finding]:
     from unembed.models.decoder.device import choose
-    from unembed.models.settings import Settings
+    from unembed.models.settings import read_settings
 
-    wanted = Settings().device
+    wanted = read_settings().device
     chosen = choose(wanted)
     try:
         torch = version("torch")
@@ -132,9 +132,9 @@ def _redis(home: Path) -> Iterator[Finding]:
         return
     import redis
 
-    from unembed.models.settings import Settings
+    from unembed.models.settings import read_settings
 
-    url = Settings().redis_url
+    url = read_settings().redis_url
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
             info = client.info("server") | client.info("memory")
@@ -149,13 +149,13 @@ def _redis(home: Path) -> Iterator[Finding]:
 
 def _database(home: Path) -> Iterator[Finding]:
     from unembed.models.database import create_engine, head, revision
-    from unembed.models.settings import Settings
+    from unembed.models.settings import read_settings
 
     own = home / "unembed.db"
     if "UNEMBED_DATABASE_URL" not in os.environ and not own.exists():
         yield Finding("database", State.OK, f"none yet; `unembed up` makes {own}")
         return
-    url = Settings().database_url if "UNEMBED_DATABASE_URL" in os.environ else f"sqlite:///{own}"
+    url = read_settings().database_url if "UNEMBED_DATABASE_URL" in os.environ else f"sqlite:///{own}"
     engine = create_engine(url)
     name = engine.url.render_as_string(hide_password=True)
     upgrade = f"unembed db upgrade --database-url {name}"

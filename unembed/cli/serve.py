@@ -21,7 +21,7 @@ def serve(
         import uvicorn
 
         from unembed.api.app import create_app
-        from unembed.models.settings import Settings
+        from unembed.models.settings import read_settings
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = Settings(**given)  # type: ignore[arg-type]
+    settings = read_settings(**given)
     uvicorn.run(create_app(settings), host=settings.host, port=settings.port, timeout_graceful_shutdown=10)

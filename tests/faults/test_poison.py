@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.builders import read
 from tests.faults.conftest import Fault
 from tests.faults.rig import Site
 from tests.faults.stand_in import Kind
@@ -35,5 +36,5 @@ def test_a_row_that_makes_the_decoder_fail_is_the_only_error_row(site: Site, fau
     fault.strikes_now()
     # When it has ended / Then that row is an error row, and every other one is there
     fault.ends_well(load, errors=[13])
-    (row,) = (row for row in site.store.generations(load.job_id).generations if row.index == 13)
+    (row,) = (row for row in read(site.store, load.job_id) if row.index == 13)
     assert row.error_code == "decode_failed"

@@ -50,7 +50,7 @@ bench: $(VENV)/.local ## rows a second through the whole queue, on this machine 
 	@$(BIN)/unembed demo --rows $(BENCH_ROWS) --out out/bench.parquet $(ARGS)
 
 compare: $(VENV)/.local ## the decoder v2.1 against v2.0: memory, rows a second, latency; writes docs/benchmarks/
-	@$(BIN)/python -m unembed.models.training.compare $(ARGS)
+	@$(BIN)/unembed compare examples/sentences.txt $(ARGS)
 
 train: $(VENV)/.train ## train a decoder: make train ARGS='--set mine=texts.txt,embeddings.npy --out runs/mine'
 	@$(BIN)/unembed train $(if $(ARGS),$(ARGS),--help)

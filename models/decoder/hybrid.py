@@ -2,7 +2,7 @@
 
 With the encoder, both are cosines with the given vector: the network answers when its own, and a margin in its favour,
 are at least the phrase's. Without it, the phrase answers when it is near enough to be likely the better text. Both
-numbers are learnt on held-out texts (`training/rule.py`) and kept in the hybrid's config.json.
+numbers are learnt on held-out texts (`evaluation/rule.py`) and kept in the hybrid's config.json.
 
 A row that the bank answers says `fallback` and names the bank. The bank answers too when the network fails over a row,
 or when the overall_quality of its text is under the floor; a row that neither answers is an error. No text is ever

@@ -1,14 +1,7 @@
-"""Gives a checkpoint what it needs to know vectors of texts from others; `unembed train` does it by itself.
-
-python -m unembed.models.training.add_manifold ret-v21-minilm vectors.npy more.parquet texts.txt
-
-The vectors are those of texts like those that the decoder was trained on; a .txt is embedded first, by the decoder's
-own encoder. The weights are not touched. The model card gets a section; what an earlier call made is replaced.
-"""
+"""Teaches a checkpoint to tell embeddings of texts from other vectors; `unembed train` does it by itself."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,26 +12,27 @@ from unembed.errors import DimensionError, InputError
 from unembed.models.decoder.checkpoint import CARD_FILE, checkpoint_folder, network_config
 from unembed.models.decoder.config import CheckpointConfig
 from unembed.models.decoder.encoder import shared_encoder
-from unembed.models.decoder.manifold import MOST_ROWS, fit_manifold
+from unembed.models.decoder.manifold import MOST_ROWS, Manifold, fit_manifold
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.evaluation.text_sets import read_texts
 from unembed.models.training.card import with_manifold_section
-from unembed.models.training.data import read_texts
 
 READ_ROWS = 4096
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Gives a checkpoint a model of what vectors of texts look like.")
-    parser.add_argument("checkpoint", help="a decoder's name, or its folder")
-    parser.add_argument("sources", nargs="+", type=Path, help="files of embeddings, or of texts (.txt), one a line")
-    options = parser.parse_args()
-    folder = checkpoint_folder(options.checkpoint)
-    made = fit_manifold(_drawn(options.sources, network_config(folder)))
+def add_manifold(checkpoint: str, sources: Sequence[Path]) -> Manifold:
+    """Fits it and saves it in the checkpoint's folder, in place of an earlier one; the model card gets a section.
+
+    `sources` are files of embeddings, or of texts (.txt), which are embedded by the decoder's encoder. They should be
+    like those that the decoder was trained on. The weights are not touched.
+    """
+    folder = checkpoint_folder(checkpoint)
+    made = fit_manifold(_drawn(sources, network_config(folder)))
     made.save(folder)
     card = folder / CARD_FILE
     if card.exists():
         card.write_text(with_manifold_section(card.read_text(encoding="utf-8"), made), encoding="utf-8")
-    print(made.limits.model_dump_json(indent=2))
+    return made
 
 
 def _drawn(sources: Sequence[Path], config: CheckpointConfig) -> Vectors:
@@ -66,7 +60,3 @@ def _drawn(sources: Sequence[Path], config: CheckpointConfig) -> Vectors:
         drawn = [line for line in lines if generator.random() < share]
         parts.append(shared_encoder(str(config.encoder)).encode(drawn))
     return np.concatenate(parts)
-
-
-if __name__ == "__main__":
-    main()

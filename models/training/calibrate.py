@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,8 @@ from unembed.models.decoder.engine import Generated, log_likelihood
 from unembed.models.decoder.generative import Decoded, GenerativeDecoder
 from unembed.models.decoder.quality import FEATURES, logistic
 from unembed.models.decoder.tokenizer import END, PAD
-from unembed.models.training.evaluate import FAITHFUL_F1, MICRO_BATCH, word_f1
+from unembed.models.evaluation.reliability import CalibrationReport, check, is_faithful
+from unembed.models.evaluation.scores import FAITHFUL_F1, MICRO_BATCH
 from unembed.schemas import DecodeOptions
 
 QUANTILES = 41
@@ -24,16 +24,6 @@ FOLDS = 5  # each fifth of the rows is checked by a fit of the other four
 SEEN_WAYS = (DecodeOptions(round_trip=True), DecodeOptions(candidates=8), DecodeOptions(candidates=32))
 SEEN_ROWS = 2000
 OUTCOME = f"word F1 against the true text is at least {FAITHFUL_F1}"
-
-
-@dataclass(frozen=True)
-class CalibrationReport:
-    """Of rows that the model judging them was not fitted on."""
-
-    rows: int
-    base_rate: float  # share of faithful rows
-    auroc: float
-    ece: float  # expected calibration error, 10 bins of equal width
 
 
 def calibrate(
@@ -119,38 +109,6 @@ def fit(
         bias=float(bias),
         lm_log_probs=tuple(float(value) for value in quantiles),
     )
-
-
-def is_faithful(texts: Sequence[str], references: Sequence[str]) -> npt.NDArray[np.bool_]:
-    return np.array([word_f1(a, b) >= FAITHFUL_F1 for a, b in zip(texts, references, strict=True)])
-
-
-def check(probabilities: npt.NDArray[np.float64], faithful: npt.NDArray[np.bool_]) -> CalibrationReport:
-    from sklearn.metrics import roc_auc_score
-
-    one_kind = faithful.all() or not faithful.any()
-    gaps = [one.rows * abs(one.predicted - one.faithful) for one in reliability(probabilities, faithful)]
-    auroc = float("nan") if one_kind else float(roc_auc_score(faithful, probabilities))
-    return CalibrationReport(len(faithful), float(faithful.mean()), auroc, sum(gaps) / len(faithful))
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """The rows whose probability lies in one tenth of [0, 1]."""
-
-    rows: int
-    predicted: float  # mean probability
-    faithful: float  # share
-
-
-def reliability(probabilities: npt.NDArray[np.float64], faithful: npt.NDArray[np.bool_]) -> list[Reliability]:
-    """Ten bins of equal width, without those that are empty."""
-    bins = np.minimum((probabilities * 10).astype(int), 9)
-    return [
-        Reliability(int(some.sum()), float(probabilities[some].mean()), float(faithful[some].mean()))
-        for some in (bins == number for number in range(10))
-        if some.any()
-    ]
 
 
 def lm_log_probs(decoder: GenerativeDecoder, texts: Sequence[str]) -> list[float]:

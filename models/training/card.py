@@ -12,8 +12,8 @@ import torch
 from unembed.models.decoder.checkpoint import CARD_FILE
 from unembed.models.decoder.config import RET_V21, Calibration, CheckpointConfig, NetworkConfig
 from unembed.models.decoder.manifold import MANY, Manifold
-from unembed.models.training.calibrate import CalibrationReport
-from unembed.models.training.evaluate import Scores
+from unembed.models.evaluation.reliability import CalibrationReport
+from unembed.models.evaluation.scores import Scores
 from unembed.models.training.recipe import Progress, Recipe
 
 SCORES_FILE = "scores.json"  # beside the card, for machines

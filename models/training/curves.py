@@ -12,8 +12,8 @@ from typing import Final
 
 from markupsafe import Markup
 
-from unembed.models.training.figures import Axes, Scale
-from unembed.models.training.page import environment
+from unembed.models.evaluation.figures import Axes, Scale
+from unembed.models.evaluation.page import environment
 from unembed.models.training.recipe import Progress, Recipe
 
 CURVES_FILE: Final = "training.html"
@@ -54,7 +54,7 @@ def render(name: str, recipe: Recipe, lines: Sequence[Progress], finished: bool)
     sets = list(last.dev_loss)
     scored = list(last.scores)
     return (
-        environment()
+        environment(Path(__file__).parent)
         .get_template(TEMPLATE)
         .render(
             name=name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -87,15 +86,3 @@ def epoch_batches(lengths: np.ndarray, batch_pieces: int, generator: np.random.G
                 first = last
     for number in generator.permutation(len(batches)):
         yield batches[number]
-
-
-def read_texts(paths: Sequence[Path]) -> list[str]:
-    """The lines of UTF-8 text files, one text a line; empty lines are refused, as they would shift the embeddings."""
-    texts: list[str] = []
-    for path in paths:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                raise InputError(f"{path}, line {number} is empty; expected one text a line")
-        texts.extend(lines)
-    return texts

@@ -12,7 +12,7 @@ from unembed.models.decoder.engine import greedy
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.models.decoder.vectors import Vectors
-from unembed.models.training.evaluate import MICRO_BATCH, score
+from unembed.models.evaluation.scores import MICRO_BATCH, score
 from unembed.models.training.recipe import DevScore
 from unembed.schemas import DecodeOptions
 

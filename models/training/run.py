@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,27 +20,17 @@ from unembed.models.decoder.manifold import Manifold, fit_manifold
 from unembed.models.decoder.quality import SEEN_FEATURES
 from unembed.models.decoder.self_test import make_self_test
 from unembed.models.decoder.tokenizer import Tokenizer
+from unembed.models.evaluation.measure import measure
+from unembed.models.evaluation.text_sets import Library, Say, TextSet, read_texts
 from unembed.models.training.augment import augment
 from unembed.models.training.calibrate import SEEN_ROWS, SEEN_WAYS, calibrate
 from unembed.models.training.card import Trained, write_card
 from unembed.models.training.curves import CURVES_FILE, write_curves
-from unembed.models.training.data import Pairs, pair, read_texts
+from unembed.models.training.data import Pairs, pair
 from unembed.models.training.greedy import GreedyScorer, HeldOut
 from unembed.models.training.loop import Run
-from unembed.models.training.measure import measure
 from unembed.models.training.recipe import Base, Progress, Recipe
 from unembed.models.training.warm import WarmStart
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class TextSet:
-    """A named set of texts; its vectors come from a .npy file, or from the encoder."""
-
-    name: str
-    texts: Path
-    embeddings: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -277,43 +266,3 @@ def _network(
         Tokenizer.train(lines, config.vocab_size).save(path)
     tokenizer = Tokenizer.load(path)
     return config.model_copy(update={"vocab_size": tokenizer.vocab_size}), tokenizer  # fewer, where texts have no more
-
-
-class Library:
-    """Vectors of text sets, embedded once and kept in the folder, in half precision, if there is one."""
-
-    def __init__(self, encoder: str | None, folder: Path | None, say: Say) -> None:
-        self._name, self._folder, self._say = encoder, folder, say
-
-    def vectors(self, one: TextSet, lines: Sequence[str], rows: int | None = None) -> npt.NDArray[np.float32]:
-        """(N, D), of the first `rows` given. Raises InputError when there are neither vectors nor an encoder, or when
-        their numbers do not agree."""
-        if one.embeddings is not None:
-            return _checked(np.load(one.embeddings, mmap_mode="r", allow_pickle=False)[:rows], lines, one)
-        if self._name is None:
-            raise InputError(f"{one.name} has texts but no embeddings; give them, or an encoder")
-        kept = self._kept(lines)
-        if kept is not None and kept.exists():
-            return _checked(np.load(kept, allow_pickle=False), lines, one)
-        self._say(f"embedding {len(lines):,} texts of {one.name} with {self._name}")
-        encoder = shared_encoder(self._name)
-        vectors = encoder.encode(lines, lambda done: self._say(f"  {done:,} of {len(lines):,}"))
-        if kept is not None:
-            vectors = vectors.astype(np.float16)
-            np.save(kept, vectors)
-        return vectors
-
-    def _kept(self, lines: Sequence[str]) -> Path | None:
-        if self._folder is None:
-            return None
-        digest = hashlib.sha256("\n".join([str(self._name), *lines]).encode()).hexdigest()[:16]
-        return self._folder / f"embeddings-{digest}.npy"
-
-
-def _checked(vectors: npt.NDArray[np.float32], lines: Sequence[str], one: TextSet) -> npt.NDArray[np.float32]:
-    if vectors.ndim != 2 or vectors.shape[0] != len(lines) or vectors.dtype.kind != "f":
-        raise InputError(
-            f"{one.name}: {len(lines)} texts need floating-point embeddings of shape ({len(lines)}, dim), "
-            f"not {vectors.dtype} of {vectors.shape}"
-        )
-    return vectors

@@ -22,9 +22,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from unembed.errors import InputError
+from unembed.models.evaluation.text_sets import Say
 from unembed.models.training.loop import Run, count_batches
 from unembed.models.training.recipe import Progress, Recipe
-from unembed.models.training.run import Material, Plan, Say, gather
+from unembed.models.training.run import Material, Plan, gather
 
 JOURNAL_FILE: Final = "study.jsonl"
 REPORTS: Final = 10  # of a run, at equal distances

@@ -15,7 +15,7 @@ import pytest
 
 from tests.flow.conftest import environment
 from unembed.models.decoder.generative import GenerativeDecoder
-from unembed.models.training.evaluate import decode_all
+from unembed.models.evaluation.scores import decode_all
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from unembed.models.decoder.create import create_generative_decoder
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.resident import resident_bytes
 from unembed.models.decoder.ret import RET, count_parts
-from unembed.models.training.evaluate import score, word_f1
+from unembed.models.evaluation.scores import score, word_f1
 from unembed.schemas import DEFAULT_DECODER, Generation
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from unembed.models.decoder.create import create_generative_decoder, load_decode
 from unembed.models.decoder.device import Device
 from unembed.models.decoder.generative import GenerativeDecoder, UntrainedDecoderWarning
 from unembed.models.decoder.phrase_bank import Bank
-from unembed.models.training.evaluate import decode_all, score, word_f1
+from unembed.models.evaluation.scores import decode_all, score, word_f1
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation, JobState, RowStatus
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ def test_word_f1_counts_the_words_that_are_shared(reference: str, text: str, exp
 
 @pytest.mark.parametrize("text", ["It's a dog's life.", "Tom, Tom!", "café au lait", "no words in common", ""])
 def test_word_f1_is_that_of_the_model_card(text: str) -> None:
-    from unembed.models.training.evaluate import word_f1 as on_the_card
+    from unembed.models.evaluation.scores import word_f1 as on_the_card
 
     for reference in ("It’s a dog's life.", "A café, Tom.", "?!"):
         assert word_f1(reference, text) == on_the_card(text, reference)

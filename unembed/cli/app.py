@@ -49,6 +49,9 @@ VERBS: Final = {
     "embed": Verb("embed", "embed", _TRAIN),
     "bank": Verb("bank", "bank", _TRAIN),
     "hybrid": Verb("hybrid", "hybrid", _TRAIN),
+    "add-manifold": Verb("add_manifold", "add_manifold", _TRAIN),
+    "add-self-test": Verb("add_self_test", "add_self_test", _TRAIN),
+    "compare": Verb("compare", "compare", _TRAIN),
 }
 
 

@@ -39,7 +39,7 @@ def bank(
         from unembed.models.decoder.device import choose
         from unembed.models.decoder.encoder import Encoder
         from unembed.models.decoder.phrase_bank import Bank
-        from unembed.models.training.data import read_texts
+        from unembed.models.evaluation.text_sets import read_texts
     lines = read_texts(texts)
     if not lines:
         raise InputError(f"{', '.join(map(str, texts))}: no line in it; expected one phrase a line")

@@ -30,7 +30,7 @@ def embed(
 
         from unembed.models.decoder.device import choose
         from unembed.models.decoder.encoder import Encoder
-        from unembed.models.training.data import read_texts
+        from unembed.models.evaluation.text_sets import read_texts
     lines = read_texts([texts])
     model = Encoder(encoder, str(choose(device).torch_device))
     vectors = model.encode(lines, lambda done: say(f"{done:,} of {len(lines):,} texts"))

@@ -68,13 +68,12 @@ def evaluate(
     with needs("train"):
         from unembed.models.decoder.create import load_decoder
         from unembed.models.decoder.encoder import shared_encoder
-        from unembed.models.training.data import read_texts
-        from unembed.models.training.measure import measure
-        from unembed.models.training.run import Library
+        from unembed.models.evaluation.measure import measure
+        from unembed.models.evaluation.text_sets import Library, read_texts
 
         if report is not None:
-            from unembed.models.training.analysis import analyse, doubt_of
-            from unembed.models.training.page import Subject, write_report
+            from unembed.models.evaluation.analysis import analyse, doubt_of
+            from unembed.models.evaluation.page import Subject, write_report
     model = load_decoder(decoder, device)
     encoder_name = model.encoder
     library = Library(encoder_name, None, lambda _: None)
@@ -116,7 +115,7 @@ def _check_report(path: Path) -> None:
 
 def text_set(spec: str) -> Any:
     """NAME=TEXTS[,EMBEDDINGS] as a TextSet. Raises InputError naming the value."""
-    from unembed.models.training.run import TextSet
+    from unembed.models.evaluation.text_sets import TextSet
 
     name, _, files = spec.partition("=")
     texts, _, embeddings = files.partition(",")

@@ -41,7 +41,7 @@ def hybrid(
     with needs("train"):
         from unembed.models.decoder.config import HybridConfig
         from unembed.models.decoder.hybrid import load_parts, save_hybrid
-        from unembed.models.training.rule import learn_rule
+        from unembed.models.evaluation.rule import learn_rule
     network, phrases = load_parts(out, decoder, bank, device)
     known_from = None
     if dev and phrases is not None:
@@ -71,8 +71,7 @@ def _held_out(dev: list[str], encoder: str | None) -> tuple[list[str], Any]:
     """The texts of all sets and their embeddings (N, D)."""
     import numpy as np
 
-    from unembed.models.training.data import read_texts
-    from unembed.models.training.run import Library
+    from unembed.models.evaluation.text_sets import Library, read_texts
 
     sets = [text_set(one) for one in dev]
     texts = [read_texts([one.texts]) for one in sets]

@@ -13,7 +13,7 @@ from tests.models.decoder.toy import random_checkpoint, vectors
 from unembed.errors import InputError
 from unembed.models.decoder import GenerativeDecoder, device
 from unembed.models.decoder.device import Device, choose
-from unembed.models.training.evaluate import word_f1
+from unembed.models.evaluation.scores import word_f1
 
 
 def test_the_catalogue_is_read_without_torch() -> None:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from tests.builders import decode_rows
 from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, vectors
+from unembed.cli import main
 from unembed.errors import CheckpointError, DimensionError, InputError
 from unembed.models.decoder.checkpoint import load_checkpoint, save_checkpoint
 from unembed.models.decoder.config import CheckpointConfig, HybridConfig
@@ -21,8 +22,8 @@ from unembed.models.decoder.hybrid import HybridDecoder
 from unembed.models.decoder.manifold import DIRECTIONS_FILE, LIMITS_FILE, MANY, Manifold, fit_manifold, rows_needed
 from unembed.models.decoder.phrase_bank import Bank, PhraseBankDecoder
 from unembed.models.decoder.vectors import Vectors
-from unembed.models.training.add_manifold import main
-from unembed.models.training.analysis import doubt_of
+from unembed.models.evaluation.analysis import doubt_of
+from unembed.models.training.add_manifold import add_manifold
 from unembed.schemas import DecodeOptions, RowStatus
 
 BLIND = DecodeOptions(rank_by="decoder")
@@ -243,7 +244,7 @@ def test_in_a_hybrid_its_network_says_so_whoever_answers(folder: Path, monkeypat
 
 
 def test_an_older_checkpoint_is_given_one_from_files_of_vectors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Given a checkpoint without one, with a card
     folder = random_checkpoint(tmp_path / "toy")
@@ -251,10 +252,11 @@ def test_an_older_checkpoint_is_given_one_from_files_of_vectors(
     weights = (folder / "model.safetensors").read_bytes()
     np.save(tmp_path / "a.npy", real(1500, seed=1))
     np.save(tmp_path / "b.npy", real(700, seed=2).astype(np.float16))
-    monkeypatch.setattr("sys.argv", ["add", f"{folder}/", str(tmp_path / "a.npy"), str(tmp_path / "b.npy")])
     # When it is given one, twice
-    main()
-    main()
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main(["add-manifold", f"{folder}/", str(tmp_path / "a.npy"), str(tmp_path / "b.npy")])
+        assert ended.value.code == 0
     # Then it is there, made of all rows, and the weights are what they were
     made = load_checkpoint(folder).manifold
     assert made is not None
@@ -269,16 +271,14 @@ def test_an_older_checkpoint_is_given_one_from_files_of_vectors(
     assert card.endswith("## Training\n\n- long\n")
 
 
-def test_vectors_that_a_decoder_does_not_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_that_a_decoder_does_not_read_are_refused(tmp_path: Path) -> None:
     folder = random_checkpoint(tmp_path / "toy")
     np.save(tmp_path / "wide.npy", vectors(1200, 24))
     (tmp_path / "a.txt").write_text("a text\n")
-    monkeypatch.setattr("sys.argv", ["add", f"{folder}/", str(tmp_path / "wide.npy")])
     with pytest.raises(DimensionError, match="24 dimensions"):
-        main()
-    monkeypatch.setattr("sys.argv", ["add", f"{folder}/", str(tmp_path / "a.txt")])
+        add_manifold(f"{folder}/", [tmp_path / "wide.npy"])
     with pytest.raises(InputError, match="'toy' names no encoder; expected files of embeddings"):
-        main()
+        add_manifold(f"{folder}/", [tmp_path / "a.txt"])
 
 
 def test_a_report_tells_of_the_set_and_of_vectors_that_are_of_no_text(wide: Manifold) -> None:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.models.decoder.toy import random_checkpoint, vectors
+from unembed.cli import main
 from unembed.errors import CheckpointError
 from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import load_checkpoint, save_checkpoint
@@ -21,7 +22,6 @@ from unembed.models.decoder.create import load_decoder
 from unembed.models.decoder.device import Device
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.self_test import make_self_test
-from unembed.models.training.add_self_test import main
 
 
 @pytest.fixture
@@ -155,13 +155,12 @@ def test_it_is_saved_with_the_checkpoint_and_does_not_outlive_its_weights(tmp_pa
     assert load_checkpoint(folder).self_test is None
 
 
-def test_an_older_checkpoint_is_given_one_from_a_corpus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_older_checkpoint_is_given_one_from_a_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = random_checkpoint(tmp_path / "toy")
     np.save(tmp_path / "toys.npy", vectors())
-    monkeypatch.setattr("sys.argv", ["add", f"{folder}/", str(tmp_path / "toys.npy")])
-    main()
+    with pytest.raises(SystemExit) as ended:
+        main(["add-self-test", f"{folder}/", str(tmp_path / "toys.npy")])
+    assert ended.value.code == 0
     made = load_checkpoint(folder).self_test
     assert made is not None
-    assert capsys.readouterr().out.splitlines()[0].endswith(made.expected.rows[0].text)
+    assert capsys.readouterr().err.splitlines()[0].endswith(made.expected.rows[0].text)

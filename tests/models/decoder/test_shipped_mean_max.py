@@ -13,7 +13,7 @@ import pytest
 from unembed.models.decoder.catalog import SHIPPED, find
 from unembed.models.decoder.encoder import MINILM_MEAN_MAX, Encoder
 from unembed.models.decoder.generative import GenerativeDecoder
-from unembed.models.training.evaluate import decode_all, score
+from unembed.models.evaluation.scores import decode_all, score
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions
 
 NAME = "ret-v21-minilm-mean-max"

@@ -12,7 +12,8 @@ from unembed.models.decoder import rank
 from unembed.models.decoder.config import Calibration, CheckpointConfig
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.quality import FEATURES, SEEN_FEATURES, logistic
-from unembed.models.training.calibrate import FOLDS, CalibrationReport, calibrate, check, cross_fitted, fit
+from unembed.models.evaluation.reliability import CalibrationReport, check
+from unembed.models.training.calibrate import FOLDS, calibrate, cross_fitted, fit
 from unembed.models.training.card import calibration_section
 from unembed.schemas import DecodeOptions
 

@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.models.decoder.toy import RECIPE, TEXTS, config, pairs, random_network, tokenizer, vectors
-from tests.models.training.test_page import Page
+from tests.models.evaluation.test_page import Page
 from unembed.models.decoder.ret import RET
+from unembed.models.evaluation.figures import SHARES, Scale
 from unembed.models.training.curves import figures, render, write_curves
-from unembed.models.training.figures import SHARES, Scale
 from unembed.models.training.greedy import GreedyScorer, HeldOut
 from unembed.models.training.loop import Run
 from unembed.models.training.recipe import Base, DevScore, Progress

@@ -14,11 +14,12 @@ from tests.models.decoder.toy import RECIPE, TEXTS, config, pairs, small_network
 from unembed.errors import CheckpointError, InputError
 from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.generative import GenerativeDecoder
-from unembed.models.training.data import Pairs, epoch_batches, pair, read_texts
+from unembed.models.evaluation.text_sets import TextSet, read_texts
+from unembed.models.training.data import Pairs, epoch_batches, pair
 from unembed.models.training.loop import Run, disturb
 from unembed.models.training.optimiser import learning_rate
 from unembed.models.training.recipe import Progress
-from unembed.models.training.run import Plan, TextSet, train_decoder
+from unembed.models.training.run import Plan, train_decoder
 
 
 def quiet(progress: Progress) -> None:

@@ -15,8 +15,9 @@ from unembed.errors import CheckpointError, InputError, UnknownDecoderError
 from unembed.models.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from unembed.models.decoder.config import CheckpointConfig
 from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.evaluation.text_sets import TextSet
 from unembed.models.training.recipe import Progress
-from unembed.models.training.run import Plan, TextSet, train_decoder
+from unembed.models.training.run import Plan, train_decoder
 from unembed.models.training.warm import WarmStart
 
 V21, V2 = "resource_efficient_v21", "resource_efficient_v2"

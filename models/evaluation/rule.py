@@ -16,7 +16,7 @@ import numpy.typing as npt
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.models.decoder.vectors import Vectors
-from unembed.models.training.evaluate import decode_all, word_f1
+from unembed.models.evaluation.scores import decode_all, word_f1
 from unembed.schemas import DecodeOptions
 
 Floats = npt.NDArray[np.float64]

@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from unembed.models.training.analysis import Analysis, Doubt, Trust, analyse, interval_of_mean, risk_coverage
-from unembed.models.training.calibrate import reliability
-from unembed.models.training.evaluate import score
-from unembed.models.training.figures import quality_figure, reliability_figure, risk_figure, wilson
-from unembed.models.training.measure import Measured
-from unembed.models.training.page import Subject, render, shared_words
+from unembed.models.evaluation.analysis import Analysis, Doubt, Trust, analyse, interval_of_mean, risk_coverage
+from unembed.models.evaluation.figures import quality_figure, reliability_figure, risk_figure, wilson
+from unembed.models.evaluation.measure import Measured
+from unembed.models.evaluation.page import Subject, render, shared_words
+from unembed.models.evaluation.reliability import reliability
+from unembed.models.evaluation.scores import score
 from unembed.schemas import Generation, RowStatus
 
 TRAP = '<script src="http://evil.example/x.js"></script><img src=x onerror=alert(1)> & "quotes"'

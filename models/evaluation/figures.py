@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from markupsafe import Markup
 
-from unembed.models.training.analysis import Floats, Trust
+from unembed.models.evaluation.analysis import Floats, Trust
 
 WIDTH: Final = 340
 HEIGHT: Final = 260

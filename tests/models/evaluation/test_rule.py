@@ -10,7 +10,7 @@ import pytest
 from tests.models.decoder.toy import TEXTS, random_checkpoint, vectors
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.phrase_bank import Bank, PhraseBankDecoder
-from unembed.models.training.rule import best_step, learn_rule
+from unembed.models.evaluation.rule import best_step, learn_rule
 from unembed.schemas import DecodeOptions
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from unembed.models.decoder.base import TextDecoder
 from unembed.models.decoder.encoder import Encoder, cosines
-from unembed.models.training.evaluate import Scores, decode_all, score
+from unembed.models.evaluation.scores import Scores, decode_all, score
 from unembed.schemas import DecodeOptions, Generation
 
 

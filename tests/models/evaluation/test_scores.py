@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unembed.models.training.calibrate import check
-from unembed.models.training.evaluate import score, word_f1
+from unembed.models.evaluation.reliability import check
+from unembed.models.evaluation.scores import score, word_f1
 
 
 @pytest.mark.parametrize(

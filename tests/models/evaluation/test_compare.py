@@ -1,4 +1,4 @@
-"""`make compare`: v2.1 and v2.0 do the same work, and the record says what was measured."""
+"""`unembed compare`: v2.1 and v2.0 do the same work, and the record says what was measured."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.device import choose
 from unembed.models.decoder.resident import reset_peak, resident_bytes
 from unembed.models.decoder.tokenizer import END
-from unembed.models.training.compare import SUBJECTS, Measured, Memory, ratios, subject
+from unembed.models.evaluation.compare import SUBJECTS, Benchmark, ratios
+from unembed.models.evaluation.memory import MemoryUse
+from unembed.models.evaluation.workload import workload
 
 ROOT = Path(__file__).parents[3]
-COMMAND = [sys.executable, "-m", "unembed.models.training.compare"]
+COMMAND = [Path(sys.executable).with_name("unembed"), "compare", "examples/sentences.txt"]
 
 
 @pytest.mark.parametrize("architecture", SUBJECTS)
@@ -26,18 +28,18 @@ def test_every_text_is_as_long_as_it_was_asked_to_be(architecture: str) -> None:
     config = NetworkConfig.of(architecture, embedding_dim=8)
     lengths = [3, 1, 12, 7]
     # When they are decoded together
-    generated = subject(config, lengths, choose("cpu")).decode(slice(None))
+    generated = workload(config, lengths, choose("cpu")).decode(slice(None))
     # Then each ends where it should, and nowhere before
     assert generated.lengths.tolist() == lengths
     assert (generated.ids == END).sum(dim=1).tolist() == [1, 1, 1, 1]
 
 
 def test_ratios_are_shares_saved_and_medians_of_the_rounds() -> None:
-    def one(name: str, memory: Memory) -> Measured:
-        return Measured(name, 1, 10.0, memory, 1.0, 1.0, 1.0)
+    def one(name: str, memory: MemoryUse) -> Benchmark:
+        return Benchmark(name, 1, 10.0, memory, 1.0, 1.0, 1.0)
 
     # Given v2.1 with a quarter of the weights' memory, in three rounds of which the machine spoilt the second
-    new, old = one("new", Memory(1, 3, 8, None)), one("old", Memory(4, 6, 10, None))
+    new, old = one("new", MemoryUse(1, 3, 8, None)), one("old", MemoryUse(4, 6, 10, None))
     rounds = [
         [(1.0, 1.0, 1.0), (2.0, 3.0, 4.0)],
         [(9.0, 9.0, 9.0), (1.0, 1.0, 1.0)],
@@ -75,7 +77,7 @@ def test_a_small_comparison_writes_its_record_and_shows_it(tmp_path: Path) -> No
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "new" / "record.json").read_text())
-    assert record["command"].startswith("python -m unembed.models.training.compare --rows 6")
+    assert record["command"].startswith("unembed compare examples/sentences.txt --rows 6")
     assert record["machine"]["device"] == "cpu"
     for name in SUBJECTS:
         measured = record["measured"][name]
@@ -89,4 +91,4 @@ def test_a_small_comparison_writes_its_record_and_shows_it(tmp_path: Path) -> No
 def test_more_rows_than_texts_are_refused() -> None:
     done = subprocess.run([*COMMAND, "--rows", "601"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "--rows is 601; expected 1 to 600, the lines of examples/sentences.txt" in done.stderr
+    assert "rows is 601; expected 1 to 600, the number of texts" in done.stderr

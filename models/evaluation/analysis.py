@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from unembed.errors import MissingExtraError
 from unembed.models.decoder.manifold import MANY, Manifold, means_of, unit
-from unembed.models.training.calibrate import CalibrationReport, Reliability, check, is_faithful, reliability
-from unembed.models.training.evaluate import Scores, word_f1
-from unembed.models.training.measure import Measured
+from unembed.models.evaluation.measure import Measured
+from unembed.models.evaluation.reliability import CalibrationReport, Reliability, check, is_faithful, reliability
+from unembed.models.evaluation.scores import Scores, word_f1
 from unembed.schemas import Generation
 
 RESAMPLES: Final = 1000

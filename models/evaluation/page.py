@@ -15,9 +15,9 @@ from markupsafe import Markup, escape
 
 from unembed.models.decoder.base import TextDecoder
 from unembed.models.decoder.manifold import MANY
-from unembed.models.training.analysis import RESAMPLES, Analysis
-from unembed.models.training.evaluate import FAITHFUL_F1, WORD
-from unembed.models.training.figures import quality_figure, reliability_figure, risk_figure
+from unembed.models.evaluation.analysis import RESAMPLES, Analysis
+from unembed.models.evaluation.figures import quality_figure, reliability_figure, risk_figure
+from unembed.models.evaluation.scores import FAITHFUL_F1, WORD
 from unembed.schemas import DecodeOptions
 
 TEMPLATE: Final = "page.html"
@@ -52,10 +52,10 @@ class Subject:
         )
 
 
-def environment() -> Environment:
-    """Of the templates beside this file: they escape every text, and a name that they do not know is an error."""
+def environment(*folders: Path) -> Environment:
+    """The templates in these folders and beside this file. They escape every text; an unknown name is an error."""
     return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

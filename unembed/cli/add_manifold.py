@@ -1,0 +1,33 @@
+"""`unembed add-manifold`: teach a decoder to tell embeddings of texts from other vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unembed.cli.console import out, say
+from unembed.cli.extras import needs
+
+
+def add_manifold(
+    decoder: Annotated[str, typer.Argument(help="A decoder's name, or a checkpoint's folder.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files of embeddings, or of texts (.txt, one a line), like those that the decoder was trained on.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
+) -> None:
+    """Let an older checkpoint mark rows whose vector does not look like an embedding of a text.
+
+    `unembed train` does this by itself. The weights are not touched. The limits found are printed as JSON.
+    """
+    with needs("minilm" if any(path.suffix == ".txt" for path in sources) else "decoder"):
+        from unembed.models.training.add_manifold import add_manifold as add
+    made = add(decoder, sources)
+    say(f"{decoder} now marks such rows as off_manifold; the limits come from {made.limits.rows:,} embeddings")
+    out.print_json(made.limits.model_dump_json())

@@ -1,0 +1,26 @@
+"""`unembed add-self-test`: let a checkpoint prove at each load that it decodes as it did when it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unembed.cli.console import say
+from unembed.cli.extras import needs
+
+
+def add_self_test(
+    decoder: Annotated[str, typer.Argument(help="A decoder's name, or a checkpoint's folder.")],
+    corpus: Annotated[Path, typer.Argument(help="A file of embeddings; its first rows are used.", dir_okay=False)],
+) -> None:
+    """Give an older checkpoint a self-test: a few embeddings, and what it decodes them to today.
+
+    `unembed train` does this by itself.
+    """
+    with needs("decoder"):
+        from unembed.models.training.add_self_test import add_self_test as add
+    made = add(decoder, corpus)
+    for row in made.expected.rows:
+        say(f"{row.log_prob:.3f}  {row.text}")

@@ -15,7 +15,7 @@ from unembed.models.store import Backlog, JobHead
 
 def require_room(deps: Deps, job: JobHead, rows: int, nbytes: int) -> None:
     """Raises BusyError, naming the limit, when these rows would go past one. Nothing is changed."""
-    _require_room_in_queue(deps, deps.store.backlog(job.id), rows, nbytes)
+    _require_room_in_queue(deps, deps.store.queue.backlog(job.id), rows, nbytes)
     share = deps.settings.max_redis_use
     _require_room_in_redis(deps.payloads, nbytes, share)
     if deps.settings.payload_redis_url != deps.settings.redis_url:

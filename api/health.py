@@ -96,4 +96,4 @@ _CHECKS: dict[str, Callable[[Deps], None]] = {
 )
 def read_metrics(deps: Needs, _client: Client) -> Response:
     """The queue's depth, age and outcomes, read from SQL."""
-    return Response(metrics.render(deps.store), media_type=metrics.CONTENT_TYPE)
+    return Response(metrics.render(deps.store.queue, deps.store.workers), media_type=metrics.CONTENT_TYPE)

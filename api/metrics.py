@@ -11,15 +11,17 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from unembed.models.store import QueueStats, Store, Worker
+from unembed.models.store import QueueStats, Worker
+from unembed.models.store.queue import Queue
+from unembed.models.store.workers import Workers
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 
-def render(store: Store) -> bytes:
+def render(queue: Queue, workers: Workers) -> bytes:
     """The text of one scrape. Raises StoreUnavailableError."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(store.stats(), store.workers()))
+    registry.register(_Snapshot(queue.stats(), workers.all()))
     return generate_latest(registry)
 
 

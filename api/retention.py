@@ -14,14 +14,14 @@ log = logging.getLogger(__name__)
 
 def retry(deps: Deps, job_id: str) -> Job:
     """Queue the dead batches again, as far as their vectors are there. Raises ConflictError when none can be."""
-    dead = deps.store.dead_batches(job_id)
+    dead = deps.store.jobs.dead_batches(job_id)
     there = set(deps.payloads.present([batch.id for batch in dead]))
     if dead and not there:
         raise ConflictError(
             f"the vectors of the {len(dead)} dead batches of job {job_id} are gone from Redis: send the corpus again "
             "under the idempotency key that it had"
         )
-    job = deps.store.retry(job_id, there)
+    job = deps.store.requeue.retry(job_id, there)
     for batch in dead:
         if batch.id in there:
             announce(deps, batch)
@@ -30,7 +30,7 @@ def retry(deps: Deps, job_id: str) -> Job:
 
 def remove(deps: Deps, job_id: str) -> None:
     """Raises NotFoundError, and ConflictError while the job has not ended."""
-    removed = deps.store.remove(job_id)
+    removed = deps.store.jobs.remove(job_id)
     try:
         deps.payloads.delete(removed)
     except UnavailableError as error:

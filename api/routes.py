@@ -59,7 +59,7 @@ def create_job(
     entry = catalog.find(spec.decoder)
     if entry.embedding_dim != spec.embedding_dim:
         raise DimensionError.between(spec.embedding_dim, entry.embedding_dim, f"the decoder {spec.decoder!r}")
-    job, created = deps.store.create_job(spec, client=client, idempotency_key=idempotency_key)
+    job, created = deps.store.jobs.create(spec, client=client, idempotency_key=idempotency_key)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
@@ -74,25 +74,25 @@ def list_jobs(
     state: JobState | None = None,
 ) -> JobPage:
     """Jobs, the newest first; `next_cursor` is null on the last page."""
-    return deps.store.jobs(limit=limit, cursor=cursor, state=state)
+    return deps.store.jobs.page(limit=limit, cursor=cursor, state=state)
 
 
 @router.get("/jobs/{job_id}", tags=["jobs"], responses=documented(404))
 def read_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
     """A job, its counts and its timings, as they are now."""
-    return deps.store.job(job_id)
+    return deps.store.jobs.get(job_id)
 
 
 @router.post("/jobs/{job_id}/seal", tags=["jobs"], responses=documented(400, 404, 409, 413))
 def seal_job(job_id: JobId, seal: JobSeal, deps: Needs, _client: Client) -> Job:
     """Say that all batches were sent. 409 unless just these arrived and their rows have no gap; may be repeated."""
-    return deps.store.seal(job_id, seal.batches, seal.rows)
+    return deps.store.jobs.seal(job_id, seal.batches, seal.rows)
 
 
 @router.post("/jobs/{job_id}/cancel", tags=["jobs"], responses=documented(404, 409))
 def cancel_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
     """Start no further batch, and stop those that run; what is done stays. 409 when the job has ended otherwise."""
-    return deps.store.cancel(job_id)
+    return deps.store.jobs.cancel(job_id)
 
 
 @router.post("/jobs/{job_id}/retry", tags=["jobs"], responses=documented(404, 409))
@@ -141,7 +141,7 @@ async def put_batch(
     Workers may begin with it at once. Sending the same batch again is harmless; other rows at the same ordinal: 409.
     """
     kind = uploads.media_type(request.headers.get("content-type"))
-    job = await to_thread.run_sync(deps.store.head, job_id)
+    job = await to_thread.run_sync(deps.store.jobs.head, job_id)
     body = await request.body()
     upload = uploads.Upload(job, ordinal, first_index, kind, dtype, body)
     batch, created = await to_thread.run_sync(uploads.accept, deps, upload, limiter=deps.uploads)
@@ -152,7 +152,7 @@ async def put_batch(
 @router.get("/jobs/{job_id}/batches", tags=["batches"], responses=documented(404))
 def list_batches(job_id: JobId, deps: Needs, _client: Client) -> list[Batch]:
     """The job's batches in the order of their ordinals."""
-    return deps.store.batches(job_id)
+    return deps.store.jobs.batches(job_id)
 
 
 @router.get(
@@ -177,7 +177,7 @@ def read_results(
     accept: Annotated[str, Header(max_length=1000, description=f"`{ARROW_STREAM}`, or JSON lines")] = JSON_LINES,
 ) -> Response:
     """A page of the job's rows, while it runs and after: as JSON lines, or as columns for those who accept Arrow."""
-    page = deps.store.generations(job_id, cursor=cursor, limit=limit, order=order)
+    page = deps.store.results.page(job_id, cursor=cursor, limit=limit, order=order)
     return results.respond(page, accept)
 
 

@@ -57,7 +57,9 @@ def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
     # Never over a payload that is there: it may be that of an accepted batch, and this upload about to be refused.
     receiving = upload.job.state is JobState.RECEIVING
     kept = receiving and deps.payloads.put(batch_id, payload, replace=False)
-    batch, created = deps.store.add_batch(upload.job.id, upload.ordinal, upload.first_index, rows, len(payload), digest)
+    batch, created = deps.store.jobs.add_batch(
+        upload.job.id, upload.ordinal, upload.first_index, rows, len(payload), digest
+    )
     if batch.lacks_its_vectors:
         return _revive(deps, batch, payload), False
     if batch.state.is_ended:
@@ -72,7 +74,7 @@ def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
 
 def _revive(deps: Deps, batch: Batch, payload: bytes) -> Batch:
     deps.payloads.put(batch.id, payload)  # first: whoever claims the batch looks for it at once
-    revived = deps.store.resent(batch.id)
+    revived = deps.store.requeue.resent(batch.id)
     announce(deps, revived)
     return revived
 
@@ -114,4 +116,4 @@ def announce(deps: Deps, batch: Batch) -> None:
     except QueueUnavailableError as error:
         log.warning("batch %s was not published, the sweeper will do it: %s", batch.id, error)
         return
-    deps.store.mark_published([batch.id])
+    deps.store.queue.mark_published([batch.id])

@@ -21,7 +21,7 @@ DIM = 4
 
 def make_job(store: Store, *, client: str = "", idempotency_key: str | None = None, **spec: Any) -> Job:
     """A new job, receiving; further keywords are fields of JobCreate."""
-    job, _ = store.create_job(
+    job, _ = store.jobs.create(
         JobCreate(**{"embedding_dim": DIM, **spec}), client=client, idempotency_key=idempotency_key
     )
     return job
@@ -32,11 +32,11 @@ def add_batches(store: Store, job: Job, rows: Sequence[int] = (2, 2), *, seal: b
     batches, first = [], 0
     for ordinal, count in enumerate(rows):
         digest = hashlib.sha256(f"{job.id}-{ordinal}".encode()).hexdigest()
-        batch, _ = store.add_batch(job.id, ordinal, first, count, count * DIM * 4, digest)
+        batch, _ = store.jobs.add_batch(job.id, ordinal, first, count, count * DIM * 4, digest)
         batches.append(batch)
         first += count
     if seal:
-        store.seal(job.id, len(batches), first)
+        store.jobs.seal(job.id, len(batches), first)
     return batches
 
 
@@ -49,7 +49,7 @@ def generations(batch: Batch, *, errors: Sequence[int] = ()) -> pa.RecordBatch:
 
 def read(store: Store, job_id: str, **page: Any) -> list[Generation]:
     """The rows of the first page of results, a value each."""
-    return list(rows_of(store.generations(job_id, **page).rows))
+    return list(rows_of(store.results.page(job_id, **page).rows))
 
 
 def decode_rows(
@@ -82,10 +82,10 @@ def _text(index: int) -> Generation:
 
 def run_job(store: Store, job: Job, *, errors: tuple[int, ...] = ()) -> Job:
     """Claim and finish every batch that waits; `errors` are the offsets of error rows in each."""
-    for batch in store.batches(job.id):
-        if claim := store.claim(batch.id, "worker", 5.0):
-            store.finish(batch.id, claim.attempt, generations(batch, errors=errors), Timings())
-    return store.job(job.id)
+    for batch in store.jobs.batches(job.id):
+        if claim := store.attempts.claim(batch.id, "worker", 5.0):
+            store.attempts.finish(batch.id, claim.attempt, generations(batch, errors=errors), Timings())
+    return store.jobs.get(job.id)
 
 
 def _error(index: int) -> Generation:

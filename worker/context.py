@@ -26,9 +26,9 @@ class Context:
     publish: Callable[[str], None]  # tells the workers that this batch waits
     stopping: threading.Event = field(default_factory=threading.Event)  # set: hand the running batch back
 
-    def seen(self, device: str | None = None, dtype: str | None = None) -> None:
+    def check_in(self, device: str | None = None, dtype: str | None = None) -> None:
         """Raises StoreUnavailableError."""
-        self.store.worker_seen(self.name, socket.gethostname(), self.pid, device, dtype)
+        self.store.workers.check_in(self.name, socket.gethostname(), self.pid, device, dtype)
 
 
 def open_context(settings: Settings, name: str, pid: int) -> Context:

@@ -207,11 +207,11 @@ def _give_back_what_ran(store: Store) -> None:
     for state in (JobState.RECEIVING, JobState.RUNNING, JobState.CANCELLING):
         cursor = None
         while True:
-            page = store.jobs(cursor=cursor, state=state)
+            page = store.jobs.page(cursor=cursor, state=state)
             for job in page.jobs:
-                for batch in store.batches(job.id) if job.batches.running else []:
+                for batch in store.jobs.batches(job.id) if job.batches.running else []:
                     if batch.state is BatchState.RUNNING:
-                        store.release(batch.id, batch.attempt)
+                        store.attempts.release(batch.id, batch.attempt)
             cursor = page.next_cursor
             if cursor is None:
                 break

@@ -28,13 +28,13 @@ def is_alive(store: Store, host: str) -> bool:
     """Whether a worker of this host was seen of late, and takes what there is. Raises StoreUnavailableError."""
     settings = store.settings
     since = datetime.now(UTC) - SILENCE * timedelta(seconds=max(settings.sweep_interval, settings.heartbeat))
-    seen = [worker.name for worker in store.workers() if worker.host == host and worker.last_seen > since]
+    seen = [worker.name for worker in store.workers.all() if worker.host == host and worker.last_seen > since]
     return any(not is_deaf(store, name) for name in seen)
 
 
 def is_deaf(store: Store, name: str) -> bool:
     """Whether a worker takes nothing although batches wait. Raises StoreUnavailableError."""
-    return store.is_deaf(name, max(PATIENCE, REPUBLISHED * store.settings.republish_after))
+    return store.workers.is_deaf(name, max(PATIENCE, REPUBLISHED * store.settings.republish_after))
 
 
 def main() -> int:

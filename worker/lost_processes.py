@@ -29,13 +29,13 @@ def watch_children(context: Context) -> None:
     _watching[:] = [context]
 
 
-def take_back_of_predecessor(context: Context) -> int:
+def reclaim_from_predecessor(context: Context) -> int:
     """How many batches a dead worker of this name held; 0 when that worker lives, or the database is away."""
     try:
         if other := _living_namesake(context):
             log.warning("process %d may be another worker called %s: give each a name of its own", other, context.name)
             return 0
-        taken = context.store.take_back(context.name)
+        taken = context.store.sweeping.reclaim(context.name)
     except UnavailableError as error:
         log.warning("what the last %s held waits for its lease to run out: %s", context.name, error)
         return 0
@@ -45,7 +45,7 @@ def take_back_of_predecessor(context: Context) -> int:
 
 
 def _living_namesake(context: Context) -> int | None:
-    for worker in context.store.workers():
+    for worker in context.store.workers.all():
         if worker.name == context.name and worker.host == socket.gethostname() and worker.pid != context.pid:
             return worker.pid if started_at(worker.pid) is not None else None
     return None
@@ -57,7 +57,7 @@ class BatchRequest(Request):  # type: ignore[misc]
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         # First, because what follows hands the message to the next child, and the batch has to be free by then.
         if _is_lost(exc_info.exception) and _watching:
-            _take_back(_watching[0], str(self.args[0]))
+            _reclaim(_watching[0], str(self.args[0]))
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
 
@@ -66,9 +66,9 @@ def _is_lost(error: BaseException) -> bool:
     return isinstance(cause, (WorkerLostError, SystemExit, KeyboardInterrupt))
 
 
-def _take_back(context: Context, batch_id: str) -> None:
+def _reclaim(context: Context, batch_id: str) -> None:
     try:
-        taken = context.store.take_back(context.name, batch_id)
+        taken = context.store.sweeping.reclaim(context.name, batch_id)
     except UnavailableError as error:
         log.warning("batch %s waits for its lease to run out: %s", batch_id, error)
     else:

@@ -40,7 +40,7 @@ def run(name: str | None = None) -> int:
     settings = read_settings()
     node = f"{name or default_name()}@{socket.gethostname()}"
     context = open_context(settings, node, os.getpid())
-    lost_processes.take_back_of_predecessor(context)
+    lost_processes.reclaim_from_predecessor(context)
     lost_processes.watch_children(context)
     watch = _Watch(context)
     worker_ready.connect(watch.on_ready)
@@ -95,7 +95,7 @@ class _Watch:
 
     def _show_life(self) -> None:
         """Raises StoreUnavailableError."""
-        self._context.seen()
+        self._context.check_in()
         if is_deaf(self._context.store, self._context.name):
             log.critical("batches wait, and this worker is brought none of them: it ends, to be started again")
             os._exit(1)  # at once: it runs nothing, and what does not listen may not hear a signal either

@@ -1,9 +1,9 @@
 """What was lost comes back: a thread in each worker's main process, of which one at a time sweeps.
 
 A message can vanish: popped by a worker that died before it noted it, or with Redis itself. A worker can vanish: its
-lease runs out. `Store.sweep` finds both in SQL; here their messages are sent. Less often it tidies: vectors that are
-lost, vectors that nobody needs any more, jobs that were left half sent, jobs that have outlived their use. Two sweepers
-at once would do no harm, they would send some messages twice; so a lock in Redis, which may be lost, is enough.
+lease runs out. `store.sweeping.sweep` finds both in SQL; here their messages are sent. Less often it tidies: vectors
+that are lost, vectors that nobody needs any more, jobs that were left half sent, jobs that have outlived their use.
+Two sweepers at once would do no harm, only send some messages twice; so a lock in Redis, which may be lost, is enough.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Sweeper:
         """Once; None when another worker leads. Raises UnavailableError."""
         if not self._leads():
             return None
-        swept = self._store.sweep()
+        swept = self._store.sweeping.sweep()
         for batch_id in swept.publish:
             self._publish(batch_id)
-        self._store.mark_published(swept.publish)
+        self._store.queue.mark_published(swept.publish)
         if swept.publish or swept.expired:
             log.info("%d sent again, %d leases ran out, %d dead", len(swept.publish), swept.expired, swept.dead)
         self._sweeps += 1
@@ -63,21 +63,21 @@ class Sweeper:
     def tidy(self) -> None:
         """Raises UnavailableError."""
         # In this order: a batch that waits before the payloads are listed had its payload before that, too.
-        waiting = self._store.waiting()
+        waiting = self._store.sweeping.queued()
         there = self._payloads.batch_ids()
         unlisted = waiting - there
         lost = unlisted.difference(self._payloads.present(sorted(unlisted)))
-        if dead := self._store.payloads_lost(lost):
+        if dead := self._store.sweeping.fail_missing_payloads(lost):
             log.error("%d batches have lost their vectors and are dead", dead)
-        self._payloads.delete(self._store.spent(there))
-        for job_id in self._store.give_up_unsealed():
+        self._payloads.delete(self._store.sweeping.done_or_cancelled(there))
+        for job_id in self._store.sweeping.cancel_unsealed():
             log.warning("job %s was never sealed and is cancelled", job_id)
-        for job_id in self._store.outlived():
+        for job_id in self._store.sweeping.expired_jobs():
             self._remove(job_id)
 
     def _remove(self, job_id: str) -> None:
         try:
-            self._payloads.delete(self._store.remove(job_id))
+            self._payloads.delete(self._store.jobs.remove(job_id))
         except (ConflictError, NotFoundError):
             return  # somebody retried or removed it just now
         log.info("job %s is older than it is to be kept and was removed", job_id)

@@ -44,20 +44,20 @@ def decode_batch(batch_id: str) -> Outcome:
 def run(batch_id: str, worker: Context) -> Outcome:
     """One attempt at a batch. Raises StoreUnavailableError alone: the lease, or the sweeper, brings the batch back."""
     store, settings = worker.store, worker.settings
-    claim = _patiently(lambda: store.claim(batch_id, worker.name, settings.lease))
+    claim = _patiently(lambda: store.attempts.claim(batch_id, worker.name, settings.lease))
     if claim is None:
         # Somebody has it, or it has ended, and this message was one too many; or it waits for its back-off.
         return {"batch": batch_id, "outcome": "not claimed"}
     try:
         with Heart(
-            lambda: store.heartbeat(batch_id, claim.attempt, settings.lease),
+            lambda: store.attempts.heartbeat(batch_id, claim.attempt, settings.lease),
             settings.heartbeat,
             worker.stopping,
             hung=_leave_to_another_child,
         ) as heart:
             return _attempt(claim, worker, heart)
     except CancelledError:
-        store.cancel_running(batch_id, claim.attempt)
+        store.attempts.cancel_running(batch_id, claim.attempt)
         _forget_payload(batch_id, worker)
         return _outcome(claim, "cancelled")
     except FencedError:
@@ -80,7 +80,7 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
     timings = Timings(load_ms=load_ms, decode_ms=decoded.decode_ms, score_ms=decoded.score_ms)
     memory = decoder.peak_memory_bytes()
     finished = _patiently(
-        lambda: worker.store.finish(
+        lambda: worker.store.attempts.finish(
             batch.id, claim.attempt, decoded.rows, timings, device=decoder.device, peak_memory_bytes=memory
         )
     )
@@ -108,7 +108,9 @@ def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
     code = error.code if isinstance(error, UnembedError) else _CODES.get(type(error), runtime.DECODE_FAILED)
     why = error.message if isinstance(error, UnembedError) else f"{type(error).__name__}: {error}"
     log.error("batch %s, attempt %d: %s", claim.batch.id, claim.attempt, why, exc_info=error)
-    state = _patiently(lambda: worker.store.fail(claim.batch.id, claim.attempt, code, why, final=_is_final(error)))
+    state = _patiently(
+        lambda: worker.store.attempts.fail(claim.batch.id, claim.attempt, code, why, final=_is_final(error))
+    )
     if is_broken_device(error):
         _leave_to_another_child()
     return _outcome(claim, "fenced" if state is None else f"failed, now {state}", error=code)
@@ -123,11 +125,11 @@ def _is_final(error: Exception) -> bool:
 
 
 def _hand_back(claim: Claim, worker: Context) -> None:
-    if not worker.store.release(claim.batch.id, claim.attempt):
+    if not worker.store.attempts.release(claim.batch.id, claim.attempt):
         return
     try:
         worker.publish(claim.batch.id)
-        worker.store.mark_published([claim.batch.id])
+        worker.store.queue.mark_published([claim.batch.id])
     except UnavailableError as error:
         log.warning("batch %s waits for the sweeper: %s", claim.batch.id, error)
 
@@ -141,8 +143,8 @@ def _forget_payload(batch_id: str, worker: Context) -> None:
 
 def _count(worker: Context, decoder: runtime.Decoder, rows: int) -> None:
     try:
-        worker.seen(decoder.device, decoder.dtype)
-        worker.store.worker_done(worker.name, rows)
+        worker.check_in(decoder.device, decoder.dtype)
+        worker.store.workers.count_batch(worker.name, rows)
     except UnavailableError as error:
         log.warning("not counted: %s", error)
 

@@ -1,11 +1,12 @@
-"""Every SQL statement there is. `Store` is the whole of it; each of its methods is one short transaction.
+"""Every SQL statement there is, behind one `Store`. Each method is one short transaction.
 
-    jobs       create_job, add_batch, seal, cancel, remove; head, job, jobs, batches, dead_batches
-    attempts   mark_published, claim, heartbeat, finish, fail, release, cancel_running
-    again      retry, resent
-    sweeping   sweep, take_back, waiting, payloads_lost, spent, give_up_unsealed, outlived
-    results    generations
-    upkeep     worker_seen, worker_done, workers, stats, backlog, ping
+    store.jobs        create, add_batch, seal, cancel, remove; head, get, page, batches, dead_batches
+    store.attempts    claim, heartbeat, finish, fail, release, cancel_running
+    store.requeue     retry, resent
+    store.sweeping    sweep, reclaim; queued, fail_missing_payloads, done_or_cancelled; cancel_unsealed, expired_jobs
+    store.results     page
+    store.workers     check_in, count_batch, all, is_deaf
+    store.queue       mark_published, stats, backlog
 
 They return the frozen values of `unembed.schemas` and `values.py`, and raise the errors of `unembed.errors`:
 StoreUnavailableError whenever the database does not answer.
@@ -13,16 +14,38 @@ StoreUnavailableError whenever the database does not answer.
 
 from __future__ import annotations
 
-from unembed.models.store.attempts import AttemptsPart
-from unembed.models.store.jobs import JobsPart
-from unembed.models.store.requeue import AgainPart
-from unembed.models.store.results import ResultsPart
-from unembed.models.store.sweeping import SweepingPart
-from unembed.models.store.upkeep import UpkeepPart
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+
+from unembed.models.database import transaction
+from unembed.models.settings import Settings
+from unembed.models.store.attempts import Attempts
+from unembed.models.store.jobs import Jobs
+from unembed.models.store.queue import Queue
+from unembed.models.store.requeue import Requeue
+from unembed.models.store.results import Results
+from unembed.models.store.sweeping import Sweeping
 from unembed.models.store.values import Backlog, Beat, Claim, JobHead, QueueStats, ResultsPage, Swept, Worker
+from unembed.models.store.workers import Workers
 
 __all__ = ["Backlog", "Beat", "Claim", "JobHead", "QueueStats", "ResultsPage", "Store", "Swept", "Worker"]
 
 
-class Store(JobsPart, AttemptsPart, AgainPart, SweepingPart, ResultsPart, UpkeepPart):
+class Store:
     """The jobs, batches, rows and workers of one database."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.jobs = Jobs(engine, settings)
+        self.attempts = Attempts(engine, settings)
+        self.requeue = Requeue(engine, settings)
+        self.sweeping = Sweeping(engine, settings)
+        self.results = Results(engine, settings)
+        self.workers = Workers(engine, settings)
+        self.queue = Queue(engine, settings)
+
+    def ping(self) -> None:
+        """Raises StoreUnavailableError when the database cannot be reached."""
+        with transaction(self.engine, read_only=True) as connection:
+            connection.execute(text("SELECT 1"))

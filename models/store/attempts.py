@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,22 +14,15 @@ from unembed.generations import counts_of
 from unembed.models.clock import now, seconds_between
 from unembed.models.store.job_end import settle
 from unembed.models.store.results import write_rows
-from unembed.models.store.sql import BATCHES, JOBS, Part, lock_job_of, one, storable_error, to_batch, to_head
+from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job_of, one, storable_error, to_batch, to_head
 from unembed.models.store.values import Beat, Claim
 from unembed.schemas import BatchState, JobState, RowStatus, Timings
 
 _STARTABLE = (JobState.RECEIVING, JobState.QUEUED, JobState.RUNNING)
 
 
-class AttemptsPart(Part):
-    def mark_published(self, batch_ids: Sequence[str]) -> None:
-        """Their messages were sent. One that somebody is just changing is left out: at worst it is sent again."""
-        if not batch_ids:
-            return
-        queued = select(BATCHES.c.id).where(BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.QUEUED)
-        with self._write() as connection:
-            free = queued.with_for_update(skip_locked=True)
-            connection.execute(update(BATCHES).where(BATCHES.c.id.in_(free)).values(published_at=now()))
+class Attempts(StorePart):
+    """One run of a batch by a worker, from its claim to its end."""
 
     def claim(self, batch_id: str, worker: str, lease: float) -> Claim | None:
         """The batch, for `lease` seconds; None when it is not to be had: a message too many, or too early."""

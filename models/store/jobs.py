@@ -13,7 +13,7 @@ from unembed.models.store.job_end import settle
 from unembed.models.store.sql import (
     BATCHES,
     JOBS,
-    Part,
+    StorePart,
     insert,
     lock_job,
     one,
@@ -29,8 +29,10 @@ from unembed.schemas import Batch, BatchState, DecodeOptions, Job, JobCreate, Jo
 _REMOVED_AT_ONCE = 16  # batches
 
 
-class JobsPart(Part):
-    def create_job(self, spec: JobCreate, *, client: str = "", idempotency_key: str | None = None) -> tuple[Job, bool]:
+class Jobs(StorePart):
+    """The jobs and their batches."""
+
+    def create(self, spec: JobCreate, *, client: str = "", idempotency_key: str | None = None) -> tuple[Job, bool]:
         """A new job, receiving, and whether it was created now.
 
         The same client with the same key and an equal spec gets the job it already has; with another spec,
@@ -156,11 +158,11 @@ class JobsPart(Part):
             raise NotFoundError(f"no job has the id {job_id!r}")
         return to_head(job)
 
-    def job(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> Job:
         with self._read() as connection:
             return read_job(connection, job_id)
 
-    def jobs(self, limit: int = 50, cursor: str | None = None, state: JobState | None = None) -> JobPage:
+    def page(self, limit: int = 50, cursor: str | None = None, state: JobState | None = None) -> JobPage:
         """A page of jobs, newest first."""
         statement = select(JOBS).order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit + 1)
         if state is not None:

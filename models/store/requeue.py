@@ -13,11 +13,13 @@ from sqlalchemy import Connection, RowMapping, select, update
 
 from unembed.errors import ConflictError, NotFoundError
 from unembed.models.store.attempts import queued_again
-from unembed.models.store.sql import BATCHES, JOBS, Part, lock_job, lock_job_of, one, read_job, to_batch
+from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job, lock_job_of, one, read_job, to_batch
 from unembed.schemas import Batch, BatchState, Job, JobState
 
 
-class AgainPart(Part):
+class Requeue(StorePart):
+    """Dead batches go back into the queue."""
+
     def retry(self, job_id: str, batch_ids: Collection[str]) -> Job:
         """Queue the dead ones of these batches again; whoever calls has seen that their payloads are there.
 

@@ -15,7 +15,7 @@ from sqlalchemy import column as named
 from unembed.errors import InputError, NotFoundError
 from unembed.generations import error_rows, from_columns, in_order
 from unembed.models.store import ids
-from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, Part, insert, one
+from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, StorePart, insert, one
 from unembed.models.store.values import ResultsPage
 from unembed.schemas import GENERATION_FIELDS, BatchState, JobState
 
@@ -26,8 +26,10 @@ _WITH_DEAD = (JobState.PARTIAL, JobState.FAILED)
 _FIELDS: Final = select(*(GENERATIONS.c[name] for name in GENERATION_FIELDS))
 
 
-class ResultsPart(Part):
-    def generations(
+class Results(StorePart):
+    """The rows that were written."""
+
+    def page(
         self, job_id: str, *, cursor: str | None = None, limit: int = 1000, order: Order = "finished"
     ) -> ResultsPage:
         """A page of rows, at most `limit`.

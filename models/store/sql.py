@@ -32,8 +32,8 @@ TIMINGS: Final = tuple(Timings.model_fields)
 MAX_ERROR_CHARACTERS: Final = 4000
 
 
-class Part:
-    """A part of the store: an engine, the settings, and how to begin a transaction."""
+class StorePart:
+    """An engine, the settings, and how to begin a transaction: what each part of the store is built on."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self.engine = engine

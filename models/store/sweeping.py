@@ -4,7 +4,7 @@ running    its lease ran out, or its worker is known to be dead ──▶ queued
 queued     its message is lost ──▶ named by `sweep`, to be sent again
 queued     its payload is lost ──▶ dead (payload_missing), until its client sends it again
 receiving  and nothing came for long ──▶ cancelled
-ended      and older than it is to be kept ──▶ named by `outlived`, to be removed
+ended      and older than it is to be kept ──▶ named by `expired_jobs`, to be removed
 """
 
 from __future__ import annotations
@@ -21,41 +21,43 @@ from unembed.models.store import ids
 from unembed.models.store.attempts import ended, queued_again
 from unembed.models.store.job_end import settle
 from unembed.models.store.jobs import cancel_locked
-from unembed.models.store.sql import BATCHES, JOBS, Part, lock_job
+from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job
 from unembed.models.store.values import Swept
 from unembed.schemas import ENDED_JOB_STATES, PAYLOAD_MISSING, BatchState, JobState
 
 _PUBLISH_AT_ONCE = 1000
 _PROBES = 8
 _IDS_A_QUERY = 500
-_OUTLIVED_AT_ONCE = 20
+_EXPIRED_AT_ONCE = 20
 
 _SILENT = {"error_code": "lease_expired", "error": "the worker stopped answering"}
 _GONE = {"error_code": "worker_lost", "error": "the worker's process died while it decoded this batch"}
 
 
-class SweepingPart(Part):
+class Sweeping(StorePart):
+    """What a sweep and a tidy-up do in SQL."""
+
     def sweep(self) -> Swept:
         """Take back the batches whose lease ran out, and name those whose message is to be sent."""
-        expired, dead = self._take_back(_lease_ran_out(), _SILENT)
+        expired, dead = self._reclaim(_lease_ran_out(), _SILENT)
         with self._read() as connection:
             return Swept(_to_publish(connection, self.settings.republish_after), expired, dead)
 
-    def take_back(self, worker: str, batch_id: str | None = None) -> int:
+    def reclaim(self, worker: str, batch_id: str | None = None) -> int:
         """A worker is known to be dead: what it held need not wait for its lease to run out. How many batches it held.
 
         `batch_id` for that one alone. The attempt counts, for it may be the batch that kills its workers.
         """
         held = and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.worker == worker)
-        taken, _ = self._take_back(held if batch_id is None else and_(held, BATCHES.c.id == batch_id), _GONE)
+        taken, _ = self._reclaim(held if batch_id is None else and_(held, BATCHES.c.id == batch_id), _GONE)
         return taken
 
-    def waiting(self) -> set[str]:
+    def queued(self) -> set[str]:
         """The ids of all queued batches."""
         with self._read() as connection:
             return set(connection.scalars(select(BATCHES.c.id).where(BATCHES.c.state == BatchState.QUEUED)))
 
-    def payloads_lost(self, batch_ids: Collection[str]) -> int:
+    def fail_missing_payloads(self, batch_ids: Collection[str]) -> int:
         """These batches have no payload: those that still wait are dead; how many."""
         dead = 0
         for job_id, of_job in groupby(sorted(batch_ids), key=ids.job_of):
@@ -64,7 +66,7 @@ class SweepingPart(Part):
                     dead += _end_without_payload(connection, job_id, some)
         return dead
 
-    def spent(self, batch_ids: Collection[str]) -> list[str]:
+    def done_or_cancelled(self, batch_ids: Collection[str]) -> list[str]:
         """Of these, the batches that are done or cancelled: nobody will ask for their payloads again."""
         found: list[str] = []
         for some in _chunks(sorted(batch_ids)):
@@ -73,7 +75,7 @@ class SweepingPart(Part):
                 found += connection.scalars(select(BATCHES.c.id).where(BATCHES.c.id.in_(some), over))
         return found
 
-    def give_up_unsealed(self) -> list[str]:
+    def cancel_unsealed(self) -> list[str]:
         """Cancel the jobs that their clients began and left; their ids."""
         given_up = []
         with self._read() as connection:
@@ -87,23 +89,23 @@ class SweepingPart(Part):
                     given_up.append(job_id)
         return given_up
 
-    def outlived(self) -> list[str]:
+    def expired_jobs(self) -> list[str]:
         """Some of the ended jobs that are older than they are to be kept, the oldest first."""
         if self.settings.job_ttl is None:
             return []
         old = and_(JOBS.c.state.in_(sorted(ENDED_JOB_STATES)), JOBS.c.finished_at < now(-self.settings.job_ttl))
         with self._read() as connection:
-            statement = select(JOBS.c.id).where(old).order_by(JOBS.c.finished_at).limit(_OUTLIVED_AT_ONCE)
+            statement = select(JOBS.c.id).where(old).order_by(JOBS.c.finished_at).limit(_EXPIRED_AT_ONCE)
             return list(connection.scalars(statement))
 
-    def _take_back(self, which: ColumnElement[bool], why: dict[str, str]) -> tuple[int, int]:
+    def _reclaim(self, which: ColumnElement[bool], why: dict[str, str]) -> tuple[int, int]:
         """How many batches were taken back, and how many of them are dead now."""
         expired = dead = 0
         with self._read() as connection:
             job_ids = connection.scalars(select(BATCHES.c.job_id).where(which).distinct()).all()
         for job_id in sorted(job_ids):
             with self._write() as connection:
-                taken, died = _take_back_of(connection, job_id, which, why)
+                taken, died = _reclaim_of(connection, job_id, which, why)
             expired, dead = expired + taken, dead + died
         return expired, dead
 
@@ -112,7 +114,7 @@ def _lease_ran_out() -> ColumnElement[bool]:
     return and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.lease_until < now())
 
 
-def _take_back_of(
+def _reclaim_of(
     connection: Connection, job_id: str, which: ColumnElement[bool], why: dict[str, str]
 ) -> tuple[int, int]:
     job = lock_job(connection, job_id)

@@ -37,19 +37,19 @@ def test_past_a_limit_a_batch_is_refused_until_there_is_room(
     # Given a queue that is as good as full
     client = serve(**limit)
     job = new_job(client)
-    batch = store.batches(job)[0] if put(client, job).status_code == 201 else None
+    batch = store.jobs.batches(job)[0] if put(client, job).status_code == 201 else None
     assert batch is not None
     # When another batch arrives, Then it is refused for now, the problem names the numbers, and nothing was recorded
     answer = put(client, job, 1, 2)
     assert_problem(answer, 429, "busy", *says)
     assert int(answer.headers["retry-after"]) > 0
-    assert len(store.batches(job)) == 1
+    assert len(store.jobs.batches(job)) == 1
     # And while the first one runs it still counts
-    claim = store.claim(batch.id, "w", 60)
+    claim = store.attempts.claim(batch.id, "w", 60)
     assert claim is not None
     assert put(client, job, 1, 2).status_code == 429
     # And once it is done there is room
-    store.finish(batch.id, claim.attempt, generations(batch), Timings())
+    store.attempts.finish(batch.id, claim.attempt, generations(batch), Timings())
     assert put(client, job, 1, 2).status_code == 201
 
 
@@ -88,7 +88,7 @@ def test_redis_keeps_room_for_messages(serve: Serve, store: Store) -> None:
         assert_problem(put(client, job, 1, 2), 429, "busy", "Redis at unix://", "70%")
         connection.delete("other")
         assert put(client, job, 1, 2).status_code == 201
-    assert len(store.batches(job)) == 2
+    assert len(store.jobs.batches(job)) == 2
 
 
 def test_a_queue_of_its_own_keeps_room_too(serve: Serve, api_settings: Settings) -> None:

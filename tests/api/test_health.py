@@ -73,13 +73,13 @@ def test_the_metrics_of_an_idle_server_are_zeros_not_absent(api: TestClient) -> 
 def test_the_metrics_are_those_of_the_store(api: TestClient, store: Store) -> None:
     # Given a batch of each state, and a worker
     batches = add_batches(store, make_job(store), [3, 4, 5, 6])
-    store.worker_seen("gpu0@host", "host", 1, "cuda:0", "bfloat16")
+    store.workers.check_in("gpu0@host", "host", 1, "cuda:0", "bfloat16")
     finish(store, batches[0], errors=(1,))
-    assert store.claim(batches[1].id, "gpu0@host", 60) is not None
-    dying = store.claim(batches[2].id, "gpu0@host", 60)
+    assert store.attempts.claim(batches[1].id, "gpu0@host", 60) is not None
+    dying = store.attempts.claim(batches[2].id, "gpu0@host", 60)
     assert dying is not None
-    store.fail(batches[2].id, dying.attempt, "boom", "it broke", final=True)
-    store.worker_done("gpu0@host", 3)
+    store.attempts.fail(batches[2].id, dying.attempt, "boom", "it broke", final=True)
+    store.workers.count_batch("gpu0@host", 3)
     # When the metrics are read
     found = sampled(api)
     # Then they count them

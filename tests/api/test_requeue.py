@@ -41,19 +41,19 @@ def sealed_job(api: TestClient, batches: int = 2) -> str:
 
 
 def die(store: Store, batch_id: str, code: str = "decode_failed") -> None:
-    claim = store.claim(batch_id, "w", 60)
+    claim = store.attempts.claim(batch_id, "w", 60)
     assert claim is not None
-    store.fail(batch_id, claim.attempt, code, "it went wrong", final=True)
+    store.attempts.fail(batch_id, claim.attempt, code, "it went wrong", final=True)
 
 
 def finish(store: Store, batch_id: str) -> None:
-    claim = store.claim(batch_id, "w", 60)
+    claim = store.attempts.claim(batch_id, "w", 60)
     assert claim is not None
-    assert store.finish(batch_id, claim.attempt, generations(claim.batch), Timings())
+    assert store.attempts.finish(batch_id, claim.attempt, generations(claim.batch), Timings())
 
 
 def states(store: Store, job: str) -> list[BatchState]:
-    return [batch.state for batch in store.batches(job)]
+    return [batch.state for batch in store.jobs.batches(job)]
 
 
 class TestRetry:
@@ -64,7 +64,7 @@ class TestRetry:
         job = sealed_job(api)
         finish(store, f"{job}-0")
         die(store, f"{job}-1")
-        assert store.job(job).state is JobState.PARTIAL
+        assert store.jobs.get(job).state is JobState.PARTIAL
         queue.delete(QUEUE)
         # When it is retried
         answer = api.post(f"/v1/jobs/{job}/retry")
@@ -75,9 +75,9 @@ class TestRetry:
         assert queue.llen(QUEUE) == 1
         # And it has as many attempts as a new one, under numbers that were never given out
         finish(store, f"{job}-1")
-        again = store.batches(job)[1]
+        again = store.jobs.batches(job)[1]
         assert (again.attempt, again.max_attempts) == (2, 1 + store.settings.max_attempts)
-        assert store.job(job).state is JobState.SUCCEEDED
+        assert store.jobs.get(job).state is JobState.SUCCEEDED
         rows = read(store, job, order="index")
         assert [row.index for row in rows] == [0, 1, 2, 3]
 
@@ -86,7 +86,7 @@ class TestRetry:
         job = sealed_job(api, 1)
         finish(store, f"{job}-0")
         assert_problem(api.post(f"/v1/jobs/{job}/retry"), 409, "conflict", "no dead batch")
-        assert store.job(job).state is JobState.SUCCEEDED
+        assert store.jobs.get(job).state is JobState.SUCCEEDED
 
     def test_a_cancelled_job_stays_cancelled(self, api: TestClient, store: Store) -> None:
         # Given a cancelled job with a dead batch, When it is retried, Then it is a conflict that says why
@@ -130,7 +130,7 @@ class TestSentAgain:
         assert queue.llen(QUEUE) == 1
         # And the job succeeds, with each row once
         finish(store, f"{job}-1")
-        assert store.job(job).state is JobState.SUCCEEDED
+        assert store.jobs.get(job).state is JobState.SUCCEEDED
         assert [row.index for row in read(store, job, order="index")] == [0, 1, 2, 3]
 
     def test_other_rows_are_still_a_conflict(self, api: TestClient, store: Store, payloads: Payloads) -> None:
@@ -146,12 +146,12 @@ class TestSentAgain:
         job = sealed_job(api, 1)
         die(store, f"{job}-0")
         assert put(api, job).json()["state"] == "dead"
-        assert store.job(job).state is JobState.FAILED
+        assert store.jobs.get(job).state is JobState.FAILED
 
     def test_a_running_batch_keeps_its_vectors(self, api: TestClient, store: Store, payloads: Payloads) -> None:
         # Given a batch that runs, and whose client did not hear that it was accepted
         job = sealed_job(api, 1)
-        store.claim(f"{job}-0", "w", 60)
+        store.attempts.claim(f"{job}-0", "w", 60)
         # When it is sent again, Then the vectors are there for the next attempt, should this one fail
         assert put(api, job).status_code == 200
         assert payloads.batch_ids() == {f"{job}-0"}
@@ -191,7 +191,7 @@ class TestRemove:
         # Given a job that waits, When it is removed, Then the problem says what to do, and all of it is there
         job = sealed_job(api)
         assert_problem(api.delete(f"/v1/jobs/{job}"), 409, "conflict", "queued", "cancel it")
-        assert len(store.batches(job)) == 2
+        assert len(store.jobs.batches(job)) == 2
 
     def test_its_key_is_free_again(self, api: TestClient, store: Store) -> None:
         # Given a job under a key, cancelled

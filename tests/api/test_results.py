@@ -14,9 +14,9 @@ from unembed.schemas import ARROW_STREAM, GENERATION_FIELDS, Batch, Generation, 
 
 
 def finish(store: Store, batch: Batch, errors: tuple[int, ...] = ()) -> None:
-    claim = store.claim(batch.id, "worker", 60)
+    claim = store.attempts.claim(batch.id, "worker", 60)
     assert claim is not None
-    written = store.finish(
+    written = store.attempts.finish(
         batch.id, claim.attempt, generations(batch, errors=errors), Timings(), device="cpu", peak_memory_bytes=None
     )
     assert written
@@ -96,9 +96,9 @@ def test_json_lines_are_those_of_the_generations_to_the_byte(api: TestClient, st
         Generation(index=1, text="", status=RowStatus.FALLBACK, decode_ms=1e16, round_trip=-1.0, off_manifold=True),
         Generation(index=2, status=RowStatus.ERROR, error_code="x", error="a,b", tokens=0, off_manifold=False),
     ]
-    claim = store.claim(batch.id, "worker", 60)
+    claim = store.attempts.claim(batch.id, "worker", 60)
     assert claim is not None
-    assert store.finish(batch.id, claim.attempt, from_rows(rows), Timings())
+    assert store.attempts.finish(batch.id, claim.attempt, from_rows(rows), Timings())
     # When they are read, Then they are written as each row writes itself
     body = api.get(f"/v1/jobs/{job.id}/results").content
     assert body == b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
@@ -150,10 +150,10 @@ def test_text_with_line_ends_stays_on_its_line(api: TestClient, store: Store) ->
     # Given a text with every kind of line end
     job = make_job(store)
     (batch,) = add_batches(store, job, [1])
-    claim = store.claim(batch.id, "worker", 60)
+    claim = store.attempts.claim(batch.id, "worker", 60)
     assert claim is not None
     text = "a\nb\r\u2028c\u0085d"
-    store.finish(batch.id, claim.attempt, from_columns([0], status=RowStatus.OK, text=text), Timings())
+    store.attempts.finish(batch.id, claim.attempt, from_columns([0], status=RowStatus.OK, text=text), Timings())
     # When it is read, Then it is one document, ended by the only line feed
     body = api.get(f"/v1/jobs/{job.id}/results").content
     assert body.count(b"\n") == 1

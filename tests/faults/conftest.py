@@ -108,7 +108,7 @@ class Fault:
     def _await_end(self, loads: Sequence[Load]) -> None:
         """Of all jobs, or of patience: what is stuck then is reported as such."""
         deadline = time.monotonic() + WITHIN
-        while not all(self.site.store.job(load.job_id).state.is_ended for load in loads):
+        while not all(self.site.store.jobs.get(load.job_id).state.is_ended for load in loads):
             if time.monotonic() > deadline:
                 return
             time.sleep(0.02)

@@ -68,12 +68,14 @@ def measure(database: str, url: str, batches: int, rows: int) -> Cost:
     finishes: list[float] = []
     with _store(url) as store:
         for batch in _queued(store, batches, rows):
-            claim, took = _timed(lambda batch=batch: store.claim(batch.id, "worker", 600.0))
+            claim, took = _timed(lambda batch=batch: store.attempts.claim(batch.id, "worker", 600.0))
             assert claim is not None, f"{batch.id} waits"
             claims.append(took)
             written = [_row(index, texts) for index in range(batch.first_index, batch.first_index + rows)]
             finished, took = _timed(
-                lambda batch=batch, written=written: store.finish(batch.id, 1, written, Timings(), device="cpu")
+                lambda batch=batch, written=written: store.attempts.finish(
+                    batch.id, 1, written, Timings(), device="cpu"
+                )
             )
             assert finished, f"{batch.id} is held"
             finishes.append(took)
@@ -91,14 +93,14 @@ def _store(url: str) -> Iterator[Store]:
 
 
 def _queued(store: Store, batches: int, rows: int) -> list[Batch]:
-    job, _ = store.create_job(JobCreate(embedding_dim=384))
+    job, _ = store.jobs.create(JobCreate(embedding_dim=384))
     nbytes = rows * 384 * 4
     added = []
     for ordinal in range(batches):
         digest = hashlib.sha256(str(ordinal).encode()).hexdigest()
-        added.append(store.add_batch(job.id, ordinal, ordinal * rows, rows, nbytes, digest)[0])
-    store.mark_published([batch.id for batch in added])
-    store.seal(job.id, batches, batches * rows)
+        added.append(store.jobs.add_batch(job.id, ordinal, ordinal * rows, rows, nbytes, digest)[0])
+    store.queue.mark_published([batch.id for batch in added])
+    store.jobs.seal(job.id, batches, batches * rows)
     return added
 
 

@@ -245,11 +245,11 @@ class Site:
         """No job is open, even if the last test has failed, and no payload is left of a batch that it left dead."""
         for point in stand_in.POINTS:
             (self.folder / point).unlink(missing_ok=True)
-        for job in self.store.jobs(limit=1000).jobs:
+        for job in self.store.jobs.page(limit=1000).jobs:
             if not job.state.is_ended:
-                self.store.cancel(job.id)
-                await_(lambda job=job: self.store.job(job.id).state.is_ended, 30, "it is cancelled")
-            self.store.remove(job.id)
+                self.store.jobs.cancel(job.id)
+                await_(lambda job=job: self.store.jobs.get(job.id).state.is_ended, 30, "it is cancelled")
+            self.store.jobs.remove(job.id)
         self.payloads.delete(*[f"{PAYLOADS[:-1]}{key}" for key in self.payload_keys()] or ["none"])
 
     def close(self) -> None:
@@ -287,17 +287,17 @@ class Site:
         """A job of one batch that waits, as far as anybody knows with a message on its way."""
         vectors = corpus(1, rows, seconds, {})
         data = encode_payload(vectors, None)
-        job, _ = self.store.create_job(JobCreate(decoder=DECODER, embedding_dim=DIM, seed=SEED))
+        job, _ = self.store.jobs.create(JobCreate(decoder=DECODER, embedding_dim=DIM, seed=SEED))
         digest = hashlib.sha256(data).hexdigest()
         Payloads(self.payloads, 600).put(f"{job.id}-0", data)
-        batch, _ = self.store.add_batch(job.id, 0, 0, rows, len(data), digest)
-        self.store.mark_published([batch.id])
-        self.store.seal(job.id, 1, rows)
+        batch, _ = self.store.jobs.add_batch(job.id, 0, 0, rows, len(data), digest)
+        self.store.queue.mark_published([batch.id])
+        self.store.jobs.seal(job.id, 1, rows)
         return Load(job.id, vectors)
 
     def batches(self, load: Load, *states: BatchState) -> list[Batch]:
         """Those of the job in these states; without states, all."""
-        return [batch for batch in self.store.batches(load.job_id) if not states or batch.state in states]
+        return [batch for batch in self.store.jobs.batches(load.job_id) if not states or batch.state in states]
 
     def publish(self, batch_id: str) -> None:
         publish(self.celery, batch_id)

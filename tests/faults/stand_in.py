@@ -107,12 +107,12 @@ PARENT_TOO: Final = "parent too"
 
 def patch(faults: Faults) -> None:
     """Makes this process one of the site's."""
-    from unembed.models.store import Store, attempts
+    from unembed.models.store import attempts, jobs
     from unembed.worker import celery, runtime
 
-    finish, write_rows, add_batch = Store.finish, attempts.write_rows, Store.add_batch
+    finish, write_rows, add_batch = attempts.Attempts.finish, attempts.write_rows, jobs.Jobs.add_batch
 
-    def noted_finish(self: Store, batch_id: str, attempt: int, *args: Any, **more: Any) -> bool:
+    def noted_finish(self: attempts.Attempts, batch_id: str, attempt: int, *args: Any, **more: Any) -> bool:
         finished = finish(self, batch_id, attempt, *args, **more)
         faults.note("finished" if finished else "fenced", batch_id, attempt)
         if finished:
@@ -123,7 +123,7 @@ def patch(faults: Faults) -> None:
         write_rows(connection, batch, rows)
         faults.come_past(WITHIN_FINISH, batch["id"])
 
-    def added_batch(self: Store, *args: Any, **more: Any) -> Any:
+    def added_batch(self: jobs.Jobs, *args: Any, **more: Any) -> Any:
         added = add_batch(self, *args, **more)
         faults.come_past(BEFORE_PUBLISH, added[0].id)
         return added
@@ -131,7 +131,8 @@ def patch(faults: Faults) -> None:
     def prepare(device: str, threads: int) -> None:
         (faults.folder / f"child-of-{os.getppid()}").write_text(str(os.getpid()))
 
-    Store.finish, Store.add_batch = noted_finish, added_batch  # type: ignore[method-assign]
+    attempts.Attempts.finish = noted_finish  # type: ignore[method-assign]
+    jobs.Jobs.add_batch = added_batch  # type: ignore[method-assign]
     attempts.write_rows = written_rows
     runtime.prepare = prepare
     runtime.load_decoder = lambda name, device: StandIn()

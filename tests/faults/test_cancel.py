@@ -26,6 +26,6 @@ def test_a_cancelled_job_stops_soon_and_keeps_what_is_done(site: Site, fault: Fa
     site.client.cancel(load.job_id)
     # Then it stops soon, though its batches would go on for six seconds, and what is done stays
     fault.ends_well(load)
-    assert site.store.job(load.job_id).state is JobState.CANCELLED
+    assert site.store.jobs.get(load.job_id).state is JobState.CANCELLED
     assert [len(site.batches(load, state)) for state in (BatchState.DONE, BatchState.CANCELLED)] == [4, 5]
     assert max(fault.recoveries) < SEEN_WITHIN

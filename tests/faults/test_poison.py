@@ -17,14 +17,14 @@ def test_a_batch_that_kills_its_worker_is_given_up_and_the_others_are_decoded(si
     # Given a job one of whose rows kills the process that decodes it
     load = site.submit(batches=3, seconds=0.05, kinds={10: Kind.KILLS})
     # When it has ended
-    await_(lambda: site.store.job(load.job_id).state.is_ended, 60, "the job ends")
+    await_(lambda: site.store.jobs.get(load.job_id).state.is_ended, 60, "the job ends")
     # Then that batch has used up its attempts and has kept the last error; the others are done
     (dead,) = site.batches(load, BatchState.DEAD)
     fault.strikes_now(strikes=dead.attempt)
     assert (dead.ordinal, dead.attempt, dead.max_attempts) == (1, 4, 4)
     assert dead.error_code in ("worker_lost", "lease_expired")
     assert dead.error
-    assert site.store.job(load.job_id).state is JobState.PARTIAL
+    assert site.store.jobs.get(load.job_id).state is JobState.PARTIAL
     # And the workers take what comes next
     fault.ends_well(load, site.submit(batches=2, seconds=0.02), dead=[dead.id])
 

@@ -102,7 +102,7 @@ def test_payloads_that_are_lost_end_their_batches_and_are_sent_again_by_the_same
     site.payloads.flushall()
     site.queue.flushall()
     # Then the batches that waited are dead, and say why; a worker that had its payload already has gone on
-    await_(lambda: site.store.job(load.job_id).state.is_ended, 30, "the job ends")
+    await_(lambda: site.store.jobs.get(load.job_id).state.is_ended, 30, "the job ends")
     dead = site.batches(load, BatchState.DEAD)
     assert {batch.id for batch in dead} <= {batch.id for batch in lost}
     assert dead

@@ -25,7 +25,7 @@ def test_a_long_job_under_steady_fire_ends_whole(site: Site, fault: Fault, soak_
     targets = itertools.cycle((worker, how) for how in (Worker.kill, _kill_child) for worker in site.workers)
     # When a worker or a child is killed every few seconds, and Redis twice, while it runs
     next_kill = time.monotonic() + BETWEEN / 2
-    while not (job := site.store.job(load.job_id)).state.is_ended:
+    while not (job := site.store.jobs.get(load.job_id)).state.is_ended:
         if restarts and job.batches.done >= restarts[0]:
             restarts.pop(0)
             _restart_redis(site, load, fault)

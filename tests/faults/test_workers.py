@@ -67,7 +67,7 @@ def _hand_out_to_the_stopped(site: Site, worker: Worker) -> tuple[Load, int]:
         for each in site.workers:
             each.signal(signal.SIGCONT)
         if load:
-            await_(lambda load=load: site.store.job(load.job_id).state.is_ended, 30, "the job ends")
+            await_(lambda load=load: site.store.jobs.get(load.job_id).state.is_ended, 30, "the job ends")
     raise AssertionError("in no trial was the message handed out")
 
 

@@ -18,13 +18,13 @@ LAPSED = -1.0  # a lease that has run out as soon as it begins
 
 
 def take(store: Store, batch: Batch, lease: float = 5.0) -> Claim:
-    claim = store.claim(batch.id, "worker", lease)
+    claim = store.attempts.claim(batch.id, "worker", lease)
     assert claim is not None
     return claim
 
 
 def now_of(store: Store, batch: Batch) -> Batch:
-    return store.batches(batch.job_id)[batch.ordinal]
+    return store.jobs.batches(batch.job_id)[batch.ordinal]
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ class TestClaim:
         assert claim.attempt == 1
         assert (claim.batch.state, claim.batch.attempt, claim.batch.worker) == (BatchState.RUNNING, 1, "worker")
         assert claim.batch.claimed_at is not None
-        assert claim.job == store.head(job.id)
+        assert claim.job == store.jobs.head(job.id)
         assert claim.job.state is JobState.RUNNING
-        assert store.job(job.id).started_at is not None
+        assert store.jobs.get(job.id).started_at is not None
 
     def test_the_claim_measures_how_long_the_batch_waited(self, store: Store, batch: Batch) -> None:
         claim = take(store, batch)
@@ -56,7 +56,7 @@ class TestClaim:
 
     def test_a_batch_that_runs_cannot_be_claimed(self, store: Store, batch: Batch) -> None:
         take(store, batch)
-        assert store.claim(batch.id, "other", 5.0) is None
+        assert store.attempts.claim(batch.id, "other", 5.0) is None
         assert now_of(store, batch).worker == "worker"
 
     def test_of_threads_that_claim_at_once_one_gets_the_batch(self, store: Store, batch: Batch) -> None:
@@ -66,7 +66,7 @@ class TestClaim:
 
         def claim(name: str) -> None:
             start.wait()
-            got.append(store.claim(batch.id, name, 5.0))
+            got.append(store.attempts.claim(batch.id, name, 5.0))
 
         threads = [threading.Thread(target=claim, args=(f"worker-{n}",)) for n in range(4)]
         for thread in threads:
@@ -86,8 +86,8 @@ class TestClaim:
 
         def work() -> None:
             for batch in batches:
-                if claim := store.claim(batch.id, "worker", 5.0):
-                    assert store.finish(batch.id, claim.attempt, generations(batch), Timings())
+                if claim := store.attempts.claim(batch.id, "worker", 5.0):
+                    assert store.attempts.finish(batch.id, claim.attempt, generations(batch), Timings())
                     done.append(batch.id)
 
         threads = [threading.Thread(target=work) for _ in range(3)]
@@ -97,21 +97,21 @@ class TestClaim:
             thread.join()
         # Then each was done once, and numbered without a gap
         assert sorted(done) == sorted(batch.id for batch in batches)
-        ended = store.job(job.id)
+        ended = store.jobs.get(job.id)
         assert ended.state is JobState.SUCCEEDED
         assert ended.rows.ok == 24
 
     def test_a_batch_that_ended_cannot_be_claimed(self, store: Store, batch: Batch) -> None:
         take(store, batch)
-        store.finish(batch.id, 1, generations(batch), Timings())
-        assert store.claim(batch.id, "other", 5.0) is None
+        store.attempts.finish(batch.id, 1, generations(batch), Timings())
+        assert store.attempts.claim(batch.id, "other", 5.0) is None
 
     def test_a_batch_that_is_not_there_cannot_be_claimed(self, store: Store) -> None:
-        assert store.claim("nothing-0", "worker", 5.0) is None
+        assert store.attempts.claim("nothing-0", "worker", 5.0) is None
 
     def test_a_batch_of_a_cancelled_job_cannot_be_claimed(self, store: Store, job: Job, batch: Batch) -> None:
-        store.cancel(job.id)
-        assert store.claim(batch.id, "worker", 5.0) is None
+        store.jobs.cancel(job.id)
+        assert store.attempts.claim(batch.id, "worker", 5.0) is None
 
     def test_a_batch_whose_lease_ran_out_can_be_claimed_before_the_sweep(self, store: Store, batch: Batch) -> None:
         take(store, batch, LAPSED)
@@ -122,7 +122,7 @@ class TestClaim:
     ) -> None:
         for _ in range(settings.max_attempts):
             take(store, batch, LAPSED)
-        assert store.claim(batch.id, "worker", 5.0) is None
+        assert store.attempts.claim(batch.id, "worker", 5.0) is None
 
 
 class TestHeartbeat:
@@ -130,25 +130,25 @@ class TestHeartbeat:
         # Given a lease that has run out, but that nobody has taken yet
         take(store, batch, LAPSED)
         # When the worker is heard of after all
-        assert store.heartbeat(batch.id, 1, 5.0) is Beat.ALIVE
+        assert store.attempts.heartbeat(batch.id, 1, 5.0) is Beat.ALIVE
         # Then the batch stays its own
-        assert store.claim(batch.id, "other", 5.0) is None
-        assert store.sweep().expired == 0
+        assert store.attempts.claim(batch.id, "other", 5.0) is None
+        assert store.sweeping.sweep().expired == 0
 
     def test_a_stale_attempt_is_told_that_it_is_fenced(self, store: Store, batch: Batch) -> None:
         take(store, batch, LAPSED)
         take(store, batch)
-        assert store.heartbeat(batch.id, 1, 5.0) is Beat.FENCED
-        assert store.heartbeat(batch.id, 2, 5.0) is Beat.ALIVE
+        assert store.attempts.heartbeat(batch.id, 1, 5.0) is Beat.FENCED
+        assert store.attempts.heartbeat(batch.id, 2, 5.0) is Beat.ALIVE
 
     def test_a_batch_that_waits_or_is_not_there_has_no_heartbeat(self, store: Store, batch: Batch) -> None:
-        assert store.heartbeat(batch.id, 0, 5.0) is Beat.FENCED
-        assert store.heartbeat("nothing-0", 1, 5.0) is Beat.FENCED
+        assert store.attempts.heartbeat(batch.id, 0, 5.0) is Beat.FENCED
+        assert store.attempts.heartbeat("nothing-0", 1, 5.0) is Beat.FENCED
 
     def test_a_cancelled_job_is_told_with_the_heartbeat(self, store: Store, job: Job, batch: Batch) -> None:
         take(store, batch)
-        store.cancel(job.id)
-        assert store.heartbeat(batch.id, 1, 5.0) is Beat.CANCELLED
+        store.jobs.cancel(job.id)
+        assert store.attempts.heartbeat(batch.id, 1, 5.0) is Beat.CANCELLED
 
 
 class TestFinish:
@@ -156,7 +156,7 @@ class TestFinish:
         waited = take(store, batch).batch.timings.waited_ms
         timings = Timings(waited_ms=9e9, load_ms=1.0, decode_ms=2.0, score_ms=3.0, write_ms=9e9)
         rows = generations(batch, errors=(1,))
-        assert store.finish(batch.id, 1, rows, timings, device="cuda:0 H200", peak_memory_bytes=2**40)
+        assert store.attempts.finish(batch.id, 1, rows, timings, device="cuda:0 H200", peak_memory_bytes=2**40)
         done = now_of(store, batch)
         assert done.state is BatchState.DONE
         assert (done.counts.ok, done.counts.error, done.counts.written) == (2, 1, 3)
@@ -170,10 +170,10 @@ class TestFinish:
     def test_finishing_again_is_true_and_writes_nothing(self, store: Store, job: Job, batch: Batch) -> None:
         # Given a worker that did not hear that its rows were committed
         take(store, batch)
-        store.finish(batch.id, 1, generations(batch), Timings(decode_ms=1.0))
+        store.attempts.finish(batch.id, 1, generations(batch), Timings(decode_ms=1.0))
         before, rows = now_of(store, batch), read(store, job.id)
         # When it tries again, with other rows even
-        assert store.finish(batch.id, 1, generations(batch, errors=(0,)), Timings(decode_ms=2.0))
+        assert store.attempts.finish(batch.id, 1, generations(batch, errors=(0,)), Timings(decode_ms=2.0))
         # Then nothing has changed
         assert now_of(store, batch) == before
         assert read(store, job.id) == rows
@@ -183,13 +183,13 @@ class TestFinish:
         take(store, batch, LAPSED)
         take(store, batch)
         # When the first wakes up and finishes
-        assert store.finish(batch.id, 1, generations(batch), Timings()) is False
+        assert store.attempts.finish(batch.id, 1, generations(batch), Timings()) is False
         # Then nothing was written, and the second goes on
         assert read(store, job.id) == []
         assert now_of(store, batch).state is BatchState.RUNNING
-        assert store.finish(batch.id, 2, generations(batch), Timings())
+        assert store.attempts.finish(batch.id, 2, generations(batch), Timings())
         # And not even afterwards
-        assert store.finish(batch.id, 1, generations(batch), Timings()) is False
+        assert store.attempts.finish(batch.id, 1, generations(batch), Timings()) is False
 
     def test_two_attempts_that_finish_at_once_write_once(self, store: Store, job: Job, batch: Batch) -> None:
         take(store, batch, LAPSED)
@@ -199,7 +199,7 @@ class TestFinish:
 
         def finish(attempt: int) -> None:
             start.wait()
-            results[attempt] = store.finish(batch.id, attempt, generations(batch), Timings())
+            results[attempt] = store.attempts.finish(batch.id, attempt, generations(batch), Timings())
 
         threads = [threading.Thread(target=finish, args=(attempt,)) for attempt in (1, 2)]
         for thread in threads:
@@ -211,12 +211,12 @@ class TestFinish:
 
     def test_a_batch_that_was_swept_away_is_not_finished(self, store: Store, job: Job, batch: Batch) -> None:
         take(store, batch, LAPSED)
-        store.sweep()
-        assert store.finish(batch.id, 1, generations(batch), Timings()) is False
+        store.sweeping.sweep()
+        assert store.attempts.finish(batch.id, 1, generations(batch), Timings()) is False
         assert now_of(store, batch).state is BatchState.QUEUED
 
     def test_a_batch_that_is_not_there_is_not_finished(self, store: Store, batch: Batch) -> None:
-        assert store.finish("nothing-0", 1, generations(batch), Timings()) is False
+        assert store.attempts.finish("nothing-0", 1, generations(batch), Timings()) is False
 
     @pytest.mark.parametrize("wrong", ["too few", "too many", "another's", "one twice"])
     def test_rows_that_are_not_the_batchs_are_refused(self, store: Store, job: Job, wrong: str) -> None:
@@ -233,16 +233,16 @@ class TestFinish:
         }[wrong]
         # When other rows are handed in
         with pytest.raises(ValueError, match=r"has rows 2 to 4, each once; given were \d"):
-            store.finish(batch.id, 1, from_rows(given), Timings())
+            store.attempts.finish(batch.id, 1, from_rows(given), Timings())
         # Then nothing was written, and the attempt still has the batch
         assert read(store, job.id) == []
-        assert store.heartbeat(batch.id, 1, 5.0) is Beat.ALIVE
+        assert store.attempts.heartbeat(batch.id, 1, 5.0) is Beat.ALIVE
 
 
 class TestFail:
     def test_a_failed_attempt_waits_for_the_next(self, store: Store, batch: Batch) -> None:
         take(store, batch)
-        assert store.fail(batch.id, 1, "out_of_memory", "no room for 1 row") is BatchState.QUEUED
+        assert store.attempts.fail(batch.id, 1, "out_of_memory", "no room for 1 row") is BatchState.QUEUED
         failed = now_of(store, batch)
         assert (failed.state, failed.attempt) == (BatchState.QUEUED, 1)
         assert (failed.error_code, failed.error) == ("out_of_memory", "no room for 1 row")
@@ -250,9 +250,9 @@ class TestFail:
 
     def test_a_success_after_a_failure_leaves_no_error(self, store: Store, batch: Batch) -> None:
         take(store, batch)
-        store.fail(batch.id, 1, "out_of_memory", "no room")
+        store.attempts.fail(batch.id, 1, "out_of_memory", "no room")
         take(store, batch)
-        store.finish(batch.id, 2, generations(batch), Timings())
+        store.attempts.finish(batch.id, 2, generations(batch), Timings())
         assert (now_of(store, batch).error_code, now_of(store, batch).error) == (None, None)
 
     def test_a_batch_is_dead_when_its_attempts_are_used_up(
@@ -261,31 +261,31 @@ class TestFail:
         # When every attempt fails
         for attempt in range(1, settings.max_attempts + 1):
             assert take(store, batch).attempt == attempt
-            state = store.fail(batch.id, attempt, "poison", f"attempt {attempt}")
+            state = store.attempts.fail(batch.id, attempt, "poison", f"attempt {attempt}")
         # Then the batch is dead with its last error, and the job has failed
         assert state is BatchState.DEAD
-        (dead,) = store.dead_batches(job.id)
+        (dead,) = store.jobs.dead_batches(job.id)
         assert (dead.error, dead.attempt) == ("attempt 3", 3)
         assert dead.finished_at is not None
-        assert store.job(job.id).state is JobState.FAILED
-        assert store.claim(batch.id, "worker", 5.0) is None
+        assert store.jobs.get(job.id).state is JobState.FAILED
+        assert store.attempts.claim(batch.id, "worker", 5.0) is None
 
     def test_a_final_failure_is_dead_at_once(self, store: Store, batch: Batch) -> None:
         take(store, batch)
-        assert store.fail(batch.id, 1, "payload_missing", "gone", final=True) is BatchState.DEAD
+        assert store.attempts.fail(batch.id, 1, "payload_missing", "gone", final=True) is BatchState.DEAD
 
     def test_a_stale_attempt_cannot_fail_the_batch(self, store: Store, batch: Batch) -> None:
         take(store, batch, LAPSED)
         take(store, batch)
-        assert store.fail(batch.id, 1, "late", "too late") is None
+        assert store.attempts.fail(batch.id, 1, "late", "too late") is None
         assert now_of(store, batch).state is BatchState.RUNNING
         assert now_of(store, batch).error is None
 
     def test_a_failure_in_a_cancelled_job_cancels_the_batch(self, store: Store, job: Job, batch: Batch) -> None:
         take(store, batch)
-        store.cancel(job.id)
-        assert store.fail(batch.id, 1, "out_of_memory", "no room") is BatchState.CANCELLED
-        assert store.job(job.id).state is JobState.CANCELLED
+        store.jobs.cancel(job.id)
+        assert store.attempts.fail(batch.id, 1, "out_of_memory", "no room") is BatchState.CANCELLED
+        assert store.jobs.get(job.id).state is JobState.CANCELLED
 
     def test_after_a_failure_the_batch_is_left_alone_for_a_while(
         self, engine: Engine, settings: Settings, job: Job, batch: Batch
@@ -293,20 +293,20 @@ class TestFail:
         # Given a back-off of minutes
         store = Store(engine, settings.model_copy(update={"backoff": 120.0}))
         take(store, batch)
-        store.fail(batch.id, 1, "out_of_memory", "no room")
+        store.attempts.fail(batch.id, 1, "out_of_memory", "no room")
         # Then it can neither be claimed nor is its message sent
-        assert store.claim(batch.id, "worker", 5.0) is None
-        assert store.sweep().publish == []
+        assert store.attempts.claim(batch.id, "worker", 5.0) is None
+        assert store.sweeping.sweep().publish == []
 
     def test_the_back_off_is_over_in_the_end(self, engine: Engine, settings: Settings, batch: Batch) -> None:
         store = Store(engine, settings.model_copy(update={"backoff": 0.05}))
         take(store, batch)
-        store.fail(batch.id, 1, "out_of_memory", "no room")
-        within(5.0, lambda: store.claim(batch.id, "worker", 5.0) is not None)
+        store.attempts.fail(batch.id, 1, "out_of_memory", "no room")
+        within(5.0, lambda: store.attempts.claim(batch.id, "worker", 5.0) is not None)
 
     def test_an_error_that_no_database_can_keep_is_kept_as_it_can_be(self, store: Store, batch: Batch) -> None:
         take(store, batch)
-        store.fail(batch.id, 1, "c" * 100, "nul \x00, half a pair \ud800, " + "x" * 10_000)
+        store.attempts.fail(batch.id, 1, "c" * 100, "nul \x00, half a pair \ud800, " + "x" * 10_000)
         failed = now_of(store, batch)
         assert failed.error_code == "c" * 64
         assert failed.error is not None
@@ -319,45 +319,45 @@ class TestReleaseAndCancelRunning:
         self, store: Store, settings: Settings, batch: Batch
     ) -> None:
         take(store, batch)
-        assert store.release(batch.id, 1)
+        assert store.attempts.release(batch.id, 1)
         released = now_of(store, batch)
         assert released.state is BatchState.QUEUED
         assert released.max_attempts - released.attempt == settings.max_attempts
-        assert store.sweep().publish == [batch.id]
+        assert store.sweeping.sweep().publish == [batch.id]
 
     def test_a_worker_that_released_its_batch_and_went_on_is_stale(self, store: Store, batch: Batch) -> None:
         # Given a batch that was released and that another has now
         take(store, batch)
-        store.release(batch.id, 1)
+        store.attempts.release(batch.id, 1)
         other = take(store, batch)
         # When the first finishes after all, then its number is not the other's
-        assert store.finish(batch.id, 1, generations(batch), Timings()) is False
-        assert store.finish(batch.id, other.attempt, generations(batch), Timings())
+        assert store.attempts.finish(batch.id, 1, generations(batch), Timings()) is False
+        assert store.attempts.finish(batch.id, other.attempt, generations(batch), Timings())
 
     def test_a_stale_attempt_cannot_release_the_batch(self, store: Store, batch: Batch) -> None:
         take(store, batch, LAPSED)
         take(store, batch)
-        assert store.release(batch.id, 1) is False
+        assert store.attempts.release(batch.id, 1) is False
         assert now_of(store, batch).state is BatchState.RUNNING
 
     def test_a_release_in_a_cancelled_job_cancels_the_batch(self, store: Store, job: Job, batch: Batch) -> None:
         take(store, batch)
-        store.cancel(job.id)
-        assert store.release(batch.id, 1)
-        assert store.job(job.id).state is JobState.CANCELLED
+        store.jobs.cancel(job.id)
+        assert store.attempts.release(batch.id, 1)
+        assert store.jobs.get(job.id).state is JobState.CANCELLED
 
     def test_a_batch_cannot_be_cancelled_unless_its_job_is(self, store: Store, batch: Batch) -> None:
         take(store, batch)
-        assert store.cancel_running(batch.id, 1) is False
+        assert store.attempts.cancel_running(batch.id, 1) is False
         assert now_of(store, batch).state is BatchState.RUNNING
 
     def test_a_stale_attempt_cannot_cancel_the_batch(self, store: Store, job: Job, batch: Batch) -> None:
         take(store, batch, LAPSED)
         take(store, batch)
-        store.cancel(job.id)
-        assert store.cancel_running(batch.id, 1) is False
-        assert store.cancel_running(batch.id, 2) is True
-        assert store.cancel_running(batch.id, 2) is False
+        store.jobs.cancel(job.id)
+        assert store.attempts.cancel_running(batch.id, 1) is False
+        assert store.attempts.cancel_running(batch.id, 2) is True
+        assert store.attempts.cancel_running(batch.id, 2) is False
 
 
 def within(seconds: float, is_so: Callable[[], bool]) -> None:

@@ -39,48 +39,48 @@ def patient(engine: Engine, settings: Settings) -> Store:
 
 
 def test_there_is_nothing_to_sweep_in_an_empty_store(store: Store) -> None:
-    assert store.sweep() == NOTHING
+    assert store.sweeping.sweep() == NOTHING
 
 
 def test_a_batch_that_was_never_sent_is_to_be_sent_until_it_was(store: Store) -> None:
     # Given a process that died between the commit and the message
     batches = add_batches(store, make_job(store), (1, 1, 1))
-    assert store.sweep().publish == ids(batches)
+    assert store.sweeping.sweep().publish == ids(batches)
     # When two were sent
-    store.mark_published(ids(batches[:2]))
+    store.queue.mark_published(ids(batches[:2]))
     # Then one is left
-    assert store.sweep().publish == ids(batches[2:])
+    assert store.sweeping.sweep().publish == ids(batches[2:])
 
 
 def test_a_batch_of_a_job_that_still_receives_is_sent_too(store: Store) -> None:
     batches = add_batches(store, make_job(store), (1, 1), seal=False)
-    assert store.sweep().publish == ids(batches)
+    assert store.sweeping.sweep().publish == ids(batches)
 
 
 def test_marking_nothing_or_what_is_not_there_is_no_error(store: Store) -> None:
-    store.mark_published([])
-    store.mark_published(["nothing-0"])
+    store.queue.mark_published([])
+    store.queue.mark_published(["nothing-0"])
 
 
 def test_a_lease_that_ran_out_gives_the_batch_back(store: Store) -> None:
     # Given a worker that died
     (batch,) = add_batches(store, make_job(store), (1,))
-    store.mark_published([batch.id])
-    store.claim(batch.id, "worker", LAPSED)
+    store.queue.mark_published([batch.id])
+    store.attempts.claim(batch.id, "worker", LAPSED)
     # When the store is swept, then the batch waits, and its message is to be sent
-    assert store.sweep() == Swept(publish=[batch.id], expired=1, dead=0)
-    (again,) = store.batches(batch.job_id)
+    assert store.sweeping.sweep() == Swept(publish=[batch.id], expired=1, dead=0)
+    (again,) = store.jobs.batches(batch.job_id)
     assert (again.state, again.attempt, again.error_code) == (BatchState.QUEUED, 1, "lease_expired")
     # And the next attempt is another one
-    claim = store.claim(batch.id, "worker", 5.0)
+    claim = store.attempts.claim(batch.id, "worker", 5.0)
     assert claim is not None
     assert claim.attempt == 2
 
 
 def test_a_lease_that_runs_is_left_alone(store: Store) -> None:
     (batch,) = add_batches(store, make_job(store), (1,))
-    store.claim(batch.id, "worker", 60.0)
-    assert store.sweep() == NOTHING
+    store.attempts.claim(batch.id, "worker", 60.0)
+    assert store.sweeping.sweep() == NOTHING
 
 
 def test_a_batch_that_kills_every_worker_is_dead_in_the_end(store: Store, settings: Settings) -> None:
@@ -88,17 +88,17 @@ def test_a_batch_that_kills_every_worker_is_dead_in_the_end(store: Store, settin
     job = make_job(store)
     poison, good = add_batches(store, job, (1, 1))
     for _ in range(settings.max_attempts - 1):
-        store.claim(poison.id, "worker", LAPSED)
-        assert store.sweep().dead == 0
-    store.claim(poison.id, "worker", LAPSED)
+        store.attempts.claim(poison.id, "worker", LAPSED)
+        assert store.sweeping.sweep().dead == 0
+    store.attempts.claim(poison.id, "worker", LAPSED)
     # When its attempts are used up
-    swept = store.sweep()
+    swept = store.sweeping.sweep()
     # Then it is dead, it is not sent again, and the queue goes on
     assert (swept.expired, swept.dead, swept.publish) == (1, 1, [good.id])
-    assert ids(store.dead_batches(job.id)) == [poison.id]
-    store.claim(good.id, "worker", 5.0)
-    store.finish(good.id, 1, generations(good), Timings())
-    ended = store.job(job.id)
+    assert ids(store.jobs.dead_batches(job.id)) == [poison.id]
+    store.attempts.claim(good.id, "worker", 5.0)
+    store.attempts.finish(good.id, 1, generations(good), Timings())
+    ended = store.jobs.get(job.id)
     assert ended.state is JobState.PARTIAL
     assert ended.error == "1 of 2 batches are dead; the last error: lease_expired: the worker stopped answering"
 
@@ -107,21 +107,21 @@ def test_the_last_dead_batch_ends_the_job(store: Store, engine: Engine, settings
     once = Store(engine, settings.model_copy(update={"max_attempts": 1}))
     job = make_job(once)
     (batch,) = add_batches(once, job, (1,))
-    once.claim(batch.id, "worker", LAPSED)
-    assert once.sweep() == Swept(publish=[], expired=1, dead=1)
-    assert store.job(job.id).state is JobState.FAILED
+    once.attempts.claim(batch.id, "worker", LAPSED)
+    assert once.sweeping.sweep() == Swept(publish=[], expired=1, dead=1)
+    assert store.jobs.get(job.id).state is JobState.FAILED
 
 
 def test_a_worker_that_died_does_not_hold_up_a_cancel(store: Store) -> None:
     # Given a cancelled job whose worker will never say that it has stopped
     job = make_job(store)
     batch, _ = add_batches(store, job, (1, 1))
-    store.claim(batch.id, "worker", LAPSED)
-    store.cancel(job.id)
+    store.attempts.claim(batch.id, "worker", LAPSED)
+    store.jobs.cancel(job.id)
     # When its lease has run out
-    assert store.sweep() == Swept(publish=[], expired=1, dead=0)
+    assert store.sweeping.sweep() == Swept(publish=[], expired=1, dead=0)
     # Then the job is cancelled
-    assert store.job(job.id).state is JobState.CANCELLED
+    assert store.jobs.get(job.id).state is JobState.CANCELLED
 
 
 def test_a_long_queue_is_not_sent_again_and_again(patient: Store, engine: Engine) -> None:
@@ -129,9 +129,9 @@ def test_a_long_queue_is_not_sent_again_and_again(patient: Store, engine: Engine
     batches = add_batches(patient, make_job(patient), [1] * 20)
     for position, batch in enumerate(batches):
         sent_ago(engine, batch, 300 - position)
-    patient.claim(batches[0].id, "worker", 60.0)
+    patient.attempts.claim(batches[0].id, "worker", 60.0)
     # Then nothing is sent
-    assert patient.sweep() == NOTHING
+    assert patient.sweeping.sweep() == NOTHING
 
 
 def test_a_message_that_was_passed_over_is_lost_and_sent_again(patient: Store, engine: Engine) -> None:
@@ -140,11 +140,11 @@ def test_a_message_that_was_passed_over_is_lost_and_sent_again(patient: Store, e
     sent_ago(engine, lost, 300)
     sent_ago(engine, running, 200)
     sent_ago(engine, waiting, 199)
-    patient.claim(running.id, "worker", 60.0)
+    patient.attempts.claim(running.id, "worker", 60.0)
     # Then it, and it alone, is sent again
-    assert patient.sweep().publish == [lost.id]
-    patient.mark_published([lost.id])
-    assert patient.sweep() == NOTHING
+    assert patient.sweeping.sweep().publish == [lost.id]
+    patient.queue.mark_published([lost.id])
+    assert patient.sweeping.sweep() == NOTHING
 
 
 def test_when_every_message_is_lost_a_few_probes_bring_all_back(patient: Store, engine: Engine) -> None:
@@ -153,33 +153,33 @@ def test_when_every_message_is_lost_a_few_probes_bring_all_back(patient: Store, 
     for position, batch in enumerate(batches):
         sent_ago(engine, batch, 300 - position)
     # When the store is swept, then a few are sent, those that waited longest
-    probes = patient.sweep().publish
+    probes = patient.sweeping.sweep().publish
     assert probes == ids(batches[: len(probes)])
     assert 0 < len(probes) < 20
-    patient.mark_published(probes)
+    patient.queue.mark_published(probes)
     # And once one of these is claimed, all the others are
-    patient.claim(probes[0], "worker", 60.0)
-    assert patient.sweep().publish == ids(batches[len(probes) :])
+    patient.attempts.claim(probes[0], "worker", 60.0)
+    assert patient.sweeping.sweep().publish == ids(batches[len(probes) :])
 
 
 def test_a_message_sent_just_now_is_not_sent_again(patient: Store) -> None:
     batches = add_batches(patient, make_job(patient), (1, 1))
-    patient.mark_published(ids(batches))
-    assert patient.sweep() == NOTHING
+    patient.queue.mark_published(ids(batches))
+    assert patient.sweeping.sweep() == NOTHING
 
 
 def test_sweeps_at_once_count_every_lease_once(store: Store) -> None:
     # Given leases that ran out in several jobs
     for _ in range(3):
         for batch in add_batches(store, make_job(store), (1, 1)):
-            store.claim(batch.id, "worker", LAPSED)
+            store.attempts.claim(batch.id, "worker", LAPSED)
     # When two workers sweep at once
     swept: list[Swept] = []
     start = threading.Barrier(2)
 
     def sweep() -> None:
         start.wait()
-        swept.append(store.sweep())
+        swept.append(store.sweeping.sweep())
 
     threads = [threading.Thread(target=sweep) for _ in range(2)]
     for thread in threads:
@@ -188,4 +188,4 @@ def test_sweeps_at_once_count_every_lease_once(store: Store) -> None:
         thread.join()
     # Then each lease was taken back by one of them
     assert sum(each.expired for each in swept) == 6
-    assert store.stats().queued_batches == 6
+    assert store.queue.stats().queued_batches == 6

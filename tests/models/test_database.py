@@ -62,7 +62,7 @@ def test_an_sqlite_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 def test_a_database_without_tables_says_what_to_do(empty_database_url: str) -> None:
     engine = create_engine(empty_database_url)
     with pytest.raises(StoreUnavailableError, match="run `unembed db upgrade`"):
-        Store(engine, Settings()).jobs()
+        Store(engine, Settings()).jobs.page()
     engine.dispose()
 
 
@@ -136,11 +136,11 @@ def test_a_reader_does_not_wait_for_a_writer(store: Store, engine: Engine) -> No
         connection.execute(text("UPDATE jobs SET name = 'changed'"))
         # When others read, then they see the last commit, at once
         found: list[Job] = []
-        reader = threading.Thread(target=lambda: found.append(store.job(job.id)))
+        reader = threading.Thread(target=lambda: found.append(store.jobs.get(job.id)))
         reader.start()
         reader.join(5.0)
         assert [each.name for each in found] == [None]
-    assert store.job(job.id).name == "changed"
+    assert store.jobs.get(job.id).name == "changed"
 
 
 def test_a_writer_waits_for_another(store: Store, engine: Engine) -> None:
@@ -149,7 +149,7 @@ def test_a_writer_waits_for_another(store: Store, engine: Engine) -> None:
     cancelled = threading.Event()
 
     def cancel() -> None:
-        store.cancel(job.id)
+        store.jobs.cancel(job.id)
         cancelled.set()
 
     with transaction(engine) as connection:
@@ -175,7 +175,7 @@ def test_a_lock_that_is_never_given_back_is_an_error_that_says_so(
     with transaction(other) as connection:
         connection.execute(text("UPDATE jobs SET name = 'changed'"))
         with pytest.raises(StoreUnavailableError, match="lock"):
-            store.cancel(job.id)
+            store.jobs.cancel(job.id)
     engine.dispose()
     other.dispose()
 
@@ -190,4 +190,4 @@ def test_an_error_rolls_everything_back(store: Store, engine: Engine) -> None:
 
     with pytest.raises(RuntimeError, match="on purpose"):
         fail_late()
-    assert store.job(job.id) == job
+    assert store.jobs.get(job.id) == job

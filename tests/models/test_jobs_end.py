@@ -16,70 +16,70 @@ class TestSealing:
     def test_a_sealed_job_is_queued(self, store: Store) -> None:
         job = make_job(store)
         add_batches(store, job, (2, 2), seal=False)
-        sealed = store.seal(job.id, 2, 4)
+        sealed = store.jobs.seal(job.id, 2, 4)
         assert sealed.state is JobState.QUEUED
         assert sealed.sealed_at is not None
 
     def test_sealing_again_changes_nothing(self, store: Store) -> None:
         job = make_job(store)
         add_batches(store, job, (2, 2))
-        before = store.job(job.id)
-        assert store.seal(job.id, 2, 4) == before
+        before = store.jobs.get(job.id)
+        assert store.jobs.seal(job.id, 2, 4) == before
 
     def test_sealing_again_after_the_end_changes_nothing(self, store: Store) -> None:
         job = make_job(store)
         add_batches(store, job, (2, 2))
         ended = run_job(store, job)
-        assert store.seal(job.id, 2, 4) == ended
+        assert store.jobs.seal(job.id, 2, 4) == ended
 
     def test_sealing_again_with_other_numbers_is_refused(self, store: Store) -> None:
         job = make_job(store)
         add_batches(store, job, (2, 2))
         with pytest.raises(ConflictError, match="2 batches with 4 rows arrived, the seal says 2 with 5"):
-            store.seal(job.id, 2, 5)
+            store.jobs.seal(job.id, 2, 5)
 
     def test_missing_batches_are_named(self, store: Store) -> None:
         job = make_job(store)
-        store.add_batch(job.id, 1, 2, 2, 32, SHA)
+        store.jobs.add_batch(job.id, 1, 2, 2, 32, SHA)
         with pytest.raises(ConflictError, match=r"of 14 batches 13 did not arrive: 0, 2, 3, .* 10 and 3 more"):
-            store.seal(job.id, 14, 28)
-        assert store.job(job.id).state is JobState.RECEIVING
+            store.jobs.seal(job.id, 14, 28)
+        assert store.jobs.get(job.id).state is JobState.RECEIVING
 
     def test_more_batches_than_the_seal_says_are_refused(self, store: Store) -> None:
         job = make_job(store)
         add_batches(store, job, (2, 2), seal=False)
         with pytest.raises(ConflictError, match="2 batches with 4 rows arrived, the seal says 1 with 2"):
-            store.seal(job.id, 1, 2)
+            store.jobs.seal(job.id, 1, 2)
 
     def test_a_gap_between_the_rows_is_refused(self, store: Store) -> None:
         # Given the right number of batches and of rows, but row 2 was left out
         job = make_job(store)
-        store.add_batch(job.id, 0, 0, 2, 32, SHA)
-        store.add_batch(job.id, 1, 3, 2, 32, SHA)
+        store.jobs.add_batch(job.id, 0, 0, 2, 32, SHA)
+        store.jobs.add_batch(job.id, 1, 3, 2, 32, SHA)
         with pytest.raises(ConflictError, match="batch 1 begins at row 3, but those before it end before row 2"):
-            store.seal(job.id, 2, 4)
+            store.jobs.seal(job.id, 2, 4)
 
     def test_rows_that_do_not_begin_at_0_are_refused(self, store: Store) -> None:
         job = make_job(store)
-        store.add_batch(job.id, 0, 1, 2, 32, SHA)
+        store.jobs.add_batch(job.id, 0, 1, 2, 32, SHA)
         with pytest.raises(ConflictError, match="batch 0 begins at row 1"):
-            store.seal(job.id, 1, 2)
+            store.jobs.seal(job.id, 1, 2)
 
     def test_a_cancelled_job_cannot_be_sealed(self, store: Store) -> None:
         job = make_job(store)
         add_batches(store, job, seal=False)
-        store.cancel(job.id)
+        store.jobs.cancel(job.id)
         with pytest.raises(ConflictError, match="is cancelled and cannot be sealed"):
-            store.seal(job.id, 2, 4)
+            store.jobs.seal(job.id, 2, 4)
 
     def test_a_job_whose_batches_were_claimed_is_running_once_sealed(self, store: Store) -> None:
         # Given a batch that was claimed while the job received
         job = make_job(store)
         batch, *_ = add_batches(store, job, (2, 2), seal=False)
-        store.claim(batch.id, "worker", 5.0)
-        assert store.job(job.id).state is JobState.RECEIVING
+        store.attempts.claim(batch.id, "worker", 5.0)
+        assert store.jobs.get(job.id).state is JobState.RECEIVING
         # When it is sealed
-        assert store.seal(job.id, 2, 4).state is JobState.RUNNING
+        assert store.jobs.seal(job.id, 2, 4).state is JobState.RUNNING
 
     def test_a_job_whose_batches_are_all_done_ends_with_the_seal(self, store: Store) -> None:
         # Given a worker faster than the client
@@ -87,7 +87,7 @@ class TestSealing:
         add_batches(store, job, (2, 2), seal=False)
         assert run_job(store, job).state is JobState.RECEIVING
         # When the client is done
-        sealed = store.seal(job.id, 2, 4)
+        sealed = store.jobs.seal(job.id, 2, 4)
         # Then so is the job
         assert sealed.state is JobState.SUCCEEDED
         assert sealed.finished_at is not None
@@ -122,35 +122,35 @@ class TestSettling:
         # Given two batches, one of which cannot be decoded
         job = make_job(store)
         lost, _ = add_batches(store, job, (2, 2))
-        assert store.claim(lost.id, "worker", 5.0)
-        store.fail(lost.id, 1, "payload_missing", "the payload expired", final=True)
+        assert store.attempts.claim(lost.id, "worker", 5.0)
+        store.attempts.fail(lost.id, 1, "payload_missing", "the payload expired", final=True)
         # When the other is done
         ended = run_job(store, job)
         # Then
         assert ended.state is JobState.PARTIAL
         assert ended.error == "1 of 2 batches are dead; the last error: payload_missing: the payload expired"
-        assert [batch.id for batch in store.dead_batches(job.id)] == [lost.id]
+        assert [batch.id for batch in store.jobs.dead_batches(job.id)] == [lost.id]
 
     def test_nothing_but_dead_batches_is_a_failure(self, store: Store) -> None:
         job = make_job(store)
         for batch in add_batches(store, job, (2, 2)):
-            assert store.claim(batch.id, "worker", 5.0)
-            store.fail(batch.id, 1, "broken", "no use", final=True)
-        assert store.job(job.id).state is JobState.FAILED
+            assert store.attempts.claim(batch.id, "worker", 5.0)
+            store.attempts.fail(batch.id, 1, "broken", "no use", final=True)
+        assert store.jobs.get(job.id).state is JobState.FAILED
 
     def test_a_job_goes_on_while_a_batch_waits(self, store: Store) -> None:
         job = make_job(store)
         batch, _ = add_batches(store, job, (2, 2))
-        assert store.claim(batch.id, "worker", 5.0)
-        store.finish(batch.id, 1, generations(batch), Timings())
-        assert store.job(job.id).state is JobState.RUNNING
+        assert store.attempts.claim(batch.id, "worker", 5.0)
+        store.attempts.finish(batch.id, 1, generations(batch), Timings())
+        assert store.jobs.get(job.id).state is JobState.RUNNING
 
 
 class TestCancelling:
     def test_a_job_that_only_waits_is_cancelled_at_once(self, store: Store) -> None:
         job = make_job(store)
         add_batches(store, job, (2, 2))
-        cancelled = store.cancel(job.id)
+        cancelled = store.jobs.cancel(job.id)
         assert cancelled.state is JobState.CANCELLED
         assert cancelled.batches.cancelled == 2
         assert cancelled.finished_at is not None
@@ -158,55 +158,55 @@ class TestCancelling:
     def test_a_job_that_receives_can_be_cancelled(self, store: Store) -> None:
         job = make_job(store)
         add_batches(store, job, (2, 2), seal=False)
-        assert store.cancel(job.id).state is JobState.CANCELLED
+        assert store.jobs.cancel(job.id).state is JobState.CANCELLED
 
     def test_a_job_without_a_batch_can_be_cancelled(self, store: Store) -> None:
-        assert store.cancel(make_job(store).id).state is JobState.CANCELLED
+        assert store.jobs.cancel(make_job(store).id).state is JobState.CANCELLED
 
     def test_a_job_that_runs_is_cancelling_until_its_batches_stop(self, store: Store) -> None:
         # Given one batch that runs and one that waits
         job = make_job(store)
         running, waiting = add_batches(store, job, (2, 2))
-        assert store.claim(running.id, "worker", 5.0)
+        assert store.attempts.claim(running.id, "worker", 5.0)
         # When the job is cancelled
-        cancelling = store.cancel(job.id)
+        cancelling = store.jobs.cancel(job.id)
         # Then the waiting one is cancelled, and cannot be claimed any more
         assert cancelling.state is JobState.CANCELLING
         assert (cancelling.batches.running, cancelling.batches.cancelled) == (1, 1)
-        assert store.claim(waiting.id, "worker", 5.0) is None
+        assert store.attempts.claim(waiting.id, "worker", 5.0) is None
         # And when the running one has stopped, the job is cancelled
-        assert store.cancel_running(running.id, 1)
-        assert store.job(job.id).state is JobState.CANCELLED
+        assert store.attempts.cancel_running(running.id, 1)
+        assert store.jobs.get(job.id).state is JobState.CANCELLED
 
     def test_cancelling_again_changes_nothing(self, store: Store) -> None:
         job = make_job(store)
         batch, _ = add_batches(store, job, (2, 2))
-        assert store.claim(batch.id, "worker", 5.0)
-        cancelling = store.cancel(job.id)
-        assert store.cancel(job.id) == cancelling
-        store.cancel_running(batch.id, 1)
-        cancelled = store.job(job.id)
-        assert store.cancel(job.id) == cancelled
+        assert store.attempts.claim(batch.id, "worker", 5.0)
+        cancelling = store.jobs.cancel(job.id)
+        assert store.jobs.cancel(job.id) == cancelling
+        store.attempts.cancel_running(batch.id, 1)
+        cancelled = store.jobs.get(job.id)
+        assert store.jobs.cancel(job.id) == cancelled
 
     def test_a_job_that_ended_cannot_be_cancelled(self, store: Store) -> None:
         job = make_job(store)
         add_batches(store, job)
         run_job(store, job)
         with pytest.raises(ConflictError, match="has succeeded already and cannot be cancelled"):
-            store.cancel(job.id)
+            store.jobs.cancel(job.id)
 
     def test_what_is_done_stays_done(self, store: Store) -> None:
         # Given a batch that was done before the cancel, and one that got there before it noticed
         job = make_job(store)
         done, late, _ = add_batches(store, job, (2, 2, 2))
         for batch in (done, late):
-            assert store.claim(batch.id, "worker", 5.0)
-        store.finish(done.id, 1, generations(done), Timings())
+            assert store.attempts.claim(batch.id, "worker", 5.0)
+        store.attempts.finish(done.id, 1, generations(done), Timings())
         # When
-        assert store.cancel(job.id).state is JobState.CANCELLING
-        assert store.finish(late.id, 1, generations(late), Timings())
+        assert store.jobs.cancel(job.id).state is JobState.CANCELLING
+        assert store.attempts.finish(late.id, 1, generations(late), Timings())
         # Then the rows of both are there
-        cancelled = store.job(job.id)
+        cancelled = store.jobs.get(job.id)
         assert cancelled.state is JobState.CANCELLED
         assert (cancelled.batches.done, cancelled.batches.cancelled) == (2, 1)
         assert len(read(store, job.id)) == 4

@@ -21,7 +21,7 @@ class TestPagesOfJobs:
         # When they are read two at a time
         seen, cursor, pages = [], None, 0
         while True:
-            page = store.jobs(limit=2, cursor=cursor)
+            page = store.jobs.page(limit=2, cursor=cursor)
             seen += [job.id for job in page.jobs]
             pages += 1
             cursor = page.next_cursor
@@ -30,20 +30,20 @@ class TestPagesOfJobs:
         # Then each comes once. (Those of one millisecond are in no order that was promised.)
         assert pages == 3
         assert sorted(seen) == sorted(made)
-        times = [store.job(job_id).created_at for job_id in seen]
+        times = [store.jobs.get(job_id).created_at for job_id in seen]
         assert times == sorted(times, reverse=True)
 
     def test_a_job_that_comes_while_paging_disturbs_nothing(self, store: Store) -> None:
         made = {make_job(store).id for _ in range(4)}
-        first = store.jobs(limit=2)
+        first = store.jobs.page(limit=2)
         make_job(store)
-        second = store.jobs(limit=2, cursor=first.next_cursor)
+        second = store.jobs.page(limit=2, cursor=first.next_cursor)
         assert {job.id for job in (*first.jobs, *second.jobs)} == made
 
     def test_jobs_can_be_asked_for_by_state(self, store: Store) -> None:
         make_job(store)
-        cancelled = store.cancel(make_job(store).id)
-        assert store.jobs(state=JobState.CANCELLED).jobs == [cancelled]
+        cancelled = store.jobs.cancel(make_job(store).id)
+        assert store.jobs.page(state=JobState.CANCELLED).jobs == [cancelled]
 
     def test_a_page_has_the_counts_of_each_job(self, store: Store) -> None:
         sizes = {}
@@ -51,18 +51,18 @@ class TestPagesOfJobs:
             job = make_job(store)
             add_batches(store, job, rows)
             sizes[job.id] = (len(rows), sum(rows))
-        page = store.jobs()
+        page = store.jobs.page()
         assert {job.id: (job.batches.total, job.rows.total) for job in page.jobs} == sizes
 
     @pytest.mark.parametrize("cursor", ["", "nonsense", "é", "AAAA", "i5", "bm90IGEgdGltZQ", AN_ID_WITH_NUL])
     def test_a_cursor_that_is_none_is_refused_by_name(self, store: Store, cursor: str) -> None:
         with pytest.raises(InputError, match="is no cursor of a page of jobs"):
-            store.jobs(cursor=cursor)
+            store.jobs.page(cursor=cursor)
 
 
 class TestStatsAndWorkers:
     def test_an_empty_store_has_nothing_to_report(self, store: Store) -> None:
-        stats = store.stats()
+        stats = store.queue.stats()
         assert (stats.queued_batches, stats.running_batches, stats.dead_batches, stats.queued_rows) == (0, 0, 0, 0)
         assert stats.oldest_queued_seconds == 0.0
         assert stats.jobs == dict.fromkeys(JobState, 0)
@@ -72,15 +72,15 @@ class TestStatsAndWorkers:
         job = make_job(store)
         add_batches(store, job, (2, 3))
         run_job(store, job, errors=(0,))
-        assert store.stats().rows == {RowStatus.OK: 3, RowStatus.FALLBACK: 0, RowStatus.ERROR: 2}
+        assert store.queue.stats().rows == {RowStatus.OK: 3, RowStatus.FALLBACK: 0, RowStatus.ERROR: 2}
 
     def test_stats_count_what_waits_runs_and_is_dead(self, store: Store) -> None:
         job = make_job(store)
         running, dead, *_ = add_batches(store, job, (1, 1, 2, 3))
-        store.claim(running.id, "worker", 5.0)
-        store.claim(dead.id, "worker", 5.0)
-        store.fail(dead.id, 1, "broken", "no use", final=True)
-        stats = store.stats()
+        store.attempts.claim(running.id, "worker", 5.0)
+        store.attempts.claim(dead.id, "worker", 5.0)
+        store.attempts.fail(dead.id, 1, "broken", "no use", final=True)
+        stats = store.queue.stats()
         assert (stats.queued_batches, stats.queued_rows) == (2, 5)
         assert (stats.running_batches, stats.dead_batches) == (1, 1)
         assert 0.0 < stats.oldest_queued_seconds < 60.0
@@ -88,14 +88,14 @@ class TestStatsAndWorkers:
 
     def test_a_worker_is_known_by_what_it_did(self, store: Store) -> None:
         # Given a worker whose main process came first, without a device
-        store.worker_seen("gpu0", "host", 7, None, None)
-        store.worker_seen("gpu0", "host", 7, "cuda:0", "bfloat16")
+        store.workers.check_in("gpu0", "host", 7, None, None)
+        store.workers.check_in("gpu0", "host", 7, "cuda:0", "bfloat16")
         # When it has done two batches, and its main process is seen again
-        store.worker_done("gpu0", 10)
-        store.worker_done("gpu0", 5)
-        store.worker_seen("gpu0", "host", 7, None, None)
+        store.workers.count_batch("gpu0", 10)
+        store.workers.count_batch("gpu0", 5)
+        store.workers.check_in("gpu0", "host", 7, None, None)
         # Then
-        (worker,) = store.workers()
+        (worker,) = store.workers.all()
         assert (worker.name, worker.host, worker.pid) == ("gpu0", "host", 7)
         assert (worker.device, worker.dtype) == ("cuda:0", "bfloat16")
         assert (worker.batches_done, worker.rows_done) == (2, 15)
@@ -103,8 +103,8 @@ class TestStatsAndWorkers:
         assert worker.last_seen >= worker.last_done
 
     def test_a_worker_that_has_done_nothing_says_so(self, store: Store) -> None:
-        store.worker_seen("idle", "host", 7, None, None)
-        (worker,) = store.workers()
+        store.workers.check_in("idle", "host", 7, None, None)
+        (worker,) = store.workers.all()
         assert worker.last_done is None
 
     def test_ping_answers(self, store: Store) -> None:

@@ -15,10 +15,10 @@ from unembed.schemas import Batch, Generation, Job, RowStatus, Timings
 
 
 def finish(store: Store, batch: Batch, rows: Sequence[Generation] | pa.RecordBatch = ()) -> None:
-    claim = store.claim(batch.id, "worker", 5.0)
+    claim = store.attempts.claim(batch.id, "worker", 5.0)
     assert claim is not None
     columns = rows if isinstance(rows, pa.RecordBatch) else from_rows(rows) if rows else generations(batch)
-    assert store.finish(batch.id, claim.attempt, columns, Timings())
+    assert store.attempts.finish(batch.id, claim.attempt, columns, Timings())
 
 
 def indices(page: ResultsPage) -> list[int]:
@@ -59,7 +59,7 @@ def test_a_row_is_kept_as_it_was_given(store: Store, job: Job) -> None:
     finish(store, batch, [fallback, full, error])
     # Then they come back the same, by index
     assert read(store, job.id) == [full, error, fallback]
-    counts = store.job(job.id).rows
+    counts = store.jobs.get(job.id).rows
     assert (counts.ok, counts.fallback, counts.error) == (1, 1, 1)
 
 
@@ -78,7 +78,7 @@ def test_text_that_no_database_can_keep_is_kept_as_it_can_be(store: Store, job: 
 def test_a_batch_of_many_rows_is_written_whole(store: Store, job: Job) -> None:
     (batch,) = add_batches(store, job, (5000,))
     finish(store, batch, generations(batch, errors=range(0, 5000, 7)))
-    page = store.generations(job.id, limit=5000)
+    page = store.results.page(job.id, limit=5000)
     assert indices(page) == list(range(5000))
     assert page.next_cursor is None
 
@@ -88,8 +88,8 @@ def test_rows_of_two_jobs_stay_apart(store: Store) -> None:
     (one,), (other,) = add_batches(store, first, (2,)), add_batches(store, second, (3,))
     finish(store, one)
     finish(store, other)
-    assert indices(store.generations(first.id)) == [0, 1]
-    assert indices(store.generations(second.id)) == [0, 1, 2]
+    assert indices(store.results.page(first.id)) == [0, 1]
+    assert indices(store.results.page(second.id)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 7, 100])
@@ -102,7 +102,7 @@ def test_pages_of_any_size_have_every_row_once(store: Store, job: Job, limit: in
     seen: list[int] = []
     cursor = None
     while True:
-        page = store.generations(job.id, cursor=cursor, limit=limit)
+        page = store.results.page(job.id, cursor=cursor, limit=limit)
         assert 0 < page.rows.num_rows <= limit
         seen += indices(page)
         cursor = page.next_cursor
@@ -121,7 +121,7 @@ def test_reading_while_batches_finish_out_of_order_misses_nothing(store: Store, 
 
     def read_what_there_is() -> None:
         nonlocal cursor
-        while page := store.generations(job.id, cursor=cursor, limit=limit):
+        while page := store.results.page(job.id, cursor=cursor, limit=limit):
             seen.extend(indices(page))
             if page.next_cursor is None:
                 return
@@ -139,16 +139,16 @@ def test_reading_while_batches_finish_out_of_order_misses_nothing(store: Store, 
 def test_a_page_of_a_job_that_runs_says_where_to_go_on(store: Store, job: Job) -> None:
     first, second = add_batches(store, job, (2, 2))
     # Given nothing yet: no rows, and no cursor
-    assert is_empty(store.generations(job.id))
+    assert is_empty(store.results.page(job.id))
     # When one batch is done, then there is a cursor although nothing follows now
     finish(store, first)
-    page = store.generations(job.id)
+    page = store.results.page(job.id)
     assert indices(page) == [0, 1]
     assert page.next_cursor is not None
-    assert is_empty(store.generations(job.id, cursor=page.next_cursor))
+    assert is_empty(store.results.page(job.id, cursor=page.next_cursor))
     # And the same cursor has what came afterwards, and then the end
     finish(store, second)
-    last = store.generations(job.id, cursor=page.next_cursor)
+    last = store.results.page(job.id, cursor=page.next_cursor)
     assert indices(last) == [2, 3]
     assert last.next_cursor is None
 
@@ -156,8 +156,8 @@ def test_a_page_of_a_job_that_runs_says_where_to_go_on(store: Store, job: Job) -
 def test_a_cancelled_job_has_an_end_too(store: Store, job: Job) -> None:
     first, _ = add_batches(store, job, (2, 2))
     finish(store, first)
-    store.cancel(job.id)
-    page = store.generations(job.id)
+    store.jobs.cancel(job.id)
+    page = store.results.page(job.id)
     assert (indices(page), page.next_cursor) == ([0, 1], None)
 
 
@@ -166,10 +166,10 @@ def test_pages_by_index_have_every_row_once_in_the_order_of_the_corpus(store: St
     for batch in reversed(add_batches(store, job, (2, 3, 1, 4))):
         finish(store, batch)
     seen: list[int] = []
-    page = store.generations(job.id, limit=limit, order="index")
+    page = store.results.page(job.id, limit=limit, order="index")
     seen += indices(page)
     while page.next_cursor is not None:
-        page = store.generations(job.id, cursor=page.next_cursor, limit=limit, order="index")
+        page = store.results.page(job.id, cursor=page.next_cursor, limit=limit, order="index")
         seen += indices(page)
     assert seen == list(range(10))
 
@@ -179,38 +179,38 @@ def test_many_small_batches_are_read_in_one_page(store: Store, job: Job, monkeyp
     monkeypatch.setattr(results, "_RANGES_A_QUERY", 3)
     for batch in reversed(add_batches(store, job, [1] * 8)):
         finish(store, batch)
-    assert indices(store.generations(job.id)) == list(range(7, -1, -1))
+    assert indices(store.results.page(job.id)) == list(range(7, -1, -1))
 
 
 @pytest.mark.parametrize("cursor", ["", "i5", "f1", "f1.", "f-1.0", "f1.2.3", "f٣.١", "5", "f" + "9" * 30 + ".1"])
 def test_a_cursor_that_is_none_is_refused_by_name(store: Store, job: Job, cursor: str) -> None:
     with pytest.raises(InputError, match="is no cursor of results in the order finished"):
-        store.generations(job.id, cursor=cursor)
+        store.results.page(job.id, cursor=cursor)
 
 
 @pytest.mark.parametrize("cursor", ["", "f1.5", "i", "i-1", "ix"])
 def test_a_cursor_of_the_other_order_is_refused_by_name(store: Store, job: Job, cursor: str) -> None:
     with pytest.raises(InputError, match="is no cursor of results in the order index"):
-        store.generations(job.id, cursor=cursor, order="index")
+        store.results.page(job.id, cursor=cursor, order="index")
 
 
 def test_a_cursor_beyond_the_end_finds_nothing(store: Store, job: Job) -> None:
     (batch,) = add_batches(store, job, (2,))
     finish(store, batch)
     for cursor in ("f1.1", "f1.99", "f7.0", "f999999999.999999999999999999"):
-        assert is_empty(store.generations(job.id, cursor=cursor))
+        assert is_empty(store.results.page(job.id, cursor=cursor))
 
 
 def test_an_empty_page_cannot_be_asked_for(store: Store, job: Job) -> None:
     with pytest.raises(InputError, match="a page of 0 rows"):
-        store.generations(job.id, limit=0)
+        store.results.page(job.id, limit=0)
 
 
 class TestDeadBatches:
     def dead(self, store: Store, batch: Batch) -> None:
-        claim = store.claim(batch.id, "worker", 5.0)
+        claim = store.attempts.claim(batch.id, "worker", 5.0)
         assert claim is not None
-        store.fail(batch.id, claim.attempt, "worker_lost", "it died", final=True)
+        store.attempts.fail(batch.id, claim.attempt, "worker_lost", "it died", final=True)
 
     def test_in_the_corpus_s_order_no_row_of_an_ended_job_is_absent(self, store: Store, job: Job) -> None:
         # Given a job of four batches, of which the first and the third are dead
@@ -222,7 +222,7 @@ class TestDeadBatches:
             rows: list[Generation] = []
             cursor = None
             while True:
-                page = store.generations(job.id, cursor=cursor, limit=limit, order="index")
+                page = store.results.page(job.id, cursor=cursor, limit=limit, order="index")
                 rows += rows_of(page.rows)
                 cursor = page.next_cursor
                 if cursor is None:
@@ -243,7 +243,7 @@ class TestDeadBatches:
         dead, done = add_batches(store, job, (2, 2))
         self.dead(store, dead)
         finish(store, done)
-        store.retry(job.id, [dead.id])
+        store.requeue.retry(job.id, [dead.id])
         finish(store, dead)
         # When its rows are read, Then they are the decoder's
         rows = read(store, job.id, order="index")

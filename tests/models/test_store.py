@@ -21,24 +21,24 @@ def test_a_new_job_is_receiving_and_is_what_was_asked_for(store: Store) -> None:
     # When a job is created with everything set
     options = DecodeOptions(temperature=0.5, top_k=10, max_pieces=32)
     spec = JobCreate(embedding_dim=384, decoder="d", seed=2**62, options=options, name="näme", fingerprint="f")
-    job, created = store.create_job(spec)
+    job, created = store.jobs.create(spec)
     # Then all of it is kept, and the clock is about ours, and UTC
     assert created
     assert job.state is JobState.RECEIVING
     assert (job.decoder, job.embedding_dim, job.seed, job.options, job.name) == ("d", 384, 2**62, options, "näme")
     assert abs(datetime.now(UTC) - job.created_at) < timedelta(minutes=1)
-    assert store.job(job.id) == job
+    assert store.jobs.get(job.id) == job
 
 
 def test_a_job_that_is_not_there_is_not_found(store: Store) -> None:
     calls: list[Callable[[], object]] = [
-        lambda: store.job("nothing"),
-        lambda: store.batches("nothing"),
-        lambda: store.dead_batches("nothing"),
-        lambda: store.generations("nothing"),
-        lambda: store.cancel("nothing"),
-        lambda: store.seal("nothing", 1, 1),
-        lambda: store.add_batch("nothing", 0, 0, 1, 4, SHA),
+        lambda: store.jobs.get("nothing"),
+        lambda: store.jobs.batches("nothing"),
+        lambda: store.jobs.dead_batches("nothing"),
+        lambda: store.results.page("nothing"),
+        lambda: store.jobs.cancel("nothing"),
+        lambda: store.jobs.seal("nothing", 1, 1),
+        lambda: store.jobs.add_batch("nothing", 0, 0, 1, 4, SHA),
     ]
     for call in calls:
         with pytest.raises(NotFoundError, match="'nothing'"):
@@ -49,25 +49,25 @@ class TestIdempotency:
     SPEC = JobCreate(embedding_dim=4, fingerprint="first")
 
     def test_the_same_key_and_spec_is_the_same_job(self, store: Store) -> None:
-        job, _ = store.create_job(self.SPEC, client="c", idempotency_key="k")
-        again, created = store.create_job(self.SPEC, client="c", idempotency_key="k")
+        job, _ = store.jobs.create(self.SPEC, client="c", idempotency_key="k")
+        again, created = store.jobs.create(self.SPEC, client="c", idempotency_key="k")
         assert (again, created) == (job, False)
 
     def test_the_same_key_with_another_corpus_is_refused_naming_both(self, store: Store) -> None:
-        store.create_job(self.SPEC, client="c", idempotency_key="k")
+        store.jobs.create(self.SPEC, client="c", idempotency_key="k")
         other = self.SPEC.model_copy(update={"fingerprint": "second"})
         with pytest.raises(IdempotencyError, match=r"'k'.*another fingerprint.*'first'.*'second'"):
-            store.create_job(other, client="c", idempotency_key="k")
+            store.jobs.create(other, client="c", idempotency_key="k")
 
     def test_the_same_key_with_other_options_is_refused(self, store: Store) -> None:
-        store.create_job(self.SPEC, client="c", idempotency_key="k")
+        store.jobs.create(self.SPEC, client="c", idempotency_key="k")
         other = self.SPEC.model_copy(update={"options": DecodeOptions(temperature=1.0), "seed": 1})
         with pytest.raises(IdempotencyError, match="another seed, options"):
-            store.create_job(other, client="c", idempotency_key="k")
+            store.jobs.create(other, client="c", idempotency_key="k")
 
     def test_another_client_may_use_the_same_key(self, store: Store) -> None:
-        first, _ = store.create_job(self.SPEC, client="c", idempotency_key="k")
-        second, created = store.create_job(self.SPEC, client="d", idempotency_key="k")
+        first, _ = store.jobs.create(self.SPEC, client="c", idempotency_key="k")
+        second, created = store.jobs.create(self.SPEC, client="d", idempotency_key="k")
         assert created
         assert second.id != first.id
 
@@ -81,7 +81,7 @@ class TestIdempotency:
 
         def create() -> None:
             start.wait()
-            job, created = store.create_job(self.SPEC, idempotency_key="k")
+            job, created = store.jobs.create(self.SPEC, idempotency_key="k")
             found.append((job.id, created))
 
         threads = [threading.Thread(target=create) for _ in range(4)]
@@ -97,24 +97,24 @@ class TestIdempotency:
 class TestAddingBatches:
     def test_a_batch_is_queued(self, store: Store) -> None:
         job = make_job(store)
-        batch, created = store.add_batch(job.id, 0, 0, 3, 48, SHA)
+        batch, created = store.jobs.add_batch(job.id, 0, 0, 3, 48, SHA)
         assert created
         assert (batch.id, batch.state, batch.rows, batch.attempt) == (f"{job.id}-0", BatchState.QUEUED, 3, 0)
-        assert store.batches(job.id) == [batch]
-        assert store.job(job.id).rows.total == 3
+        assert store.jobs.batches(job.id) == [batch]
+        assert store.jobs.get(job.id).rows.total == 3
 
     def test_the_same_batch_again_is_found_not_added(self, store: Store) -> None:
         job = make_job(store)
-        first, _ = store.add_batch(job.id, 0, 0, 3, 48, SHA)
-        assert store.add_batch(job.id, 0, 0, 3, 48, SHA) == (first, False)
+        first, _ = store.jobs.add_batch(job.id, 0, 0, 3, 48, SHA)
+        assert store.jobs.add_batch(job.id, 0, 0, 3, 48, SHA) == (first, False)
 
     def test_the_same_batch_again_is_found_even_after_the_seal(self, store: Store) -> None:
         # Given a client whose connection broke after its last batch, and another that sealed
         job = make_job(store)
-        store.add_batch(job.id, 0, 0, 3, 48, SHA)
-        store.seal(job.id, 1, 3)
+        store.jobs.add_batch(job.id, 0, 0, 3, 48, SHA)
+        store.jobs.seal(job.id, 1, 3)
         # When the first tries again, then it learns that the batch had arrived
-        _, created = store.add_batch(job.id, 0, 0, 3, 48, SHA)
+        _, created = store.jobs.add_batch(job.id, 0, 0, 3, 48, SHA)
         assert not created
 
     @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ class TestAddingBatches:
         self, store: Store, first_index: int, rows: int, sha: str, name: str
     ) -> None:
         job = make_job(store)
-        store.add_batch(job.id, 0, 0, 3, 48, SHA)
+        store.jobs.add_batch(job.id, 0, 0, 3, 48, SHA)
         with pytest.raises(ConflictError, match=f"batch 0 .* received with {name}"):
-            store.add_batch(job.id, 0, first_index, rows, 48, sha)
+            store.jobs.add_batch(job.id, 0, first_index, rows, 48, sha)
 
     @pytest.mark.parametrize(("first_index", "rows"), [(0, 1), (2, 4), (9, 3), (0, 100), (4, 2)])
     def test_rows_that_another_batch_has_are_refused(self, store: Store, first_index: int, rows: int) -> None:
@@ -136,30 +136,30 @@ class TestAddingBatches:
         add_batches(store, job, (3, 7), seal=False)
         # When a further batch has any of them, then it is refused
         with pytest.raises(ConflictError, match=r"overlap batch [01]"):
-            store.add_batch(job.id, 2, first_index, rows, 48, SHA)
+            store.jobs.add_batch(job.id, 2, first_index, rows, 48, SHA)
 
     def test_batches_may_arrive_in_any_order(self, store: Store) -> None:
         job = make_job(store)
-        store.add_batch(job.id, 2, 6, 1, 16, SHA)
-        store.add_batch(job.id, 0, 0, 3, 48, SHA)
-        store.add_batch(job.id, 1, 3, 3, 48, SHA)
-        assert [batch.ordinal for batch in store.batches(job.id)] == [0, 1, 2]
-        assert store.seal(job.id, 3, 7).state is JobState.QUEUED
+        store.jobs.add_batch(job.id, 2, 6, 1, 16, SHA)
+        store.jobs.add_batch(job.id, 0, 0, 3, 48, SHA)
+        store.jobs.add_batch(job.id, 1, 3, 3, 48, SHA)
+        assert [batch.ordinal for batch in store.jobs.batches(job.id)] == [0, 1, 2]
+        assert store.jobs.seal(job.id, 3, 7).state is JobState.QUEUED
 
     def test_a_sealed_job_takes_no_more(self, store: Store) -> None:
         job = make_job(store)
         add_batches(store, job)
         with pytest.raises(ConflictError, match="is queued and takes no more batches"):
-            store.add_batch(job.id, 2, 4, 2, 32, SHA)
+            store.jobs.add_batch(job.id, 2, 4, 2, 32, SHA)
 
     def test_a_cancelled_job_takes_no_more(self, store: Store) -> None:
         job = make_job(store)
-        store.cancel(job.id)
+        store.jobs.cancel(job.id)
         with pytest.raises(ConflictError, match="is cancelled and takes no more batches"):
-            store.add_batch(job.id, 0, 0, 2, 32, SHA)
+            store.jobs.add_batch(job.id, 0, 0, 2, 32, SHA)
 
     @pytest.mark.parametrize(("ordinal", "first_index", "rows"), [(-1, 0, 1), (0, -1, 1), (0, 0, 0)])
     def test_numbers_that_cannot_be_are_refused(self, store: Store, ordinal: int, first_index: int, rows: int) -> None:
         job = make_job(store)
         with pytest.raises(InputError, match=f"batch {ordinal}, {rows} rows from {first_index}"):
-            store.add_batch(job.id, ordinal, first_index, rows, 0, SHA)
+            store.jobs.add_batch(job.id, ordinal, first_index, rows, 0, SHA)

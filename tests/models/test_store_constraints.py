@@ -39,8 +39,8 @@ from unembed.schemas import Timings
 def test_an_illegal_state_is_refused_by_name(store: Store, engine: Engine, constraint: str, statement: str) -> None:
     # Given a job with one batch that is done, with a text and an error, and one that waits
     done, _ = add_batches(store, make_job(store), (2, 2))
-    store.claim(done.id, "worker", 5.0)
-    store.finish(done.id, 1, generations(done, errors=(1,)), Timings())
+    store.attempts.claim(done.id, "worker", 5.0)
+    store.attempts.finish(done.id, 1, generations(done, errors=(1,)), Timings())
     # When somebody writes what must not be, past the store
     with pytest.raises(IntegrityError) as refused, engine.begin() as connection:
         connection.execute(text(statement))
@@ -63,8 +63,8 @@ def test_a_second_one_or_one_that_belongs_to_nothing_is_refused(
 ) -> None:
     make_job(store)
     done, _ = add_batches(store, make_job(store), (2, 2))
-    store.claim(done.id, "worker", 5.0)
-    store.finish(done.id, 1, generations(done), Timings())
+    store.attempts.claim(done.id, "worker", 5.0)
+    store.attempts.finish(done.id, 1, generations(done), Timings())
     with pytest.raises(IntegrityError) as refused, engine.begin() as connection:
         connection.execute(text(statement))
     # SQLite names the columns of what must be unique, not the constraint
@@ -73,8 +73,8 @@ def test_a_second_one_or_one_that_belongs_to_nothing_is_refused(
 
 def test_a_job_takes_its_batches_and_rows_along(store: Store, engine: Engine) -> None:
     (batch,) = add_batches(store, make_job(store), (2,))
-    store.claim(batch.id, "worker", 5.0)
-    store.finish(batch.id, 1, generations(batch), Timings())
+    store.attempts.claim(batch.id, "worker", 5.0)
+    store.attempts.finish(batch.id, 1, generations(batch), Timings())
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM jobs"))
         left = [connection.scalar(text(f"SELECT count(*) FROM {table}")) for table in ("batches", "generations")]

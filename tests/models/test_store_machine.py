@@ -116,7 +116,7 @@ class StoreMachine(RuleBasedStateMachine):
     def claim(self, place: int, worker: str, lease: float) -> None:
         known = self.at(place)
         free = known.state is BatchState.QUEUED or (known.runs and known.lapsed)
-        claim = self.store.claim(known.batch.id, worker, lease)
+        claim = self.store.attempts.claim(known.batch.id, worker, lease)
         could = free and known.attempt < known.allowed and not self.plain.cancelled and not self.plain.removed
         assert (claim is not None) == could
         if claim is not None:
@@ -136,7 +136,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(place=place)
     def beat(self, place: int) -> None:
         known = self.at(place)
-        beat = self.store.heartbeat(known.batch.id, known.attempt, LONG)
+        beat = self.store.attempts.heartbeat(known.batch.id, known.attempt, LONG)
         if known.runs:
             known.lapsed = False
             assert beat is (Beat.CANCELLED if self.plain.cancelled else Beat.ALIVE)
@@ -148,7 +148,7 @@ class StoreMachine(RuleBasedStateMachine):
     def finish(self, place: int) -> None:
         known = self.at(place)
         again = known.state is BatchState.DONE and not self.plain.removed
-        finished = self.store.finish(known.batch.id, known.attempt, generations(known.batch), Timings())
+        finished = self.store.attempts.finish(known.batch.id, known.attempt, generations(known.batch), Timings())
         assert finished is (known.runs or again)
         if known.runs:
             known.become(BatchState.DONE)
@@ -158,7 +158,7 @@ class StoreMachine(RuleBasedStateMachine):
     def fail(self, place: int, final: bool, lost: bool) -> None:
         known = self.at(place)
         code = PAYLOAD_MISSING if final and lost else "decode_failed"
-        state = self.store.fail(known.batch.id, known.attempt, code, "error", final=final)
+        state = self.store.attempts.fail(known.batch.id, known.attempt, code, "error", final=final)
         if not known.runs:
             assert state is None
             return
@@ -171,7 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(place=place)
     def release(self, place: int) -> None:
         known = self.at(place)
-        assert self.store.release(known.batch.id, known.attempt) is known.runs
+        assert self.store.attempts.release(known.batch.id, known.attempt) is known.runs
         if known.runs:
             known.allowed += not self.plain.cancelled
             known.become(BatchState.CANCELLED if self.plain.cancelled else BatchState.QUEUED)
@@ -181,7 +181,7 @@ class StoreMachine(RuleBasedStateMachine):
     def stop(self, place: int) -> None:
         known = self.at(place)
         could = self.plain.cancelled and known.runs
-        assert self.store.cancel_running(known.batch.id, known.attempt) is could
+        assert self.store.attempts.cancel_running(known.batch.id, known.attempt) is could
         if could:
             known.become(BatchState.CANCELLED)
 
@@ -191,11 +191,11 @@ class StoreMachine(RuleBasedStateMachine):
         """Everything that an attempt before the last one may try is refused."""
         known = self.at(place)
         earlier = known.attempt - back
-        assert self.store.heartbeat(known.batch.id, earlier, LONG) is Beat.FENCED
-        assert self.store.finish(known.batch.id, earlier, generations(known.batch), Timings()) is False
-        assert self.store.fail(known.batch.id, earlier, "code", "error") is None
-        assert self.store.release(known.batch.id, earlier) is False
-        assert self.store.cancel_running(known.batch.id, earlier) is False
+        assert self.store.attempts.heartbeat(known.batch.id, earlier, LONG) is Beat.FENCED
+        assert self.store.attempts.finish(known.batch.id, earlier, generations(known.batch), Timings()) is False
+        assert self.store.attempts.fail(known.batch.id, earlier, "code", "error") is None
+        assert self.store.attempts.release(known.batch.id, earlier) is False
+        assert self.store.attempts.cancel_running(known.batch.id, earlier) is False
 
     # --- what was lost -----------------------------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         lapsed = [known for known in self.plain.batches if known.runs and known.lapsed]
-        swept = self.store.sweep()
+        swept = self.store.sweeping.sweep()
         for known in lapsed:
             self.taken_back(known)
         assert swept.expired == len(lapsed)
@@ -218,7 +218,7 @@ class StoreMachine(RuleBasedStateMachine):
         only = None if place is None else self.at(place).batch.id
         held = [known for known in self.plain.batches if known.runs and known.holder == worker]
         held = [known for known in held if only in (None, known.batch.id)]
-        assert self.store.take_back(worker, only) == len(held)
+        assert self.store.sweeping.reclaim(worker, only) == len(held)
         for known in held:
             self.taken_back(known)
 
@@ -239,9 +239,9 @@ class StoreMachine(RuleBasedStateMachine):
     def payload_is_lost(self, known: Expected) -> int:
         if self.plain.removed:
             with pytest.raises(NotFoundError):
-                self.store.payloads_lost([known.batch.id])
+                self.store.sweeping.fail_missing_payloads([known.batch.id])
             return 0
-        return self.store.payloads_lost([known.batch.id])
+        return self.store.sweeping.fail_missing_payloads([known.batch.id])
 
     # --- what a client asks for --------------------------------------------------------------------------------------
 
@@ -252,15 +252,15 @@ class StoreMachine(RuleBasedStateMachine):
         known = self.at(place)
         batch = known.batch
         nbytes = batch.rows * DIM * 4
-        found, added = self.store.add_batch(
+        found, added = self.store.jobs.add_batch(
             batch.job_id, batch.ordinal, batch.first_index, batch.rows, nbytes, batch.sha256
         )
         assert (found.id, added) == (batch.id, False)
         if self.plain.cancelled:
             with pytest.raises(ConflictError):
-                self.store.resent(batch.id)
+                self.store.requeue.resent(batch.id)
             return
-        assert self.store.resent(batch.id).state is (
+        assert self.store.requeue.resent(batch.id).state is (
             BatchState.QUEUED if known.state is BatchState.DEAD else known.state
         )
         if known.state is BatchState.DEAD:
@@ -275,9 +275,9 @@ class StoreMachine(RuleBasedStateMachine):
         ids = [known.batch.id for known in self.plain.batches if known.has_payload]
         if self.plain.cancelled or not dead:
             with pytest.raises(ConflictError):
-                self.store.retry(self.plain.job_id, ids)
+                self.store.requeue.retry(self.plain.job_id, ids)
             return
-        self.store.retry(self.plain.job_id, ids)
+        self.store.requeue.retry(self.plain.job_id, ids)
         for known in dead:
             self.revived(known)
 
@@ -290,9 +290,9 @@ class StoreMachine(RuleBasedStateMachine):
     def cancel(self) -> None:
         if self.plain.ended and not self.plain.cancelled:
             with pytest.raises(ConflictError):
-                self.store.cancel(self.plain.job_id)
+                self.store.jobs.cancel(self.plain.job_id)
             return
-        self.store.cancel(self.plain.job_id)
+        self.store.jobs.cancel(self.plain.job_id)
         self.plain.cancelled = True
         for known in self.plain.in_state(BatchState.QUEUED):
             known.become(BatchState.CANCELLED)
@@ -302,9 +302,9 @@ class StoreMachine(RuleBasedStateMachine):
     def remove(self) -> None:
         if not self.plain.ended:
             with pytest.raises(ConflictError):
-                self.store.remove(self.plain.job_id)
+                self.store.jobs.remove(self.plain.job_id)
             return
-        assert set(self.store.remove(self.plain.job_id)) == {known.batch.id for known in self.plain.batches}
+        assert set(self.store.jobs.remove(self.plain.job_id)) == {known.batch.id for known in self.plain.batches}
         self.plain.removed = True
         for known in self.plain.batches:
             known.become(BatchState.CANCELLED)  # nobody can do anything with it any more
@@ -317,11 +317,11 @@ class StoreMachine(RuleBasedStateMachine):
             return
         if self.plain.removed:
             with pytest.raises(NotFoundError):
-                self.store.job(self.plain.job_id)
+                self.store.jobs.get(self.plain.job_id)
             assert self.rows() == []
             return
-        assert self.store.job(self.plain.job_id).state is self.plain.state
-        for batch, known in zip(self.store.batches(self.plain.job_id), self.plain.batches, strict=True):
+        assert self.store.jobs.get(self.plain.job_id).state is self.plain.state
+        for batch, known in zip(self.store.jobs.batches(self.plain.job_id), self.plain.batches, strict=True):
             assert (batch.state, batch.attempt, batch.max_attempts) == (known.state, known.attempt, known.allowed)
             assert batch.worker == known.holder
         assert self.rows() == [

@@ -18,13 +18,13 @@ def later(engine: Engine, settings: Settings, **changes: float) -> Store:
 
 
 def finish(store: Store, batch: Batch) -> None:
-    claim = store.claim(batch.id, "w", 60)
+    claim = store.attempts.claim(batch.id, "w", 60)
     assert claim is not None
-    assert store.finish(batch.id, claim.attempt, generations(batch), Timings())
+    assert store.attempts.finish(batch.id, claim.attempt, generations(batch), Timings())
 
 
 def states(store: Store, job_id: str) -> list[BatchState]:
-    return [batch.state for batch in store.batches(job_id)]
+    return [batch.state for batch in store.jobs.batches(job_id)]
 
 
 class TestLostPayloads:
@@ -33,14 +33,14 @@ class TestLostPayloads:
         job = make_job(store)
         done, running, waiting = add_batches(store, job, (1, 1, 1))
         finish(store, done)
-        store.claim(running.id, "w", 60)
-        assert store.waiting() == {waiting.id}
+        store.attempts.claim(running.id, "w", 60)
+        assert store.sweeping.queued() == {waiting.id}
         # When all three are said to have no payload
-        lost = store.payloads_lost([done.id, running.id, waiting.id])
+        lost = store.sweeping.fail_missing_payloads([done.id, running.id, waiting.id])
         # Then it is the one that waits that is dead: the others have read theirs
         assert lost == 1
         assert states(store, job.id) == [BatchState.DONE, BatchState.RUNNING, BatchState.DEAD]
-        dead = store.batches(job.id)[2]
+        dead = store.jobs.batches(job.id)[2]
         assert (dead.error_code, dead.lacks_its_vectors) == (PAYLOAD_MISSING, True)
         assert "no longer in Redis" in str(dead.error)
 
@@ -49,23 +49,23 @@ class TestLostPayloads:
         jobs = [make_job(store), make_job(store)]
         batches = [batch for job in jobs for batch in add_batches(store, job)]
         # When all their payloads are lost, Then both have failed
-        assert store.payloads_lost([batch.id for batch in batches]) == 4
-        assert [store.job(job.id).state for job in jobs] == [JobState.FAILED, JobState.FAILED]
+        assert store.sweeping.fail_missing_payloads([batch.id for batch in batches]) == 4
+        assert [store.jobs.get(job.id).state for job in jobs] == [JobState.FAILED, JobState.FAILED]
 
     def test_what_is_done_or_cancelled_needs_no_payload_any_more(self, store: Store) -> None:
         # Given batches in every state
         job = make_job(store)
         done, dead, running, waiting = add_batches(store, job, (1, 1, 1, 1))
         finish(store, done)
-        claim = store.claim(dead.id, "w", 60)
+        claim = store.attempts.claim(dead.id, "w", 60)
         assert claim is not None
-        store.fail(dead.id, claim.attempt, "c", "e", final=True)
-        store.claim(running.id, "w", 60)
+        store.attempts.fail(dead.id, claim.attempt, "c", "e", final=True)
+        store.attempts.claim(running.id, "w", 60)
         everything = [done.id, dead.id, running.id, waiting.id, "of-another-house"]
         # When they are asked about / Then only what is over for good is spent, and a stranger's is not ours to judge
-        assert store.spent(everything) == [done.id]
-        store.cancel(job.id)
-        assert sorted(store.spent(everything)) == sorted([done.id, waiting.id])
+        assert store.sweeping.done_or_cancelled(everything) == [done.id]
+        store.jobs.cancel(job.id)
+        assert sorted(store.sweeping.done_or_cancelled(everything)) == sorted([done.id, waiting.id])
 
 
 class TestNeverSealed:
@@ -76,15 +76,15 @@ class TestNeverSealed:
         job = make_job(store)
         done, waiting = add_batches(store, job, (1, 1), seal=False)
         finish(store, done)
-        assert store.give_up_unsealed() == []
+        assert store.sweeping.cancel_unsealed() == []
         # When nothing has come for longer than a client may take
-        assert later(engine, settings, receive_timeout=1e-6).give_up_unsealed() == [job.id]
+        assert later(engine, settings, receive_timeout=1e-6).sweeping.cancel_unsealed() == [job.id]
         # Then it is cancelled, with the reason, and what is done stays
-        ended = store.job(job.id)
+        ended = store.jobs.get(job.id)
         assert (ended.state, ended.rows.ok) == (JobState.CANCELLED, 1)
         assert "never sealed" in str(ended.error)
         assert states(store, job.id) == [BatchState.DONE, BatchState.CANCELLED]
-        assert waiting.id not in store.waiting()
+        assert waiting.id not in store.sweeping.queued()
 
     def test_its_running_batch_ends_it_with_the_same_reason(
         self, store: Store, engine: Engine, settings: Settings
@@ -92,14 +92,14 @@ class TestNeverSealed:
         # Given a job that is left while a batch of it runs
         job = make_job(store)
         (batch,) = add_batches(store, job, (1,), seal=False)
-        claim = store.claim(batch.id, "w", 60)
+        claim = store.attempts.claim(batch.id, "w", 60)
         assert claim is not None
-        later(engine, settings, receive_timeout=1e-6).give_up_unsealed()
-        assert store.job(job.id).state is JobState.CANCELLING
+        later(engine, settings, receive_timeout=1e-6).sweeping.cancel_unsealed()
+        assert store.jobs.get(job.id).state is JobState.CANCELLING
         # When its worker has stopped, Then the reason is still there
-        assert store.cancel_running(batch.id, claim.attempt)
-        assert store.job(job.id).state is JobState.CANCELLED
-        assert "never sealed" in str(store.job(job.id).error)
+        assert store.attempts.cancel_running(batch.id, claim.attempt)
+        assert store.jobs.get(job.id).state is JobState.CANCELLED
+        assert "never sealed" in str(store.jobs.get(job.id).error)
 
     def test_a_batch_that_came_of_late_keeps_it_open(self, store: Store, engine: Engine) -> None:
         # Given a job that was begun two days ago, and whose last batch has just come
@@ -109,13 +109,13 @@ class TestNeverSealed:
         with engine.begin() as connection:
             connection.execute(text(f"UPDATE jobs SET created_at = {two_days_ago[engine.dialect.name]}"))
         # When it is looked at, Then it is left alone
-        assert store.give_up_unsealed() == []
-        assert store.job(job.id).state is JobState.RECEIVING
+        assert store.sweeping.cancel_unsealed() == []
+        assert store.jobs.get(job.id).state is JobState.RECEIVING
 
     def test_a_sealed_job_may_wait_for_ever(self, store: Store, engine: Engine, settings: Settings) -> None:
         job = make_job(store)
         add_batches(store, job)
-        assert later(engine, settings, receive_timeout=1e-6).give_up_unsealed() == []
+        assert later(engine, settings, receive_timeout=1e-6).sweeping.cancel_unsealed() == []
 
 
 class TestTooOld:
@@ -128,9 +128,9 @@ class TestTooOld:
             finish(store, batch)
         add_batches(store, waits)
         # When jobs are kept for ever, or for a day, Then none is too old; when for no time, the ended one is
-        assert store.outlived() == []
-        assert later(engine, settings, job_ttl=86400).outlived() == []
-        assert later(engine, settings, job_ttl=0).outlived() == [ended.id]
+        assert store.sweeping.expired_jobs() == []
+        assert later(engine, settings, job_ttl=86400).sweeping.expired_jobs() == []
+        assert later(engine, settings, job_ttl=0).sweeping.expired_jobs() == [ended.id]
 
     def test_a_removed_job_takes_its_batches_and_rows_along(self, store: Store, engine: Engine) -> None:
         # Given a job of more batches than go at once, and another one
@@ -139,10 +139,10 @@ class TestTooOld:
         for batch in (*batches, *add_batches(store, other, (2,))):
             finish(store, batch)
         # When it is removed
-        assert sorted(store.remove(job.id)) == sorted(batch.id for batch in batches)
+        assert sorted(store.jobs.remove(job.id)) == sorted(batch.id for batch in batches)
         # Then nothing is left of it, and all of the other
         with pytest.raises(NotFoundError):
-            store.job(job.id)
+            store.jobs.get(job.id)
         with engine.connect() as connection:
             assert connection.scalar(text("SELECT count(*) FROM batches")) == 1
             assert connection.scalar(text("SELECT count(*) FROM generations")) == 2
@@ -151,8 +151,8 @@ class TestTooOld:
         job = make_job(store)
         add_batches(store, job)
         with pytest.raises(ConflictError, match="cancel it"):
-            store.remove(job.id)
-        assert len(store.batches(job.id)) == 2
+            store.jobs.remove(job.id)
+        assert len(store.jobs.batches(job.id)) == 2
 
 
 class TestTakeBack:
@@ -160,25 +160,25 @@ class TestTakeBack:
         # Given two workers with a batch each
         job = make_job(store)
         of_dead, of_living = add_batches(store, job)
-        store.claim(of_dead.id, "dead", 60)
-        store.claim(of_living.id, "living", 60)
+        store.attempts.claim(of_dead.id, "dead", 60)
+        store.attempts.claim(of_living.id, "living", 60)
         # When one of them is known to be dead
-        assert store.take_back("dead") == 1
+        assert store.sweeping.reclaim("dead") == 1
         # Then its batch waits, without the lease that it still had, and the other one's is left alone
-        first, second = store.batches(job.id)
+        first, second = store.jobs.batches(job.id)
         assert (first.state, first.attempt, first.error_code) == (BatchState.QUEUED, 1, "worker_lost")
         assert second.state is BatchState.RUNNING
-        assert store.sweep().publish == [of_dead.id]
+        assert store.sweeping.sweep().publish == [of_dead.id]
 
     def test_one_batch_alone_can_be_taken_back_and_only_from_its_worker(self, store: Store) -> None:
         # Given a worker that seems to hold two, and a message of the first that came to another one too
         job = make_job(store)
         first, second = add_batches(store, job)
-        store.claim(first.id, "w", 60)
-        store.claim(second.id, "w", 60)
-        assert store.take_back("other", first.id) == 0
+        store.attempts.claim(first.id, "w", 60)
+        store.attempts.claim(second.id, "w", 60)
+        assert store.sweeping.reclaim("other", first.id) == 0
         # When its child died with the first, Then the second is left alone
-        assert store.take_back("w", first.id) == 1
+        assert store.sweeping.reclaim("w", first.id) == 1
         assert states(store, job.id) == [BatchState.QUEUED, BatchState.RUNNING]
 
     def test_the_last_attempt_leaves_it_dead(self, store: Store, settings: Settings) -> None:
@@ -186,20 +186,20 @@ class TestTakeBack:
         job = make_job(store)
         (batch,) = add_batches(store, job, (1,))
         for _ in range(settings.max_attempts):
-            assert store.claim(batch.id, "w", 60) is not None
-            assert store.take_back("w", batch.id) == 1
+            assert store.attempts.claim(batch.id, "w", 60) is not None
+            assert store.sweeping.reclaim("w", batch.id) == 1
         # Then it is dead, and says how
-        (dead,) = store.dead_batches(job.id)
+        (dead,) = store.jobs.dead_batches(job.id)
         assert (dead.attempt, dead.error_code) == (settings.max_attempts, "worker_lost")
-        assert store.job(job.id).state is JobState.FAILED
+        assert store.jobs.get(job.id).state is JobState.FAILED
 
     def test_of_a_cancelled_job_it_ends(self, store: Store) -> None:
         job = make_job(store)
         (batch,) = add_batches(store, job, (1,))
-        store.claim(batch.id, "w", 60)
-        store.cancel(job.id)
-        assert store.take_back("w") == 1
-        assert store.job(job.id).state is JobState.CANCELLED
+        store.attempts.claim(batch.id, "w", 60)
+        store.jobs.cancel(job.id)
+        assert store.sweeping.reclaim("w") == 1
+        assert store.jobs.get(job.id).state is JobState.CANCELLED
 
 
 def test_the_backlog_is_what_is_queued_or_running_in_all_and_of_one_client(store: Store) -> None:
@@ -208,8 +208,8 @@ def test_the_backlog_is_what_is_queued_or_running_in_all_and_of_one_client(store
     done, running, _ = add_batches(store, mine, (1, 2, 4))
     add_batches(store, other, (8, 16))
     finish(store, done)
-    store.claim(running.id, "w", 60)
+    store.attempts.claim(running.id, "w", 60)
     # When the backlog is asked for / Then rows and bytes of what is not done are told, and of whose they are
     row = DIM * 4
-    assert store.backlog(mine.id) == Backlog(30, 30 * row, 6, 6 * row)
-    assert store.backlog(other.id) == Backlog(30, 30 * row, 24, 24 * row)
+    assert store.queue.backlog(mine.id) == Backlog(30, 30 * row, 6, 6 * row)
+    assert store.queue.backlog(other.id) == Backlog(30, 30 * row, 24, 24 * row)

@@ -104,25 +104,25 @@ class Hand:
         """Decodes what is queued now, `limit` batches at most; how many they were."""
         queued = [
             batch.id
-            for job in self._store.jobs().jobs
-            for batch in self._store.batches(job.id)
+            for job in self._store.jobs.page().jobs
+            for batch in self._store.jobs.batches(job.id)
             if batch.state is BatchState.QUEUED
         ]
         return sum(self._decode(batch_id) for batch_id in queued[:limit])
 
     def fail(self, ordinal: int) -> None:
         """The newest job's batch of this ordinal is dead."""
-        (job,) = self._store.jobs(limit=1).jobs
-        claim = self._store.claim(f"{job.id}-{ordinal}", "hand", 30)
+        (job,) = self._store.jobs.page(limit=1).jobs
+        claim = self._store.attempts.claim(f"{job.id}-{ordinal}", "hand", 30)
         assert claim is not None
-        self._store.fail(claim.batch.id, claim.attempt, "decode_failed", "it went wrong", final=True)
+        self._store.attempts.fail(claim.batch.id, claim.attempt, "decode_failed", "it went wrong", final=True)
 
     def lose_payload(self, batch_id: str) -> None:
         self._payloads.delete([batch_id])
 
     def find_payloads_lost(self) -> None:
         """What the sweeper does."""
-        self._store.payloads_lost(self._store.waiting() - self._payloads.batch_ids())
+        self._store.sweeping.fail_missing_payloads(self._store.sweeping.queued() - self._payloads.batch_ids())
 
     def start(self) -> None:
         """Decodes whatever comes, until the test ends. Told again, or by several threads at once, it goes on."""
@@ -141,7 +141,7 @@ class Hand:
             self.work()
 
     def _decode(self, batch_id: str) -> bool:
-        claim = self._store.claim(batch_id, "hand", 30)
+        claim = self._store.attempts.claim(batch_id, "hand", 30)
         if claim is None:
             return False
         rows = decode_payload(self._payloads.get(batch_id, claim.batch.sha256))
@@ -149,7 +149,7 @@ class Hand:
             _row(claim.batch.first_index + i, vector, rows.ids[i] if rows.ids else None)
             for i, vector in enumerate(rows.embeddings)
         ]
-        return self._store.finish(
+        return self._store.attempts.finish(
             batch_id, claim.attempt, from_rows(found), Timings(load_ms=1, decode_ms=20), device="cpu"
         )
 

@@ -63,9 +63,9 @@ def queued(store: Store, context: Context) -> Callable[..., Batch]:
         data = encode_payload(embeddings, ids)
         job = make_job(store)
         digest = hashlib.sha256(data).hexdigest()
-        batch, _ = store.add_batch(job.id, 0, 0, len(embeddings), len(data), digest)
+        batch, _ = store.jobs.add_batch(job.id, 0, 0, len(embeddings), len(data), digest)
         context.payloads.put(batch.id, data)
-        store.seal(job.id, 1, len(embeddings))
+        store.jobs.seal(job.id, 1, len(embeddings))
         return batch
 
     return submit

@@ -15,13 +15,13 @@ from unembed.worker import liveness
 
 def test_a_worker_that_was_seen_just_now_is_alive(store: Store) -> None:
     # Given a worker of one host, When each host is asked, Then only that one has a worker that lives
-    store.worker_seen("worker@here", "here", 1, None, None)
+    store.workers.check_in("worker@here", "here", 1, None, None)
     assert (liveness.is_alive(store, "here"), liveness.is_alive(store, "elsewhere")) == (True, False)
 
 
 def test_a_worker_that_was_silent_for_long_is_not(store: Store, engine: sqlalchemy.Engine) -> None:
     # Given a worker whose last heartbeat was long ago
-    store.worker_seen("worker@here", "here", 1, None, None)
+    store.workers.check_in("worker@here", "here", 1, None, None)
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("UPDATE workers SET last_seen = '2026-01-01 00:00:00.000000'"))
     # When its host is asked, Then it does not live
@@ -37,7 +37,7 @@ def impatient(settings: Settings, engine: sqlalchemy.Engine, monkeypatch: pytest
 
 def seen_long_ago(store: Store, engine: sqlalchemy.Engine) -> None:
     """A worker that started long ago and still says that it is there."""
-    store.worker_seen("worker@here", "here", 1, None, None)
+    store.workers.check_in("worker@here", "here", 1, None, None)
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("UPDATE workers SET started_at = '2026-01-01 00:00:00.000000'"))
 
@@ -51,11 +51,11 @@ def test_a_worker_that_takes_nothing_while_batches_wait_is_deaf(impatient: Store
     # When its host is asked, Then it does not live, whatever its process says
     assert liveness.is_alive(impatient, "here") is False
     # And with a batch in its hands it does, though another one waits
-    impatient.claim(first.id, "worker@here", 60)
+    impatient.attempts.claim(first.id, "worker@here", 60)
     assert liveness.is_alive(impatient, "here")
     # And when it is another worker that has it, it does not
-    impatient.release(first.id, 1)
-    impatient.claim(first.id, "worker@elsewhere", 60)
+    impatient.attempts.release(first.id, 1)
+    impatient.attempts.claim(first.id, "worker@elsewhere", 60)
     time.sleep(0.1)
     assert liveness.is_alive(impatient, "here") is False
     assert second.state is BatchState.QUEUED
@@ -68,7 +68,7 @@ def test_a_worker_that_has_just_started_is_given_time(impatient: Store, engine: 
     time.sleep(0.1)
     assert liveness.is_alive(impatient, "here") is False
     # When another process takes the worker's place, Then it lives
-    impatient.worker_seen("worker@here", "here", 2, None, None)
+    impatient.workers.check_in("worker@here", "here", 2, None, None)
     assert liveness.is_alive(impatient, "here")
 
 
@@ -77,7 +77,7 @@ def test_the_exit_code_says_it(settings: Settings, store: Store, monkeypatch: py
     monkeypatch.setenv("UNEMBED_DATABASE_URL", settings.database_url)
     assert liveness.main() == 1
     # When it was, Then the code is 0
-    store.worker_seen("worker@here", socket.gethostname(), 1, None, None)
+    store.workers.check_in("worker@here", socket.gethostname(), 1, None, None)
     assert liveness.main() == 0
 
 

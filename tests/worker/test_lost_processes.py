@@ -26,7 +26,7 @@ Queued = Callable[..., Batch]
 
 
 def state(store: Store, batch: Batch) -> BatchState:
-    (found,) = [each for each in store.batches(batch.job_id) if each.id == batch.id]
+    (found,) = [each for each in store.jobs.batches(batch.job_id) if each.id == batch.id]
     return found.state
 
 
@@ -45,11 +45,11 @@ class TestPredecessor:
         # Given a worker that died with a batch, and another one that has one
         job = make_job(store)
         mine, other = add_batches(store, job)
-        store.worker_seen(context.name, "here", dead_pid, None, None)
-        store.claim(mine.id, context.name, 60)
-        store.claim(other.id, "somebody@else", 60)
+        store.workers.check_in(context.name, "here", dead_pid, None, None)
+        store.attempts.claim(mine.id, context.name, 60)
+        store.attempts.claim(other.id, "somebody@else", 60)
         # When a worker of the same name starts, Then the batch waits for it, and the other's is left alone
-        assert lost_processes.take_back_of_predecessor(context) == 1
+        assert lost_processes.reclaim_from_predecessor(context) == 1
         assert (state(store, mine), state(store, other)) == (BatchState.QUEUED, BatchState.RUNNING)
 
     def test_from_a_namesake_that_lives_nothing_is_taken(
@@ -58,10 +58,10 @@ class TestPredecessor:
         # Given another living process under the same name, which holds a batch
         monkeypatch.setattr(lost_processes.socket, "gethostname", lambda: "here")
         (batch,) = add_batches(store, make_job(store), (1,))
-        store.worker_seen(context.name, "here", os.getpid(), None, None)
-        store.claim(batch.id, context.name, 60)
+        store.workers.check_in(context.name, "here", os.getpid(), None, None)
+        store.attempts.claim(batch.id, context.name, 60)
         # When a second one starts, Then the first one keeps it
-        assert lost_processes.take_back_of_predecessor(context) == 0
+        assert lost_processes.reclaim_from_predecessor(context) == 0
         assert state(store, batch) is BatchState.RUNNING
 
     def test_a_database_that_is_away_is_no_reason_not_to_start(
@@ -70,8 +70,8 @@ class TestPredecessor:
         def away() -> Any:
             raise StoreUnavailableError
 
-        monkeypatch.setattr(context.store, "workers", away)
-        assert lost_processes.take_back_of_predecessor(context) == 0
+        monkeypatch.setattr(context.store.workers, "all", away)
+        assert lost_processes.reclaim_from_predecessor(context) == 0
 
 
 class TestChild:
@@ -101,19 +101,19 @@ class TestChild:
     ) -> None:
         # Given a batch in a child
         batch = queued()
-        store.claim(batch.id, context.name, 60)
+        store.attempts.claim(batch.id, context.name, 60)
         # When Celery learns that the child was lost
         result = request_of(batch).on_failure(self.info(WorkerLostError("signal 9")))
         # Then the batch is free, with that attempt counted
         assert result == "celery goes on"
-        (found,) = store.batches(batch.job_id)
+        (found,) = store.jobs.batches(batch.job_id)
         assert (found.state, found.attempt, found.error_code) == (BatchState.QUEUED, 1, "worker_lost")
 
     def test_another_failure_leaves_the_batch_to_its_task(
         self, context: Context, store: Store, queued: Queued, request_of: Callable[[Batch], Any]
     ) -> None:
         batch = queued()
-        store.claim(batch.id, context.name, 60)
+        store.attempts.claim(batch.id, context.name, 60)
         request_of(batch).on_failure(self.info(ValueError("no")))
         assert state(store, batch) is BatchState.RUNNING
 
@@ -122,7 +122,7 @@ class TestChild:
     ) -> None:
         # Given a batch that another worker has, and a copy of its message in a child of ours that dies
         batch = queued()
-        store.claim(batch.id, "somebody@else", 60)
+        store.attempts.claim(batch.id, "somebody@else", 60)
         request_of(batch).on_failure(self.info(WorkerLostError("signal 9")))
         # Then the other worker keeps it
         assert state(store, batch) is BatchState.RUNNING
@@ -134,7 +134,7 @@ class TestChild:
             raise StoreUnavailableError
 
         lost_processes.watch_children(replace(context))
-        monkeypatch.setattr(context.store, "take_back", away)
+        monkeypatch.setattr(context.store.sweeping, "reclaim", away)
         assert request_of(queued()).on_failure(self.info(WorkerLostError("signal 9"))) == "celery goes on"
 
 

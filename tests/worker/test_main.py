@@ -44,6 +44,6 @@ def test_a_worker_that_is_brought_nothing_while_batches_wait_ends(
     with pytest.raises(EndedError):
         watch._show_life()
     # And one that is at work goes on
-    store.claim(batch.id, context.name, 60)
+    store.attempts.claim(batch.id, context.name, 60)
     add_batches(store, make_job(store), (1,))
     watch._show_life()

@@ -55,14 +55,14 @@ def test_a_lease_that_ran_out_brings_the_batch_back(
 ) -> None:
     # Given a worker that took a batch and was never heard of again
     batch = queued()
-    store.claim(batch.id, "gone", 0.05)
+    store.attempts.claim(batch.id, "gone", 0.05)
     time.sleep(0.1)
     # When the sweeper comes by
     swept = sweeper("a").sweep()
     # Then the batch waits for the next worker
     assert swept is not None
     assert (swept.expired, swept.publish) == (1, [batch.id])
-    assert store.batches(batch.job_id)[0].state is BatchState.QUEUED
+    assert store.jobs.batches(batch.job_id)[0].state is BatchState.QUEUED
     assert messages() == 1
 
 
@@ -120,7 +120,7 @@ def test_an_error_that_nobody_foresaw_does_not_end_the_sweeping(
         swept.release()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(store, "sweep", defective)
+    monkeypatch.setattr(store.sweeping, "sweep", defective)
     ended = threading.Event()
     thread = threading.Thread(target=sweeper("a", 0.01).run, args=[ended, lambda: None])
     # When it is swept, Then it is swept again, and the log tells why
@@ -141,9 +141,9 @@ class TestTidying:
         # When the sweeper tidies
         sweeper("a").tidy()
         # Then the one is dead and says so, and the other waits
-        (dead,) = store.dead_batches(lost.job_id)
+        (dead,) = store.jobs.dead_batches(lost.job_id)
         assert dead.lacks_its_vectors
-        assert store.batches(kept.job_id)[0].state is BatchState.QUEUED
+        assert store.jobs.batches(kept.job_id)[0].state is BatchState.QUEUED
 
     def test_a_list_of_payloads_that_is_not_whole_kills_nobody(
         self, sweeper: MakeSweeper, queued: Queued, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -153,14 +153,14 @@ class TestTidying:
         monkeypatch.setattr(Payloads, "batch_ids", lambda _: set())
         # When the sweeper tidies, Then Redis was asked for the batch by its name, and it still waits
         sweeper("a").tidy()
-        assert store.batches(batch.job_id)[0].state is BatchState.QUEUED
+        assert store.jobs.batches(batch.job_id)[0].state is BatchState.QUEUED
 
     def test_vectors_that_nobody_needs_any_more_go_and_a_stranger_s_stay(
         self, sweeper: MakeSweeper, queued: Queued, queue: redis.Redis, store: Store
     ) -> None:
         # Given the vectors of a cancelled batch, of one that waits, and of one that this database does not know
         cancelled, waits = queued(), queued()
-        store.cancel(cancelled.job_id)
+        store.jobs.cancel(cancelled.job_id)
         queue.set("unembed:payload:stranger-0", b"x")
         # When the sweeper tidies, Then those of the cancelled one are gone
         sweeper("a").tidy()
@@ -175,7 +175,7 @@ class TestTidying:
         one = sweeper("a")
         for _ in range(20):
             one.sweep()
-        assert store.batches(batch.job_id)[0].state is BatchState.DEAD
+        assert store.jobs.batches(batch.job_id)[0].state is BatchState.DEAD
 
     def test_jobs_left_half_sent_end(self, sweeper: MakeSweeper, store: Store, engine: Engine) -> None:
         # Given a job that was begun two days ago and never sealed
@@ -185,7 +185,7 @@ class TestTidying:
             connection.execute(text(f"UPDATE jobs SET created_at = {two_days_ago[engine.dialect.name]}"))
         # When the sweeper tidies, Then it is cancelled
         sweeper("a").tidy()
-        assert store.job(job.id).state is JobState.CANCELLED
+        assert store.jobs.get(job.id).state is JobState.CANCELLED
 
     def test_old_jobs_go_with_their_vectors(
         self, queued: Queued, queue: redis.Redis, engine: Engine, settings: Settings
@@ -193,9 +193,9 @@ class TestTidying:
         # Given a store that keeps no ended job, one that has ended, and one that waits
         store = Store(engine, settings.model_copy(update={"job_ttl": 0.05}))
         ended, waits = queued(), queued()
-        store.cancel(ended.job_id)
+        store.jobs.cancel(ended.job_id)
         time.sleep(0.1)
         # When the sweeper tidies, Then the one is gone
         Sweeper(store, queue, Payloads(queue, 60), lambda _: None, name="a", interval=10).tidy()
-        assert [job.id for job in store.jobs().jobs] == [waits.job_id]
+        assert [job.id for job in store.jobs.page().jobs] == [waits.job_id]
         assert Payloads(queue, 60).batch_ids() == {waits.id}

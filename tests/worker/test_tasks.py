@@ -25,7 +25,7 @@ Queued = Callable[..., Batch]
 
 
 def batch_of(store: Store, batch: Batch) -> Batch:
-    (found,) = store.batches(batch.job_id)
+    (found,) = store.jobs.batches(batch.job_id)
     return found
 
 
@@ -58,10 +58,10 @@ def test_a_batch_is_claimed_decoded_and_finished(context: Context, store: Store,
         12345,
     )
     assert done.timings.load_ms > 0
-    assert store.job(batch.job_id).state is JobState.PARTIAL
+    assert store.jobs.get(batch.job_id).state is JobState.PARTIAL
     # And its payload is gone, and the worker is counted
     assert context.payloads.present([batch.id]) == []
-    (worker,) = store.workers()
+    (worker,) = store.workers.all()
     assert (worker.name, worker.batches_done, worker.rows_done, worker.device) == ("cpu0@here", 1, 4, "stub")
 
 
@@ -91,7 +91,7 @@ def test_a_cancel_is_seen_between_two_micro_batches(
 
     def before(_: Sequence[int]) -> None:
         if len(decoder.calls) == 2:
-            store.cancel(batch.job_id)
+            store.jobs.cancel(batch.job_id)
             time.sleep(0.02)  # longer than the heart's interval: the next check asks
 
     decoder.before = before
@@ -101,7 +101,7 @@ def test_a_cancel_is_seen_between_two_micro_batches(
     assert outcome["outcome"] == "cancelled"
     assert len(decoder.calls) == 2
     assert batch_of(store, batch).state is BatchState.CANCELLED
-    assert store.job(batch.job_id).state is JobState.CANCELLED
+    assert store.jobs.get(batch.job_id).state is JobState.CANCELLED
     assert read(store, batch.job_id) == []
     assert context.payloads.present([batch.id]) == []
 
@@ -114,8 +114,8 @@ def test_an_attempt_that_lost_its_batch_never_commits(
 
     def before(indices: Sequence[int]) -> None:
         if indices[-1] == 9 and len(decoder.calls) <= 5:
-            assert store.release(batch.id, 1)
-            assert store.claim(batch.id, "other", 60) is not None
+            assert store.attempts.release(batch.id, 1)
+            assert store.attempts.claim(batch.id, "other", 60) is not None
 
     decoder.before = before
     # When the slow one comes to its end
@@ -162,7 +162,7 @@ def test_a_batch_handed_back_without_redis_waits_for_the_sweeper(
     batch = queued()
     context.stopping.set()
     assert run(batch.id, replace(context, publish=unreachable))["outcome"] == "handed back"
-    assert store.sweep().publish == [batch.id]
+    assert store.sweeping.sweep().publish == [batch.id]
 
 
 def test_a_batch_that_always_fails_is_dead_after_its_attempts(
@@ -185,7 +185,7 @@ def test_a_batch_that_always_fails_is_dead_after_its_attempts(
         "decode_failed",
         "RuntimeError: the decoder is unwell",
     )
-    assert store.job(batch.job_id).state is JobState.FAILED
+    assert store.jobs.get(batch.job_id).state is JobState.FAILED
 
 
 def test_a_batch_whose_payload_is_gone_is_dead_at_once(context: Context, store: Store, queued: Queued) -> None:
@@ -250,14 +250,14 @@ def test_a_database_that_is_away_for_a_moment_does_not_waste_the_work(
     # Given a database that refuses the first two attempts to finish
     monkeypatch.setattr(tasks, "_PATIENCE", (0.01, 0.01, 0.01))
     batch = queued()
-    finish, refusals = store.finish, iter([StoreUnavailableError(), StoreUnavailableError()])
+    finish, refusals = store.attempts.finish, iter([StoreUnavailableError(), StoreUnavailableError()])
 
     def refused_twice(*args: object, **kwargs: object) -> bool:
         for refusal in refusals:
             raise refusal
         return finish(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(store, "finish", refused_twice)
+    monkeypatch.setattr(store.attempts, "finish", refused_twice)
     # When the batch is decoded / Then it is done in the first attempt, and was decoded once
     assert run(batch.id, context)["outcome"] == "done"
     assert len(decoder.calls) == 1
@@ -268,4 +268,4 @@ def test_a_database_that_is_away_for_a_moment_does_not_waste_the_work(
 def test_a_job_with_a_batch_of_error_rows_alone_has_failed(context: Context, store: Store, queued: Queued) -> None:
     batch = queued(np.zeros((3, DIM), dtype=np.float32))
     assert run(batch.id, context)["outcome"] == "done"
-    assert store.job(batch.job_id).state is JobState.FAILED
+    assert store.jobs.get(batch.job_id).state is JobState.FAILED

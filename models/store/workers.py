@@ -1,0 +1,60 @@
+"""The workers: who is there, what each has done, and which of them no longer takes anything."""
+
+from __future__ import annotations
+
+from sqlalchemy import and_, case, func, or_, select, update
+
+from unembed.models.clock import now
+from unembed.models.store.sql import BATCHES, WORKERS, StorePart, insert
+from unembed.models.store.values import Worker
+from unembed.schemas import BatchState
+
+
+class Workers(StorePart):
+    """The workers that have checked in."""
+
+    def check_in(self, name: str, host: str, pid: int, device: str | None, dtype: str | None) -> None:
+        """A worker is there. With another pid it has started anew."""
+        with self._write() as connection:
+            facts = {"host": host, "pid": pid, "device": device, "dtype": dtype, "last_seen": now()}
+            statement = insert(connection, WORKERS).values(
+                name=name, started_at=now(), batches_done=0, rows_done=0, **facts
+            )
+            # The process that started tells a device only once it has one.
+            keep = {
+                column: func.coalesce(statement.excluded[column], WORKERS.c[column]) for column in ("device", "dtype")
+            }
+            anew = case((WORKERS.c.pid != statement.excluded.pid, now()), else_=WORKERS.c.started_at)
+            changes = facts | keep | {"started_at": anew}
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changes))
+
+    def count_batch(self, name: str, rows: int) -> None:
+        """A worker has finished a batch of so many rows."""
+        with self._write() as connection:
+            connection.execute(
+                update(WORKERS)
+                .where(WORKERS.c.name == name)
+                .values(
+                    batches_done=WORKERS.c.batches_done + 1,
+                    rows_done=WORKERS.c.rows_done + rows,
+                    last_seen=now(),
+                    last_done=now(),
+                )
+            )
+
+    def all(self) -> list[Worker]:
+        with self._read() as connection:
+            found = connection.execute(select(WORKERS).order_by(WORKERS.c.name)).mappings()
+            return [Worker(**row) for row in found]
+
+    def is_deaf(self, name: str, seconds: float) -> bool:
+        """Whether batches could have been taken for so long, and the worker has neither taken one nor runs one."""
+        ago = now(-seconds)
+        due = or_(BATCHES.c.not_before.is_(None), BATCHES.c.not_before < ago)
+        waits = select(BATCHES.c.id).where(BATCHES.c.state == BatchState.QUEUED, BATCHES.c.queued_at < ago, due)
+        took = select(BATCHES.c.id).where(
+            BATCHES.c.worker == name, or_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.claimed_at >= ago)
+        )
+        new = select(WORKERS.c.name).where(WORKERS.c.name == name, WORKERS.c.started_at >= ago)
+        with self._read() as connection:
+            return bool(connection.scalar(select(and_(waits.exists(), ~took.exists(), ~new.exists()))))

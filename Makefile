@@ -89,7 +89,7 @@ define install
 	@echo "   pip first downloads, then unpacks: that takes a minute or two in which it shows nothing new."
 	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1; then \
 	    echo "   No NVIDIA GPU was found. PyTorch's default build for Linux brings CUDA all the same, several GB more;"; \
-	    echo "   its CPU index in PIP_EXTRA_INDEX_URL spares that: see README.md, 'Setting up'."; fi
+	    echo "   its CPU index in PIP_EXTRA_INDEX_URL spares that: see docs/quickstart.md."; fi
 	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(1)]'
 	@touch $@
 endef

@@ -1,4 +1,4 @@
-"""What each fault did, on each database: collected over a session, printed at its end, written for the README."""
+"""What each fault did, on each database: collected over a session, printed at its end; for docs/operating.md."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def write(folder: Path, found: Sequence[Line]) -> None:
-    """faults.json, and faults.md for the README."""
+    """faults.json, and faults.md for docs/operating.md."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "faults.json").write_text(json.dumps([asdict(line) for line in found], indent=2) + "\n", "utf-8")
     (folder / "faults.md").write_text(f"{markdown(found)}\n{NOTE}\n", "utf-8")

@@ -14,16 +14,19 @@ SOAK_BATCHES ?= 1000
 PORT ?= 8765
 FLOWER_PORT ?= 5555
 ARGS ?=
+# A CPU with bf16 instructions decodes in bfloat16, one without in float32: no machine's CPU decides whether tests pass.
+PRECISION_TESTS := tests/models/decoder tests/models/training tests/acceptance tests/worker tests/flow
+OTHER_PRECISION_TESTS := $(addprefix tests/models/decoder/test_,$(addsuffix .py,device generative rounds candidates self_test))
 
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check bench compare train up clean
+.PHONY: help demo test test-precisions faults check bench compare train up clean
 
 help: ## what can be made (this list)
 	@echo "make TARGET [NAME=value ...]"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=...  the Python that makes the environment (3.11 or later; found by itself)"
 	@echo "  JOBS=2      how many processes run the tests"
@@ -35,6 +38,14 @@ demo: $(VENV)/.local ## decode the example corpus through the queue and show the
 test: check ## everything that is checked, then all tests
 	@echo "== tests: on a real Redis, SQLite and PostgreSQL, which start by themselves"
 	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	@echo "== tests: the decoder's, in the precision that this machine would not choose"
+	@$(BIN)/pytest -n $(JOBS) --precision other $(OTHER_PRECISION_TESTS)
+
+test-precisions: $(VENV)/.dev ## all tests of the decoder, its training and the workers, once in each precision
+	@for precision in float32 bfloat16 float16; do \
+	    echo "== tests, in $$precision"; \
+	    $(BIN)/pytest -n $(JOBS) --dist loadgroup --precision $$precision $(PRECISION_TESTS) $(ARGS) || exit 1; \
+	done
 
 faults: $(VENV)/.dev ## kill workers, Redis and databases for half an hour; what was lost, as a table in out/
 	@$(BIN)/pytest tests/faults --rounds $(ROUNDS) --soak-batches $(SOAK_BATCHES) --faults-out out $(ARGS)

@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from unembed.boundary import describe
 from unembed.errors import SettingsError
 from unembed.models.environment import PREFIX, is_service_link, warn_of_strangers
+from unembed.schemas import Precision
 
 DEFAULT_PORT: Final = 8765
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -94,6 +95,10 @@ class Settings(BaseSettings):
     decoders: Path | None = Field(None, description="a folder of more decoders, each in a folder of its own name")
     device: Annotated[str, AfterValidator(_device)] = Field(
         "auto", description="where workers decode: `auto`, `cpu`, `cuda`, `cuda:0` or `mps`"
+    )
+    precision: Precision = Field(
+        "auto",
+        description="what the decoder computes in: `float32`, `bfloat16`, `float16`, or `auto`: the fastest of the device",
     )
     micro_batch: int = Field(
         256, ge=1, description="rows that are decoded together; halved automatically when memory runs out"

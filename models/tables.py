@@ -120,6 +120,7 @@ class BatchRow(Base):
     done_ordinal: Mapped[int | None] = mapped_column(Integer)  # 1-based: the n-th of its job to finish
     worker: Mapped[str | None] = mapped_column(String(200))
     device: Mapped[str | None] = mapped_column(String(200))
+    precision: Mapped[str | None] = mapped_column(String(16))
     peak_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
     error_code: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
@@ -188,7 +189,7 @@ class WorkerRow(Base):
     host: Mapped[str] = mapped_column(String(200))
     pid: Mapped[int] = mapped_column(Integer)
     device: Mapped[str | None] = mapped_column(String(200))
-    dtype: Mapped[str | None] = mapped_column(String(16))
+    precision: Mapped[str | None] = mapped_column(String(16))
     batches_done: Mapped[int] = mapped_column(BigInteger, default=0)
     rows_done: Mapped[int] = mapped_column(BigInteger, default=0)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)

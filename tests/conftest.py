@@ -32,9 +32,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 DATABASES = ("sqlite", "postgresql")
+_OTHER = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--precision",
+        choices=("float32", "bfloat16", "float16", "other"),
+        help="what `auto` means in this run; `other`: bfloat16 where it would be float32, else float32",
+    )
     group = parser.getgroup("faults", "tests/faults")
     group.addoption("--rounds", type=int, default=1, help="how often each fault is inflicted")
     group.addoption("--soak-batches", type=int, default=24, help="how many batches the soak has")
@@ -54,10 +60,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
     for name in os.environ:
         if name.startswith("UNEMBED_"):
             monkeypatch.delenv(name)
+    if precision := _forced(pytestconfig):
+        monkeypatch.setenv("UNEMBED_PRECISION", precision)  # of workers, which are processes of their own
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _auto_means(pytestconfig: pytest.Config) -> Iterator[None]:
+    """With --precision, this machine is one that computes fastest in that."""
+    precision = _forced(pytestconfig)
+    if precision is None:
+        yield
+        return
+    from unembed.models.decoder import device
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "fastest", lambda torch_device: precision)
+        yield
+
+
+def _forced(config: pytest.Config) -> str | None:
+    """The precision that --precision names, whatever this machine's own is."""
+    named: str | None = config.getoption("precision")
+    if named != "other":
+        return named
+    from unembed.models.decoder.device import choose
+
+    if (given := config.stash.get(_OTHER, None)) is None:  # asked once, before `fastest` is another
+        given = config.stash[_OTHER] = "bfloat16" if choose("cpu").precision == "float32" else "float32"
+    return given
 
 
 @pytest.fixture(scope="session")

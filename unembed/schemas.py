@@ -85,6 +85,8 @@ class Wire(BaseModel):
 
 
 Ranking = Literal["encoder", "decoder"]
+# Of the matrix products; norms, residuals and logits are always float32. auto: what the device computes fastest.
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 MOST_BEAMS: Final = 64
 # A decoder this small says a word twice that it should have said once: docs/lab.md has what this is worth.
@@ -219,6 +221,7 @@ class Batch(Wire):
     sha256: str
     worker: str | None = None
     device: str | None = None
+    precision: str | None = None  # of its matrix products: float32, bfloat16 or float16
     peak_memory_bytes: int | None = None
     error_code: str | None = None
     error: str | None = None

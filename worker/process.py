@@ -48,7 +48,9 @@ def start(sender: str, **_: Any) -> None:
     _opened[:] = [opened]
     signal.signal(HAND_BACK, lambda *_: opened.stopping.set())
     try:
-        runtime.prepare(settings.device, settings.threads)  # now, so that the first batch does not wait for it
+        runtime.prepare(
+            settings.device, settings.precision, settings.threads
+        )  # now, so that the first batch does not wait for it
     except UnembedError as error:
         log.critical("this worker cannot work: %s", error)
         os.kill(os.getppid(), signal.SIGTERM)  # rather than take batches that it would only fail

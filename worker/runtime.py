@@ -24,7 +24,7 @@ from unembed.errors import DimensionError, UnembedError
 from unembed.generations import Decoded, Places, error_rows, in_order, with_ids
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
 from unembed.models.store import JobHead
-from unembed.schemas import DecodeOptions
+from unembed.schemas import DecodeOptions, Precision
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Decoder(Protocol):
     @property
     def device(self) -> str: ...
     @property
-    def dtype(self) -> str: ...
+    def precision(self) -> str: ...
     @property
     def embedding_dim(self) -> int: ...
 
@@ -69,7 +69,7 @@ class Decoders:
             began = time.perf_counter()
             decoder = self._loaded[name] = self._load(name)
             took = time.perf_counter() - began
-            log.info("loaded %s on %s (%s) in %.1f s", name, decoder.device, decoder.dtype, took)
+            log.info("loaded %s on %s (%s) in %.1f s", name, decoder.device, decoder.precision, took)
         return self._loaded[name]
 
 
@@ -207,14 +207,14 @@ def forget_cache() -> None:
         torch.cuda.empty_cache()
 
 
-def load_decoder(name: str, device: str) -> Decoder:
+def load_decoder(name: str, device: str, precision: Precision) -> Decoder:
     """By its name in the catalogue and never by a path: the name comes from whoever submitted the job."""
     from unembed.models.decoder import catalog, create
 
-    return create.load_decoder(catalog.find(name).path, device=device)
+    return create.load_decoder(catalog.find(name).path, device, precision)
 
 
-def prepare(device: str, threads: int) -> None:
+def prepare(device: str, precision: Precision, threads: int) -> None:
     """Imports torch, which takes seconds, and gives it `threads` CPU threads; 0: as many as it likes.
 
     Raises InputError when the device is not there.
@@ -225,4 +225,4 @@ def prepare(device: str, threads: int) -> None:
 
     if threads:
         torch.set_num_threads(threads)
-    choose(device)
+    choose(device, precision)

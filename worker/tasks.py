@@ -81,7 +81,13 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
     memory = decoder.peak_memory_bytes()
     finished = _patiently(
         lambda: worker.store.attempts.finish(
-            batch.id, claim.attempt, decoded.rows, timings, device=decoder.device, peak_memory_bytes=memory
+            batch.id,
+            claim.attempt,
+            decoded.rows,
+            timings,
+            device=decoder.device,
+            precision=decoder.precision,
+            peak_memory_bytes=memory,
         )
     )
     if not finished:
@@ -143,7 +149,7 @@ def _forget_payload(batch_id: str, worker: Context) -> None:
 
 def _count(worker: Context, decoder: runtime.Decoder, rows: int) -> None:
     try:
-        worker.check_in(decoder.device, decoder.dtype)
+        worker.check_in(decoder.device, decoder.precision)
         worker.store.workers.count_batch(worker.name, rows)
     except UnavailableError as error:
         log.warning("not counted: %s", error)

@@ -90,7 +90,7 @@ class TextDecoder(ABC):
 
     @property
     @abstractmethod
-    def dtype(self) -> str: ...
+    def precision(self) -> str: ...
 
     @property
     @abstractmethod

@@ -13,9 +13,10 @@ from unembed.models.decoder.config import BUDGETS, HYBRID, PHRASE_BANK, RET_V21,
 from unembed.models.decoder.generative import GenerativeConfig, GenerativeDecoder
 from unembed.models.decoder.hybrid import HybridDecoder
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
+from unembed.schemas import Precision
 
 
-def load_decoder(name_or_folder: str | Path, device: str = "auto") -> TextDecoder:
+def load_decoder(name_or_folder: str | Path, device: str = "auto", precision: Precision = "auto") -> TextDecoder:
     """A decoder of whatever architecture, by name or from its folder.
 
     Raises UnknownDecoderError for a name that is not known, CheckpointError for a folder that is no checkpoint.
@@ -25,8 +26,8 @@ def load_decoder(name_or_folder: str | Path, device: str = "auto") -> TextDecode
     if architecture == PHRASE_BANK:
         return PhraseBankDecoder.load(path, device)
     if architecture == HYBRID:
-        return HybridDecoder.load(path, device)
-    return GenerativeDecoder.load(path, device)
+        return HybridDecoder.load(path, device, precision)
+    return GenerativeDecoder.load(path, device, precision)
 
 
 def create_generative_decoder(
@@ -42,7 +43,7 @@ def create_generative_decoder(
     `checkpoint` is a decoder's name, a folder, None for random weights, or "auto": the shipped decoder of this
     architecture and dimension if there is one, else random weights, with an UntrainedDecoderWarning.
     `target_parameters` is how large the network may be; None: what its architecture is allowed (`BUDGETS`). A phrase
-    bank and a hybrid have to be named; of `config` they take `device`.
+    bank and a hybrid have to be named; of `config` they take `device` and `precision`.
     Raises UnknownArchitectureError, listing those there are, CheckpointError when the checkpoint is of another
     architecture, and BudgetError, naming both numbers.
     """
@@ -66,12 +67,18 @@ def create_generative_decoder(
     )
 
 
-def _by_name(architecture: str, embedding_dim: int, checkpoint: str | None, device: str = "auto") -> TextDecoder:
+def _by_name(
+    architecture: str,
+    embedding_dim: int,
+    checkpoint: str | None,
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> TextDecoder:
     if checkpoint in (None, "auto"):
         raise InputError(
             f"a {architecture} is made of your own texts and none ships; expected a checkpoint's name or folder"
         )
-    decoder = load_decoder(str(checkpoint), device)
+    decoder = load_decoder(str(checkpoint), device, precision)
     if decoder.architecture != architecture:
         raise CheckpointError(f"{checkpoint!r} holds a {decoder.architecture}; expected a {architecture}")
     if decoder.embedding_dim != embedding_dim:

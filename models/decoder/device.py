@@ -1,13 +1,24 @@
-"""Which device, and in which precision."""
+"""Which device, and in which precision.
+
+auto       bfloat16 where the hardware has instructions for it (AVX512-bf16, AMX, newer GPUs), float16 on older GPUs,
+           float32 elsewhere
+float32    the same texts on every machine, but for the order of sums
+bfloat16   also where it is emulated, which is slower than float32
+float16    likewise
+"""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import Final, cast, get_args
 
 import torch
 
 from unembed.errors import InputError
+from unembed.schemas import Precision
+
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -24,8 +35,8 @@ class Device:
         return str(self.torch_device)
 
     @property
-    def dtype_name(self) -> str:
-        return str(self.dtype).removeprefix("torch.")
+    def precision(self) -> Precision:
+        return cast(Precision, str(self.dtype).removeprefix("torch."))
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Mixed precision: norms, residuals and logits stay in float32."""
@@ -44,12 +55,15 @@ class Device:
         return None
 
 
-def choose(device: str = "auto") -> Device:
-    """The device asked for, or the best there is. Raises InputError for one that is not there, naming those that are.
+def choose(device: str = "auto", precision: Precision = "auto") -> Device:
+    """The device and the precision asked for, or the best there are.
 
-    The precision is decided by what the hardware has, not by timing it: two workers on like machines must not decode
+    Raises InputError for a device that is not there, naming those that are, and for an unknown precision.
+    "auto" is decided by what the hardware has, not by timing it: two workers on like machines must not decode
     the same row in different precisions because one of them was busy.
     """
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}; expected one of {', '.join(PRECISIONS)}")
     available = _available()
     if device == "auto":
         device = available[0]
@@ -61,7 +75,7 @@ def choose(device: str = "auto") -> Device:
         raise InputError(f"device {device!r} is not available here; there are: auto, {', '.join(available)}")
     if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {device!r} is not available here; there are: auto, {', '.join(available)}")
-    return Device(wanted, _dtype(wanted))
+    return Device(wanted, getattr(torch, fastest(wanted) if precision == "auto" else precision))
 
 
 def _available() -> list[str]:
@@ -71,11 +85,12 @@ def _available() -> list[str]:
     return [*found, "cpu"]
 
 
-def _dtype(device: torch.device) -> torch.dtype:
+def fastest(device: torch.device) -> Precision:
+    """What "auto" means on this device."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     if device.type == "cpu" and "AMX" in torch.backends.cpu.get_cpu_capability().upper():
-        return torch.bfloat16
+        return "bfloat16"
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
-        return torch.bfloat16
-    return torch.float32  # a CPU without bf16 instructions emulates them, slower than float32
+        return "bfloat16"
+    return "float32"  # a CPU without bf16 instructions emulates them, slower than float32

@@ -46,7 +46,7 @@ from unembed.models.decoder.rounds import Searcher
 from unembed.models.decoder.search import as_generated
 from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.models.decoder.vectors import Vectors
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions, RowStatus, Wire
+from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Precision, RowStatus, Wire
 
 
 class UntrainedDecoderWarning(UserWarning):
@@ -61,6 +61,7 @@ class GenerativeConfig(Wire):
     target_parameters: Annotated[int, Field(ge=1)] | None = None  # a larger network is an error; None: `BUDGETS`
     checkpoint: str | None = None  # a decoder's name or folder; None: random weights
     device: str = "auto"
+    precision: Precision = "auto"
     # None: the checkpoint's own defaults
     quality_floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
@@ -94,7 +95,7 @@ class GenerativeDecoder(TextDecoder):
         self._take(checkpoint)
 
     @classmethod
-    def load(cls, name_or_folder: str | Path, device: str = "auto") -> GenerativeDecoder:
+    def load(cls, name_or_folder: str | Path, device: str = "auto", precision: Precision = "auto") -> GenerativeDecoder:
         """A trained decoder by name, or from a checkpoint's folder."""
         path = name_or_folder if isinstance(name_or_folder, str) else f"{name_or_folder}/"
         network = network_config(checkpoint_folder(path)).network  # the weights are read once, below
@@ -105,12 +106,13 @@ class GenerativeDecoder(TextDecoder):
                 target_parameters=max(BUDGETS[network.architecture], network.parameters),
                 checkpoint=path,
                 device=device,
+                precision=precision,
             )
         )
 
     def _take(self, checkpoint: Checkpoint) -> None:
         """Raises CheckpointError, and stays as it was, when the checkpoint fails its self-test."""
-        device = choose(self.config.device)
+        device = choose(self.config.device, self.config.precision)
         network = checkpoint.network.to(device.torch_device).eval()
         if checkpoint.self_test is not None:
             checkpoint.self_test.run(checkpoint.config.name, network, checkpoint.tokenizer, device)
@@ -136,8 +138,8 @@ class GenerativeDecoder(TextDecoder):
         return self._device.name
 
     @property
-    def dtype(self) -> str:
-        return self._device.dtype_name
+    def precision(self) -> str:
+        return self._device.precision
 
     @property
     def architecture(self) -> str:
@@ -236,7 +238,7 @@ class GenerativeDecoder(TextDecoder):
             "parameters_used": self.parameters,
             "parameters_allowed": self.config.budget,
             "device": self.device,
-            "dtype": self.dtype,
+            "precision": self.precision,
             **report,
             "off_manifold": report["off_manifold"] if self.manifold else None,
             "quality_passed": report["quality_passed"] if self.trained else 0,
@@ -281,9 +283,11 @@ def _checkpoint_for(config: GenerativeConfig) -> Checkpoint:
         UntrainedDecoderWarning,
         stacklevel=4,
     )
-    torch.manual_seed(config.seed or 0)
     tokenizer = Tokenizer.load(SHIPPED / DEFAULT_DECODER / TOKENIZER_FILE).widened(network.vocab_size)
-    return Checkpoint(CheckpointConfig(name="untrained", network=network), RET(network).eval(), tokenizer)
+    with torch.random.fork_rng(devices=[]):  # the caller's own draws go on as if nothing had been drawn here
+        torch.manual_seed(config.seed or 0)
+        random = RET(network).eval()
+    return Checkpoint(CheckpointConfig(name="untrained", network=network), random, tokenizer)
 
 
 def _check_kind(checkpoint: Checkpoint, config: GenerativeConfig, name: str) -> None:

@@ -31,7 +31,7 @@ from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.models.decoder.rank import ranking
 from unembed.models.decoder.vectors import Vectors
-from unembed.schemas import DecodeOptions, Ranking, RowStatus
+from unembed.schemas import DecodeOptions, Precision, Ranking, RowStatus
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class HybridDecoder(TextDecoder):
         self.defaults = config.defaults or network.defaults
 
     @classmethod
-    def load(cls, name_or_folder: str | Path, device: str = "auto") -> HybridDecoder:
+    def load(cls, name_or_folder: str | Path, device: str = "auto", precision: Precision = "auto") -> HybridDecoder:
         """By name, or from its folder; its parts lie beside it, or in the catalogue.
 
         Raises UnknownDecoderError for a part that is not there, CheckpointError for one that is of another kind.
@@ -68,7 +68,7 @@ class HybridDecoder(TextDecoder):
         config = read_config(folder)
         if not isinstance(config, HybridConfig):
             raise CheckpointError(f"{folder} holds a {config.architecture}; expected a {HYBRID}")
-        return cls(config, *load_parts(folder, config.decoder, config.bank, device))
+        return cls(config, *load_parts(folder, config.decoder, config.bank, device, precision))
 
     def save_model(self, folder: str | Path) -> Path:
         """config.json alone: the parts are checkpoints of their own."""
@@ -104,8 +104,8 @@ class HybridDecoder(TextDecoder):
         return self._network.device
 
     @property
-    def dtype(self) -> str:
-        return self._network.dtype
+    def precision(self) -> str:
+        return self._network.precision
 
     @property
     def trained(self) -> bool:
@@ -184,10 +184,10 @@ def save_hybrid(folder: Path, config: HybridConfig) -> None:
 
 
 def load_parts(
-    folder: Path, decoder: str, bank: str | None, device: str = "auto"
+    folder: Path, decoder: str, bank: str | None, device: str = "auto", precision: Precision = "auto"
 ) -> tuple[GenerativeDecoder, PhraseBankDecoder | None]:
     """The parts of the hybrid in this folder, by their names."""
-    network = GenerativeDecoder.load(_part(folder, decoder), device)
+    network = GenerativeDecoder.load(_part(folder, decoder), device, precision)
     return network, PhraseBankDecoder.load(_part(folder, bank), device) if bank else None
 
 

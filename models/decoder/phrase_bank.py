@@ -163,8 +163,8 @@ class PhraseBankDecoder(TextDecoder):
         return self._device.name
 
     @property
-    def dtype(self) -> str:
-        return "float32"
+    def precision(self) -> str:
+        return "float32"  # cosines; a coarser one would exchange near phrases
 
     @property
     def trained(self) -> bool:

@@ -100,7 +100,7 @@ class SelfTest:
         with device.autocast():
             seen = _look(network, self.vectors, rows, device)
         drift = float(np.mean([abs(mean - row.log_prob) for mean, row in zip(seen.means, rows, strict=True)]))
-        where = f"on {device.name} in {device.dtype_name}"
+        where = f"on {device.name} in {device.precision}"
         if not drift <= expected.drift:  # NaN is no pass either
             raise _refusal(
                 name,

@@ -132,7 +132,7 @@ def compare(asked: Comparison, texts: Sequence[str], command: str) -> dict[str, 
         "machine": {
             "device": device.name,
             "type": device.torch_device.type,
-            "dtype": device.dtype_name,
+            "precision": device.precision,
             "architecture": platform.machine(),
             "cpu_cores": os.cpu_count(),
             "cpu_instructions": torch.backends.cpu.get_cpu_capability(),

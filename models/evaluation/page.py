@@ -33,7 +33,7 @@ class Subject:
     embedding_dim: int
     encoder: str | None
     device: str
-    dtype: str
+    precision: str
     options: dict[str, Any]  # those that are not the default
     seed: int
 
@@ -46,7 +46,7 @@ class Subject:
             embedding_dim=decoder.embedding_dim,
             encoder=decoder.encoder,
             device=decoder.device,
-            dtype=decoder.dtype,
+            precision=decoder.precision,
             options=options.model_dump(exclude_defaults=True),
             seed=seed,
         )

@@ -79,6 +79,7 @@ class Attempts(StorePart):
         timings: Timings,
         *,
         device: str | None = None,
+        precision: str | None = None,
         peak_memory_bytes: int | None = None,
     ) -> bool:
         """Write the rows, columns of `SCHEMA`, and end the batch. False: fenced, nothing was written.
@@ -104,6 +105,7 @@ class Attempts(StorePart):
                 "rows_fallback": statuses[RowStatus.FALLBACK],
                 "rows_error": statuses[RowStatus.ERROR],
                 "device": device,
+                "precision": precision,
                 "peak_memory_bytes": peak_memory_bytes,
                 "error_code": None,
                 "error": None,

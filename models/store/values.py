@@ -70,7 +70,7 @@ class Worker:
     host: str
     pid: int
     device: str | None
-    dtype: str | None
+    precision: str | None
     batches_done: int
     rows_done: int
     started_at: datetime

@@ -23,11 +23,11 @@ from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.config import Defaults
 from unembed.models.decoder.create import create_generative_decoder, load_decoder
-from unembed.models.decoder.device import Device
+from unembed.models.decoder.device import choose
 from unembed.models.decoder.generative import GenerativeDecoder, UntrainedDecoderWarning
 from unembed.models.decoder.phrase_bank import Bank
 from unembed.models.evaluation.scores import decode_all, score, word_f1
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation, JobState, RowStatus
+from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation, JobState, Precision, RowStatus
 
 if TYPE_CHECKING:
     from unembed.worker.launch import Stack
@@ -146,13 +146,13 @@ def test_05_configuration_management(decoder: GenerativeDecoder, vectors: Vector
 
 def test_06_rtx_5090_optimization_maintained(vectors: Vectors, decoded: list[Generation]) -> None:
     # Given the half precisions that GPUs decode in, emulated on the CPU
-    for dtype, least in ((torch.bfloat16, 0.85), (torch.float16, 0.95)):
+    halves: tuple[tuple[Precision, float], ...] = (("bfloat16", 0.85), ("float16", 0.95))
+    for precision, least in halves:
         checkpoint = load_checkpoint(DEFAULT_DECODER)
-        mixed = GenerativeDecoder.load(DEFAULT_DECODER, device="cpu")
-        mixed._device = Device(torch.device("cpu"), dtype)
+        mixed = GenerativeDecoder.load(DEFAULT_DECODER, "cpu", precision)
         # Then the weights stay in float32, the self-test passes, and the texts are nearly the same
         assert checkpoint.self_test is not None
-        checkpoint.self_test.run("mixed", checkpoint.network, checkpoint.tokenizer, mixed._device)
+        checkpoint.self_test.run("mixed", checkpoint.network, checkpoint.tokenizer, choose("cpu", precision))
         rows = decode_all(mixed, vectors[:100], DecodeOptions())
         assert {parameter.dtype for parameter in mixed.checkpoint.network.parameters()} == {torch.float32}
         same = [word_f1(row.text or "", ours.text or "") for row, ours in zip(rows, decoded[:100], strict=True)]
@@ -163,7 +163,7 @@ def test_06_rtx_5090_optimization_maintained(vectors: Vectors, decoded: list[Gen
         )
     # And on a GPU it runs in half precision, within 200 MB, and as much the second time as the first
     on_gpu = GenerativeDecoder.load(DEFAULT_DECODER, device="cuda:0")
-    assert on_gpu.dtype in ("bfloat16", "float16")
+    assert on_gpu.precision in ("bfloat16", "float16")
     first = [row.text for row in decode_all(on_gpu, vectors, DecodeOptions())]
     peak = on_gpu.peak_memory_bytes()
     assert [row.text for row in decode_all(on_gpu, vectors, DecodeOptions())] == first

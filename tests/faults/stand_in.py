@@ -54,7 +54,7 @@ class StandIn:
     """Satisfies `unembed.worker.runtime.Decoder`."""
 
     device = "cpu"
-    dtype = "float32"
+    precision = "float32"
     embedding_dim = DIM
 
     def decode_rows(self, embeddings: Rows, indices: Places, options: DecodeOptions, seed: int) -> Decoded:
@@ -128,14 +128,14 @@ def patch(faults: Faults) -> None:
         faults.come_past(BEFORE_PUBLISH, added[0].id)
         return added
 
-    def prepare(device: str, threads: int) -> None:
+    def prepare(device: str, precision: str, threads: int) -> None:
         (faults.folder / f"child-of-{os.getppid()}").write_text(str(os.getpid()))
 
     attempts.Attempts.finish = noted_finish  # type: ignore[method-assign]
     jobs.Jobs.add_batch = added_batch  # type: ignore[method-assign]
     attempts.write_rows = written_rows
     runtime.prepare = prepare
-    runtime.load_decoder = lambda name, device: StandIn()
+    runtime.load_decoder = lambda name, device, precision: StandIn()
     if seconds := os.environ.get("FAULTS_VISIBILITY_TIMEOUT"):
         celery._BROKER["broker_transport_options"] |= {"visibility_timeout": float(seconds)}
         celery._BROKER["broker_transport_options"] |= {"unacked_restore_interval": 0.5}

@@ -97,7 +97,7 @@ class TestStatsAndWorkers:
         # Then
         (worker,) = store.workers.all()
         assert (worker.name, worker.host, worker.pid) == ("gpu0", "host", 7)
-        assert (worker.device, worker.dtype) == ("cuda:0", "bfloat16")
+        assert (worker.device, worker.precision) == ("cuda:0", "bfloat16")
         assert (worker.batches_done, worker.rows_done) == (2, 15)
         assert worker.last_done is not None
         assert worker.last_seen >= worker.last_done

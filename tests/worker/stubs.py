@@ -18,7 +18,7 @@ class StubDecoder:
     """Satisfies `unembed.worker.runtime.Decoder`. `before` gets the indices of each call, and may raise."""
 
     device = "stub"
-    dtype = "float32"
+    precision = "float32"
 
     def __init__(self, before: Before = lambda _: None, *, dim: int = DIM) -> None:
         self.embedding_dim = dim

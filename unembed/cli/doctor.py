@@ -100,13 +100,14 @@ def _device(_: Path) -> Iterator[Finding]:
     from unembed.models.decoder.device import choose
     from unembed.models.settings import read_settings
 
-    wanted = read_settings().device
-    chosen = choose(wanted)
+    settings = read_settings()
+    wanted = settings.device
+    chosen = choose(wanted, settings.precision)
     try:
         torch = version("torch")
     except PackageNotFoundError:
         torch = "of unknown version"
-    yield Finding("device", State.OK, f"{chosen.name}, {chosen.dtype_name} (torch {torch})")
+    yield Finding("device", State.OK, f"{chosen.name}, {chosen.precision} (torch {torch})")
     if shutil.which("nvidia-smi") and not chosen.name.startswith("cuda") and wanted == "auto":
         yield Finding("gpu", State.WARN, "there is an NVIDIA driver, but torch sees no GPU", "install torch with CUDA")
 

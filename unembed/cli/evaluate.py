@@ -40,6 +40,7 @@ def evaluate(
     repetition_penalty: given.RepetitionPenalty = DEFAULT_REPETITION_PENALTY,
     no_repeat_ngram: given.NoRepeatNgram = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
+    precision: given.Precision = "auto",
     examples: Annotated[int, typer.Option(min=0, help="Show so many decodings of each set.")] = 5,
     report: Annotated[
         Path | None, typer.Option(help="Also write a page to read: scores, figures, examples. A name ending in .html.")
@@ -74,7 +75,7 @@ def evaluate(
         if report is not None:
             from unembed.models.evaluation.analysis import analyse, doubt_of
             from unembed.models.evaluation.page import Subject, write_report
-    model = load_decoder(decoder, device)
+    model = load_decoder(decoder, device, precision)
     encoder_name = model.encoder
     library = Library(encoder_name, None, lambda _: None)
     scores: dict[str, Any] = {}

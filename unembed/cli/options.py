@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import ValidationError
 
+from unembed import schemas
 from unembed.boundary import describe
 from unembed.cli.console import say
 from unembed.client import Client
@@ -120,6 +121,15 @@ Rounds = Annotated[
     typer.Option(
         "--rounds",
         help="Share the candidates among so many searches, each guided by what the best text lacks; needs the encoder.",
+        rich_help_panel=_HOW,
+    ),
+]
+Precision = Annotated[
+    schemas.Precision,
+    typer.Option(
+        "--precision",
+        envvar="UNEMBED_PRECISION",
+        help="Of the decoder's arithmetic; auto is what the device computes fastest.",
         rich_help_panel=_HOW,
     ),
 ]

@@ -190,5 +190,5 @@ def _add_parts(table: Table, job: Job, done: int) -> None:
 
 
 def _devices(batches: list[Batch]) -> str:
-    names = Counter(batch.device for batch in batches if batch.device)
+    names = {f"{one.device} in {one.precision}" if one.precision else one.device for one in batches if one.device}
     return ", ".join(sorted(names)) or "no device"

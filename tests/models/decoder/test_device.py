@@ -11,9 +11,10 @@ import torch
 
 from tests.models.decoder.toy import random_checkpoint, vectors
 from unembed.errors import InputError
-from unembed.models.decoder import GenerativeDecoder, device
-from unembed.models.decoder.device import Device, choose
+from unembed.models.decoder import GenerativeDecoder, UntrainedDecoderWarning, create_generative_decoder
+from unembed.models.decoder.device import PRECISIONS, Device, choose, fastest
 from unembed.models.evaluation.scores import word_f1
+from unembed.schemas import Precision
 
 
 def test_the_catalogue_is_read_without_torch() -> None:
@@ -35,21 +36,42 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str) ->
 def test_a_cpu_without_bf16_instructions_uses_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    assert choose("cpu").dtype is torch.float32
+    assert fastest(torch.device("cpu")) == "float32"
 
 
 def test_a_cpu_with_bf16_instructions_uses_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    assert choose("cpu").dtype is torch.bfloat16
+    assert fastest(torch.device("cpu")) == "bfloat16"
 
 
-def test_mixed_precision_decodes_nearly_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS[1:])
+def test_a_precision_that_is_named_is_taken_on_every_machine(precision: Precision) -> None:
+    # Given a CPU, whatever it has instructions for, When a precision is named, Then it is that one
+    assert choose("cpu", precision).precision == precision
+
+
+def test_an_unknown_precision_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"unknown precision 'int8'; expected one of auto, float32, bfloat16, float16"):
+        choose("cpu", "int8")  # type: ignore[arg-type]
+
+
+def test_a_decoder_with_random_weights_leaves_the_callers_draws_alone() -> None:
+    # Given a caller that draws
+    torch.manual_seed(5)
+    expected = torch.rand(3).tolist()
+    torch.manual_seed(5)
+    # When a decoder with random weights is made in between, Then the draws are as they would have been
+    with pytest.warns(UntrainedDecoderWarning):
+        create_generative_decoder(embedding_dim=32, checkpoint=None, seed=1, device="cpu")
+    assert torch.rand(3).tolist() == expected
+
+
+def test_mixed_precision_decodes_nearly_the_same(tmp_path: Path) -> None:
     # Given a decoder in float32, and the same under bf16 autocast
     folder = random_checkpoint(tmp_path / "toy")
-    plain = GenerativeDecoder.load(folder, device="cpu")
-    monkeypatch.setattr(device, "_dtype", lambda torch_device: torch.bfloat16)
-    mixed = GenerativeDecoder.load(folder, device="cpu")
-    assert (plain.dtype, mixed.dtype) == ("float32", "bfloat16")
+    plain = GenerativeDecoder.load(folder, "cpu", "float32")
+    mixed = GenerativeDecoder.load(folder, "cpu", "bfloat16")
+    assert (plain.precision, mixed.precision) == ("float32", "bfloat16")
     # When both decode the same vectors
     ours = [answer["text"] for answer in mixed.batch_generate(vectors(60))]
     theirs = [answer["text"] for answer in plain.batch_generate(vectors(60))]
@@ -63,8 +85,8 @@ def test_mixed_precision_decodes_nearly_the_same(tmp_path: Path, monkeypatch: py
 )
 def test_on_a_gpu_the_texts_are_nearly_those_of_the_cpu(tmp_path: Path) -> None:
     folder = random_checkpoint(tmp_path / "toy")
-    on_gpu, on_cpu = GenerativeDecoder.load(folder, "cuda:0"), GenerativeDecoder.load(folder, "cpu")
-    assert on_gpu.dtype in ("bfloat16", "float16")
+    on_gpu, on_cpu = GenerativeDecoder.load(folder, "cuda:0"), GenerativeDecoder.load(folder, "cpu", "float32")
+    assert on_gpu.precision in ("bfloat16", "float16")
     assert (on_gpu.peak_memory_bytes() or 0) >= 0
     ours = [answer["text"] for answer in on_gpu.batch_generate(vectors(60))]
     theirs = [answer["text"] for answer in on_cpu.batch_generate(vectors(60))]
@@ -72,4 +94,4 @@ def test_on_a_gpu_the_texts_are_nearly_those_of_the_cpu(tmp_path: Path) -> None:
 
 
 def test_the_precision_is_reported_with_the_device() -> None:
-    assert Device(torch.device("cpu"), torch.float32).dtype_name == "float32"
+    assert Device(torch.device("cpu"), torch.float32).precision == "float32"

@@ -117,7 +117,7 @@ def test_a_later_round_never_loses_what_an_earlier_one_found(decoder: Generative
 
 def test_every_text_is_judged_by_the_given_vector(decoder: GenerativeDecoder, encoder: ByText) -> None:
     # Given rows that were searched in two rounds, the second with a vector that was moved
-    checkpoint, cpu = decoder.checkpoint, choose("cpu")
+    checkpoint, cpu = decoder.checkpoint, choose("cpu", "float32")
     searcher = Searcher(checkpoint, checkpoint.network, cpu, decoder.encoder)
     alone = searcher.search(vectors(30), np.arange(30), DecodeOptions(candidates=3, beams=8), 0).rows
     found = searcher.search(vectors(30), np.arange(30), BEAMS, 0).rows

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     )
     precision: Precision = Field(
         "auto",
-        description="what the decoder computes in: `float32`, `bfloat16`, `float16`, or `auto`: the fastest of the device",
+        description="of the decoder: `float32`, `bfloat16`, `float16`, or `auto`, the fastest on the device",
     )
     micro_batch: int = Field(
         256, ge=1, description="rows that are decoded together; halved automatically when memory runs out"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
@@ -12,7 +11,7 @@ from pydantic import BaseModel
 from unembed.api import metrics, problems
 from unembed.api.auth import Client
 from unembed.api.deps import Deps, Needs
-from unembed.errors import StoreUnavailableError, UnavailableError
+from unembed.errors import UnavailableError
 from unembed.models import database
 
 router = APIRouter(tags=["operation"], responses=problems.documented(401, 500))
@@ -58,16 +57,7 @@ def _database(deps: Deps) -> None:
 
 
 def _migrations(deps: Deps) -> None:
-    found, expected = database.revision(deps.engine), _head()
-    if found != expected:
-        raise StoreUnavailableError(
-            f"the tables are at revision {found or 'none'}, this version expects {expected}: run `unembed db upgrade`"
-        )
-
-
-@cache
-def _head() -> str:
-    return database.head()
+    database.require_head(deps.engine)
 
 
 def _queue(deps: Deps) -> None:

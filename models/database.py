@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -16,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, Engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError
 
 from unembed.errors import InputError, StoreUnavailableError
 
@@ -50,6 +51,16 @@ def create_engine(url: str) -> Engine:
     engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True, connect_args=arguments)
     event.listen(engine, "connect", _prepare_postgresql)
     return engine
+
+
+@contextmanager
+def open_engine(url: str) -> Iterator[Engine]:
+    """An engine for the length of the block."""
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def _with_driver(url: str) -> URL:
@@ -114,22 +125,28 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
 def transaction(engine: Engine, *, read_only: bool = False, migrates: bool = False) -> Iterator[Connection]:
     """A connection in a transaction that commits at the end, or rolls back when the block raises.
 
-    Raises StoreUnavailableError when the database cannot be reached, is locked for too long, or has not our tables.
+    Raises StoreUnavailableError when the database cannot be reached, is locked for too long, is no database, or does
+    not have our tables.
     """
     try:
         with engine.connect() as connection:
             connection.execution_options(**{READ_ONLY: read_only, MIGRATES: migrates})
             with connection.begin():
                 yield connection
-    except (OperationalError, InterfaceError, ProgrammingError) as error:
+    except (IntegrityError, DataError):
+        raise  # of what was written, not of the database
+    except (DatabaseError, InterfaceError, sqlite3.Error) as error:  # the last: while a connection is prepared
         raise unavailable(engine, error) from error
 
 
-def unavailable(engine: Engine, error: DBAPIError) -> StoreUnavailableError:
+def unavailable(engine: Engine, error: DBAPIError | sqlite3.Error) -> StoreUnavailableError:
     url = engine.url.render_as_string(hide_password=True)
-    cause = " ".join(str(error.orig).split())
-    if "no such table" in cause or "no such column" in cause or getattr(error.orig, "sqlstate", "") in _NO_SUCH:
-        return StoreUnavailableError(f"the database {url} has not the tables of this version: run `unembed db upgrade`")
+    original = error.orig if isinstance(error, DBAPIError) else error
+    cause = " ".join(str(original).split())
+    if "no such table" in cause or "no such column" in cause or getattr(original, "sqlstate", "") in _NO_SUCH:
+        return StoreUnavailableError(
+            f"the database {url} does not have the tables of this version: run `unembed db upgrade`"
+        )
     return StoreUnavailableError(f"the database {url} cannot be used: {cause}")
 
 
@@ -137,7 +154,10 @@ _NO_SUCH = ("42P01", "42703")  # PostgreSQL: undefined table, undefined column
 
 
 def upgrade(engine: Engine, target: str = "head") -> None:
-    """Bring the tables to a revision; safe when several processes do it at once: one does, the others wait."""
+    """Bring the tables to a revision; safe when several processes do it at once: one does, the others wait.
+
+    Raises StoreUnavailableError when a newer version of Unembed has been there.
+    """
     with _migrating(engine) as config:
         command.upgrade(config, target)
 
@@ -153,6 +173,7 @@ def revision(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+@cache
 def head() -> str:
     """The revision that this version of Unembed expects."""
     found = ScriptDirectory.from_config(_config()).get_current_head()
@@ -162,15 +183,42 @@ def head() -> str:
 
 def check(engine: Engine) -> None:
     """Raise StoreUnavailableError unless the tables are what `unembed.models.tables` says."""
+    require_head(engine)
     try:
         with _migrating(engine) as config:
             command.check(config)
     except CommandError as error:
         url = engine.url.render_as_string(hide_password=True)
-        raise StoreUnavailableError(
-            f"the database {url} is at revision {revision(engine)}, this version expects {head()}: "
-            f"run `unembed db upgrade` ({error})"
-        ) from error
+        raise StoreUnavailableError(f"the tables of {url} are not what this version expects: {error}") from error
+
+
+def require_head(engine: Engine) -> None:
+    """Raise StoreUnavailableError, saying what to do, unless the tables are at the revision that this version expects.
+
+    A revision that this version does not know is newer: none was ever removed.
+    """
+    found, expected = revision(engine), head()
+    if found == expected:
+        return
+    url = engine.url.render_as_string(hide_password=True)
+    if found is not None and found not in _known_revisions():
+        raise StoreUnavailableError(_newer(url, found, expected))
+    raise StoreUnavailableError(
+        f"the tables of {url} are at revision {found or 'none'}, this version expects {expected}: "
+        f"run `unembed db upgrade --database-url {url}`"
+    )
+
+
+def _newer(url: str, found: str, expected: str) -> str:
+    return (
+        f"the tables of {url} are at revision {found}, which is newer than this version of unembed ({expected}): "
+        "install the version that made them, or use another database"
+    )
+
+
+@cache
+def _known_revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _config() -> Config:
@@ -185,6 +233,9 @@ def _migrating(engine: Engine) -> Iterator[Config]:
     with transaction(engine, migrates=True) as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+        found = MigrationContext.configure(connection).get_current_revision()
+        if found is not None and found not in _known_revisions():
+            raise StoreUnavailableError(_newer(engine.url.render_as_string(hide_password=True), found, head()))
         config = _config()
         config.attributes["connection"] = connection
         yield config

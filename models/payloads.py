@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import redis
 
 from unembed.errors import BusyError, QueueUnavailableError, UnembedError
+from unembed.models.redis_client import open_redis
 from unembed.schemas import PAYLOAD_DAMAGED, PAYLOAD_MISSING
 
 SOCKET_TIMEOUT_SECONDS = 30
@@ -56,8 +57,8 @@ class Payloads:
 
     @classmethod
     def at(cls, url: str, ttl: int) -> Payloads:
-        """Connects when it is first used."""
-        connection = redis.Redis.from_url(
+        """Connects when it is first used. Raises InputError for a URL that cannot be used."""
+        connection = open_redis(
             url,
             socket_timeout=SOCKET_TIMEOUT_SECONDS,
             socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,

@@ -1,14 +1,26 @@
-"""Where errors of the libraries become errors of Unembed: one line that says what was found and what was expected."""
+"""Where errors of the libraries become errors of Unembed: one line that says what was found and what was expected.
+
+Whatever leaves a program for a person goes through `as_unembed_error`. Only what nobody foresaw is called a fault of
+Unembed; with UNEMBED_DEBUG=1 the traceback of each foreign error is shown as well.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import sys
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
+from unembed.errors import InputError, QueueUnavailableError, StoreUnavailableError, UnavailableError, UnembedError
+
+DEBUG_VARIABLE: Final = "UNEMBED_DEBUG"
 _SHOWN_CHARACTERS: Final = 100  # of a value that is refused
 _SHOWN_ERRORS: Final = 5
+_LONGEST_LINE: Final = 400
 
 # What pydantic expected, by the type of its error, where its own message is not plain enough. Filled in from `ctx`.
 _EXPECTED: Final = {
@@ -63,6 +75,64 @@ def unknown_name(what: str, given: str, known: Collection[str]) -> str:
     near = get_close_matches(given, known, n=1)
     said = f"unknown {what} {given!r}" + (f"; there are: {', '.join(sorted(known))}" if known else "")
     return f"{said}. Did you mean {near[0]!r}?" if near else said
+
+
+def as_unembed_error(error: BaseException) -> UnembedError:
+    """The error itself if it is ours, else what to tell a person in its place, on one line."""
+    if isinstance(error, UnembedError):
+        return error
+    kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    if "pydantic_core._pydantic_core.ValidationError" in kinds:
+        return InputError(describe(error))  # type: ignore[arg-type]
+    if isinstance(error, UnicodeError):
+        return InputError(f"a text cannot be read or written: {_one_line(error)}")
+    for kind, (answer, said) in _ANSWERS.items():
+        if kind in kinds:
+            return answer(f"{said}: {_one_line(error)}")
+    if isinstance(error, OSError):
+        return UnembedError(_of_the_system(error))
+    return UnembedError(
+        f"this is a fault in unembed: {type(error).__name__}: {_one_line(error)}; run again with "
+        f"{DEBUG_VARIABLE}=1 for the details"
+    )
+
+
+def show_traceback(error: BaseException) -> None:
+    """On stderr, if UNEMBED_DEBUG asks for it and the error says more than its line."""
+    if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0") and not isinstance(error, UnembedError):
+        traceback.print_exception(error)
+
+
+def end_with(error: Exception) -> NoReturn:
+    """Ends the process with one line on stderr and the error's exit code. For programs without the command line."""
+    show_traceback(error)
+    known = as_unembed_error(error)
+    print(f"error: {known.message}", file=sys.stderr)
+    sys.exit(known.exit_code)
+
+
+# By name, so that nobody has to import a library only to be told that it failed.
+_ANSWERS: Final[dict[str, tuple[type[UnembedError], str]]] = {
+    "redis.exceptions.RedisError": (QueueUnavailableError, "Redis cannot be used"),
+    "kombu.exceptions.OperationalError": (QueueUnavailableError, "Redis cannot be used"),
+    "sqlalchemy.exc.SQLAlchemyError": (StoreUnavailableError, "the database cannot be used"),
+    "sqlite3.Error": (StoreUnavailableError, "the database cannot be used"),
+    "alembic.util.exc.CommandError": (StoreUnavailableError, "the database's tables cannot be used"),
+    "httpx2.HTTPError": (UnavailableError, "the server cannot be reached"),
+    "httpx2.InvalidURL": (InputError, "an address cannot be used"),
+}
+
+
+def _of_the_system(error: OSError) -> str:
+    name = f" ({errno.errorcode[error.errno]})" if error.errno is not None and error.errno in errno.errorcode else ""
+    reason = f"{error.strerror or _one_line(error)}{name}"
+    where = " and ".join(repr(os.fspath(each)) for each in (error.filename, error.filename2) if each is not None)
+    return f"cannot use {where}: {reason}" if where else f"the system refused: {reason}"
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
 
 
 def _line(error: Any, name: Callable[[str], str], secret: Collection[str], known: Collection[str]) -> str:

@@ -22,6 +22,7 @@
     └── JobFailedError          a job ended, and not well                             -
 
 `code` travels: the API puts it in the problem document and the client raises the class that the server raised.
+`exit_code` is what a program ends with: 1, or 2 for bad input and settings, 4 for a key, 5 for a part that is down.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class UnembedError(Exception):
 
     code: ClassVar[str] = "unembed"
     status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (self.__doc__ or "").strip())
@@ -48,6 +50,7 @@ class InputError(UnembedError):
 
     code = "input"
     status = 400
+    exit_code = 2
 
 
 class CorpusError(InputError):
@@ -140,6 +143,7 @@ class AuthError(UnembedError):
 
     code = "auth"
     status = 401
+    exit_code = 4
 
 
 class UnavailableError(UnembedError):
@@ -147,6 +151,7 @@ class UnavailableError(UnembedError):
 
     code = "unavailable"
     status = 503
+    exit_code = 5
 
 
 class QueueUnavailableError(UnavailableError):

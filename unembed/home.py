@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from unembed.errors import UnavailableError
+from platformdirs import user_data_path
+
+from unembed.errors import InputError, UnavailableError
 from unembed.schemas import Wire
 
 SERVER_FILE: Final = "server.json"
@@ -27,9 +29,20 @@ class Server(Wire):
 
 
 def home_folder(given: Path | None = None) -> Path:
-    """`given`, or UNEMBED_HOME, or the platform's place for an application's data; it need not exist yet."""
+    """`given`, or UNEMBED_HOME, or the platform's place for an application's data; it need not exist yet.
+
+    Raises InputError when the user has no home directory and no folder is named.
+    """
     named = given or os.environ.get("UNEMBED_HOME")
-    return Path(named).expanduser().absolute() if named else _data_folder() / "unembed"
+    try:
+        folder = Path(named).expanduser().absolute() if named else user_data_path("unembed", appauthor=False)
+    except RuntimeError:  # `~`, or `~somebody`, who has no home directory
+        folder = Path()
+    if not folder.is_absolute():
+        raise InputError(
+            f"there is no home directory for {str(named or '~')!r}: name a folder with --home or UNEMBED_HOME"
+        )
+    return folder
 
 
 def write_server(home: Path, server: Server) -> None:
@@ -82,11 +95,3 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _data_folder() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")

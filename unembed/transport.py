@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 
-from unembed.errors import AuthError, BusyError, InputError, NotFoundError, UnavailableError, UnembedError, by_code
+from unembed.errors import (
+    AuthError,
+    BusyError,
+    InputError,
+    MissingExtraError,
+    NotFoundError,
+    UnavailableError,
+    UnembedError,
+    by_code,
+)
 from unembed.generations import from_arrow_stream, from_json_lines
 from unembed.schemas import ARROW_STREAM, JSON_LINES, PROBLEM_JSON, Problem
 
@@ -30,7 +39,7 @@ BUSY_TIMEOUT: Final = 3600.0  # seconds; a full queue empties as fast as workers
 _ROWS: Final = f"{ARROW_STREAM}, {JSON_LINES};q=0.5"
 _BUSY: Final = 429
 _AGAIN: Final = frozenset({502, 503, 504})
-_NEVER: Final = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
+_NEVER: Final = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL)
 _PLAIN: Final[dict[int, type[UnembedError]]] = {401: AuthError, 404: NotFoundError, 429: BusyError}
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -62,13 +71,23 @@ class Transport:
         self._busy_timeout = busy_timeout
         self._busy = busy
         self._sleep = sleep
-        self._http = httpx2.Client(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=timeout,
-            transport=transport,
-            trust_env=parts.hostname not in _LOOPBACK,  # a proxy has no way to this machine's own loopback
-        )
+        if api_key and not (api_key.isascii() and api_key.isprintable()):
+            raise InputError("the API key has characters that cannot be sent; expected printable ASCII only")
+        try:
+            self._http = httpx2.Client(
+                base_url=self.url,
+                headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+                timeout=timeout,
+                transport=transport,
+                trust_env=parts.hostname not in _LOOPBACK,  # a proxy has no way to this machine's own loopback
+            )
+        except ImportError as error:  # of a SOCKS proxy
+            raise MissingExtraError(
+                "the environment names a SOCKS proxy (ALL_PROXY, HTTP_PROXY or HTTPS_PROXY), for which the package "
+                "socksio is needed: pip install socksio, or unset the variable"
+            ) from error
+        except httpx2.InvalidURL as error:
+            raise InputError(f"{self.url}, or the proxy that the environment names, cannot be used: {error}") from error
 
     def close(self) -> None:
         self._http.close()

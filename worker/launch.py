@@ -16,18 +16,18 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL
 
 from unembed.errors import InputError, MissingExtraError, UnavailableError
 from unembed.home import Server, remove_server, write_server
-from unembed.models.database import create_engine, upgrade
+from unembed.models.database import open_engine, upgrade
 from unembed.models.settings import read_settings
 from unembed.models.store import Store
 from unembed.schemas import BatchState, JobState
@@ -125,7 +125,7 @@ class Stack:
         write_server(self.home, Server(url=self.url, flower_url=self.flower_url, pid=os.getpid()))
 
     def _prepare_database(self, url: str) -> None:
-        with _engine(url) as engine:
+        with open_engine(url) as engine:
             upgrade(engine)
             if self._database_url is None:
                 _give_back_what_ran(Store(engine, read_settings(database_url=url)))
@@ -191,15 +191,6 @@ def _require_extras() -> None:
 
 def _sqlite(home: Path) -> str:
     return URL.create("sqlite", database=str(home / "unembed.db")).render_as_string()
-
-
-@contextmanager
-def _engine(url: str) -> Iterator[Engine]:
-    engine = create_engine(url)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def _give_back_what_ran(store: Store) -> None:

@@ -12,8 +12,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from unembed.errors import UnembedError
-from unembed.models.database import create_engine
+from unembed.boundary import as_unembed_error, show_traceback
+from unembed.models.database import open_engine
 from unembed.models.settings import read_settings
 from unembed.models.store import Store
 
@@ -38,15 +38,14 @@ def is_deaf(store: Store, name: str) -> bool:
 
 
 def main() -> int:
-    settings = read_settings()
-    engine = create_engine(settings.database_url)
     try:
-        return 0 if is_alive(Store(engine, settings), socket.gethostname()) else 1
-    except UnembedError as error:
-        print(error.message, file=sys.stderr)
+        settings = read_settings()
+        with open_engine(settings.database_url) as engine:
+            return 0 if is_alive(Store(engine, settings), socket.gethostname()) else 1
+    except Exception as error:  # a health check knows two answers only
+        show_traceback(error)
+        print(as_unembed_error(error).message, file=sys.stderr)
         return 1
-    finally:
-        engine.dispose()
 
 
 if __name__ == "__main__":

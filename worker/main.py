@@ -11,12 +11,12 @@ from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
-import redis
 from celery.signals import worker_ready, worker_shutting_down
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from unembed.errors import MissingExtraError
+from unembed.models.redis_client import open_redis
 from unembed.models.settings import read_settings
 from unembed.threads import wait_without_spinning
 from unembed.worker import lost_processes
@@ -87,7 +87,7 @@ class _Watch:
     def _sweep(self) -> None:
         context, settings = self._context, self._context.settings
         once = Retry(NoBackoff(), 0)  # the next sweep is soon enough
-        queue = redis.Redis.from_url(settings.redis_url, socket_connect_timeout=5, socket_timeout=30, retry=once)
+        queue = open_redis(settings.redis_url, socket_connect_timeout=5, socket_timeout=30, retry=once)
         sweeper = Sweeper(
             context.store, queue, context.payloads, context.publish, name=context.name, interval=settings.sweep_interval
         )

@@ -134,7 +134,7 @@ def test_two_processes_may_upgrade_at_once(empty_database_url: str) -> None:
 
 
 def test_check_says_what_to_do_when_the_database_was_never_migrated(empty_engine: Engine) -> None:
-    with pytest.raises(StoreUnavailableError, match=r"revision None.*expects 0004.*unembed db upgrade"):
+    with pytest.raises(StoreUnavailableError, match=r"revision none.*expects 0004.*unembed db upgrade"):
         check(empty_engine)
 
 

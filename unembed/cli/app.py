@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from unembed.boundary import as_unembed_error, show_traceback
 from unembed.cli.console import fail
-from unembed.errors import UnembedError
 
 
 class Verb(NamedTuple):
@@ -95,8 +95,9 @@ def run(args: Sequence[str] | None) -> None:
     """Ends the process with one of the codes of `unembed.cli.console.Exit`; `args` default to those of the process."""
     try:
         app(args=list(args) if args is not None else None, prog_name="unembed")
-    except UnembedError as error:
-        sys.exit(fail(error))
+    except Exception as error:
+        show_traceback(error)
+        sys.exit(fail(as_unembed_error(error)))
 
 
 def _command(name: str, verb: Verb) -> Any:

@@ -9,7 +9,7 @@ from typing import Final, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from unembed.errors import AuthError, InputError, UnavailableError, UnembedError
+from unembed.errors import UnembedError
 from unembed.schemas import Job, JobState
 
 _WIDE: Final = 10_000  # characters; a file or a pipe has no edge to fold at
@@ -33,14 +33,6 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-def exit_code(error: UnembedError) -> Exit:
-    if isinstance(error, AuthError):
-        return Exit.AUTH
-    if isinstance(error, UnavailableError):
-        return Exit.UNREACHABLE
-    return Exit.USAGE if isinstance(error, InputError) else Exit.FAILED
-
-
 def job_exit_code(job: Job) -> Exit:
     """What a verb that waits for a job ends with."""
     if job.state is JobState.SUCCEEDED:
@@ -56,4 +48,4 @@ def say(message: str, style: str | None = None) -> None:
 def fail(error: UnembedError) -> Exit:
     """Shows the error and returns the code to exit with."""
     err.print(Text.assemble(("error: ", "bold red"), error.message), soft_wrap=True)
-    return exit_code(error)
+    return Exit(error.exit_code)

@@ -55,10 +55,7 @@ def check(database_url: Database = None) -> None:
 @contextmanager
 def _engine(url: str | None) -> Iterator[Engine]:
     with needs("store"):
-        from unembed.models.database import create_engine
+        from unembed.models.database import open_engine
         from unembed.models.settings import read_settings
-    engine = create_engine(url or read_settings().database_url)
-    try:
+    with open_engine(url or read_settings().database_url) as engine:
         yield engine
-    finally:
-        engine.dispose()

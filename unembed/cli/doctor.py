@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 import typer
 from rich.table import Table
 
+from unembed.boundary import as_unembed_error, show_traceback
 from unembed.cli.console import Exit, out
 from unembed.cli.options import Home
-from unembed.errors import UnembedError
+from unembed.errors import SettingsError
 from unembed.home import home_folder, running_server
 from unembed.schemas import DEFAULT_DECODER
 
@@ -73,10 +74,14 @@ def _safely(check: Check, home: Path) -> Iterator[Finding]:
     what = check.__name__.strip("_").replace("_", " ")
     try:
         yield from check(home)
-    except UnembedError as error:
-        yield Finding(what, State.FAIL, error.message)
+    except SettingsError as error:
+        if check is _settings:  # the others need them as well; once is enough
+            yield Finding(what, State.FAIL, error.message, "correct the variable, or unset it")
     except ImportError as error:
         yield Finding(what, State.WARN, f"not checked: {error}", "install the extras above")
+    except Exception as error:
+        show_traceback(error)
+        yield Finding(what, State.FAIL, as_unembed_error(error).message)
 
 
 def _python(_: Path) -> Iterator[Finding]:
@@ -94,6 +99,14 @@ def _packages(_: Path) -> Iterator[Finding]:
             )
         else:
             yield Finding(extra, State.OK, purpose)
+
+
+def _settings(_: Path) -> Iterator[Finding]:
+    from unembed.models.settings import read_settings
+
+    read_settings()
+    named = sum(name.startswith("UNEMBED_") for name in os.environ)
+    yield Finding("settings", State.OK, f"{named} variables are set")
 
 
 def _device(_: Path) -> Iterator[Finding]:
@@ -126,18 +139,19 @@ def _decoders(_: Path) -> Iterator[Finding]:
 
 
 def _redis(home: Path) -> Iterator[Finding]:
-    if "UNEMBED_REDIS_URL" not in os.environ:
+    if not os.environ.get("UNEMBED_REDIS_URL"):
         from unembed.worker.redis_server import find_binary
 
         yield Finding("redis", State.OK, f"embedded: {find_binary()}")
         return
     import redis
 
+    from unembed.models.redis_client import open_redis
     from unembed.models.settings import read_settings
 
     url = read_settings().redis_url
     try:
-        with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
+        with open_redis(url, socket_connect_timeout=5, socket_timeout=5) as client:
             info = client.info("server") | client.info("memory")
     except redis.RedisError as error:
         yield Finding("redis", State.FAIL, f"does not answer: {error}", "start it, or correct UNEMBED_REDIS_URL")
@@ -149,29 +163,22 @@ def _redis(home: Path) -> Iterator[Finding]:
 
 
 def _database(home: Path) -> Iterator[Finding]:
-    from unembed.models.database import create_engine, head, revision
+    from unembed.models.database import open_engine, require_head, revision
     from unembed.models.settings import read_settings
 
     own = home / "unembed.db"
-    if "UNEMBED_DATABASE_URL" not in os.environ and not own.exists():
+    named = bool(os.environ.get("UNEMBED_DATABASE_URL"))
+    if not named and not own.exists():
         yield Finding("database", State.OK, f"none yet; `unembed up` makes {own}")
         return
-    url = read_settings().database_url if "UNEMBED_DATABASE_URL" in os.environ else f"sqlite:///{own}"
-    engine = create_engine(url)
-    name = engine.url.render_as_string(hide_password=True)
-    upgrade = f"unembed db upgrade --database-url {name}"
-    if engine.dialect.name == "sqlite" and engine.url.database and not Path(engine.url.database).exists():
-        yield Finding("database", State.FAIL, f"{name} is not there", upgrade)  # to look would create it
-        return
-    try:
-        found, expected = revision(engine), head()
-    finally:
-        engine.dispose()
-    if found == expected:
-        yield Finding("database", State.OK, f"{name}, revision {found}")
-    else:
-        stale = f"{name}: revision {found or 'none'}, this version expects {expected}"
-        yield Finding("database", State.FAIL, stale, upgrade)
+    with open_engine(read_settings().database_url if named else f"sqlite:///{own}") as engine:
+        name = engine.url.render_as_string(hide_password=True)
+        if engine.dialect.name == "sqlite" and engine.url.database and not Path(engine.url.database).exists():
+            advice = f"unembed db upgrade --database-url {name}"
+            yield Finding("database", State.FAIL, f"{name} is not there", advice)  # to look would create it
+            return
+        require_head(engine)
+        yield Finding("database", State.OK, f"{name}, revision {revision(engine)}")
 
 
 def _home(home: Path) -> Iterator[Finding]:
@@ -187,4 +194,4 @@ def _home(home: Path) -> Iterator[Finding]:
         yield Finding("up", State.OK, f"`unembed up` runs: {server.url}, process {server.pid}")
 
 
-_CHECKS: Final[tuple[Check, ...]] = (_python, _packages, _device, _decoders, _redis, _database, _home)
+_CHECKS: Final[tuple[Check, ...]] = (_python, _packages, _settings, _device, _decoders, _redis, _database, _home)

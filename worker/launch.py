@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 
 LOOPBACK: Final = "127.0.0.1"
 READY_WITHIN: Final = 60.0  # seconds for the API to say that it is ready
-_GIVE_UP_AFTER: Final = 3  # deaths of a part before it was ever ready
 
 # On one machine a silent worker is dead, not behind a slow network: shorter than the defaults of a cluster.
 _SHORT_WAITS: Final = {
@@ -97,6 +96,14 @@ class Stack:
         if self._supervisor is not None:
             self._supervisor.kill()
 
+    def check(self) -> None:
+        """Raises UnavailableError, with what they said last, when no worker can work."""
+        if self._supervisor is None or not self.workers:
+            return
+        parts = [_worker_part(name) for name in self.workers]
+        if all(map(self._supervisor.is_hopeless, parts)):
+            raise UnavailableError(f"no worker can work: {self._supervisor.last_words(parts[0])}")
+
     def pids(self) -> dict[str, int]:
         """The parts that run, by name."""
         return self._supervisor.pids() if self._supervisor is not None else {}
@@ -140,25 +147,24 @@ class Stack:
     def _start_rest(
         self, supervisor: Supervisor, environment: dict[str, str], port: int, flower_port: int | None
     ) -> None:
-        supervisor.add(Part("api", _api(port), environment, stage=2, grace=5.0))
+        supervisor.add(Part("api", _python("unembed.api"), environment, stage=2, grace=5.0))
         found = devices.seats(self._wanted_workers, read_settings().device)
         self.workers = tuple(seat.name for seat in found)
         for seat in found:
             command = [*_python("unembed.worker"), seat.name]
-            supervisor.add(Part(f"worker-{seat.name}", command, environment | dict(seat.environment), stage=1))
+            supervisor.add(Part(_worker_part(seat.name), command, environment | dict(seat.environment), stage=1))
         if flower_port:
             secret = {"FLOWER_COOKIE_SECRET": secrets.token_urlsafe(32)}  # not on the command line, which all can read
             supervisor.add(Part("flower", _flower(flower_port), environment | secret, stage=2, grace=3.0))
 
 
+def _worker_part(seat: str) -> str:
+    return f"worker-{seat}"
+
+
 def _python(module: str) -> list[str]:
     # -P: a folder `models` or `worker` that happens to lie where we run is not ours.
     return [sys.executable, "-P", "-m", module]
-
-
-def _api(port: int) -> list[str]:
-    where = ["--host", LOOPBACK, "--port", str(port), "--timeout-graceful-shutdown", "3", "--no-access-log"]
-    return [*_python("uvicorn"), "--factory", "unembed.api.app:create_app", *where]
 
 
 def _flower(port: int) -> list[str]:
@@ -244,6 +250,6 @@ def _is_ready(port: int) -> bool:
 def _await(supervisor: Supervisor, part: str, ready: Callable[[], bool]) -> None:
     deadline = time.monotonic() + READY_WITHIN
     while not ready():
-        if supervisor.deaths(part) >= _GIVE_UP_AFTER or time.monotonic() > deadline:
-            raise UnavailableError(f"{part} does not start; the end of its log:\n{supervisor.last_words(part)}")
+        if supervisor.is_hopeless(part) or time.monotonic() > deadline:
+            raise UnavailableError(f"{part} does not start: {supervisor.last_words(part)}")
         time.sleep(0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -23,14 +24,17 @@ from unembed.worker import lost_processes
 from unembed.worker.celery import QUEUE, make_app
 from unembed.worker.context import Context, open_context
 from unembed.worker.liveness import is_deaf
-from unembed.worker.process import HAND_BACK
+from unembed.worker.process import CANNOT_WORK, HAND_BACK
+from unembed.worker.supervisor import INCAPABLE
 from unembed.worker.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
 
 def run(name: str | None = None) -> int:
-    """Works until told to stop; the exit code. `name` is the part before @HOST and must be unique on this host.
+    """Works until told to stop; the exit code, INCAPABLE when this machine lacks what it needs.
+
+    `name` is the part before @HOST and must be unique on this host.
 
     Raises MissingExtraError where torch is not installed.
     """
@@ -47,11 +51,13 @@ def run(name: str | None = None) -> int:
     worker_shutting_down.connect(watch.on_shutting_down)
     arguments = ["worker", "--hostname", node, "--pool", "prefork", "--concurrency", "1"]
     arguments += ["--queues", QUEUE, "--task-events", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    signal.signal(CANNOT_WORK, lambda *_: watch.on_cannot_work())
     try:
         make_app(settings).worker_main(arguments)
     except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+        if ended.code:
+            return int(ended.code)
+    return INCAPABLE if watch.cannot_work else 0
 
 
 def default_name() -> str:
@@ -67,6 +73,7 @@ class _Watch:
         self._context = context
         self._ended = threading.Event()
         self._sweeper: threading.Thread | None = None
+        self.cannot_work = False
         self._children: Callable[[], list[int]] = list
 
     def on_ready(self, sender: Any, **_: Any) -> None:
@@ -76,6 +83,10 @@ class _Watch:
         if self._sweeper is None:
             self._sweeper = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
             self._sweeper.start()
+
+    def on_cannot_work(self) -> None:
+        """In a signal handler. The child has said why, in the log."""
+        self.cannot_work = True
 
     def on_shutting_down(self, **_: Any) -> None:
         """In a signal handler: no locks, nothing slow."""

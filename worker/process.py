@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 # Ignored by default: a child that is not set up yet survives it. Celery and billiard leave it alone.
 HAND_BACK: Final = signal.SIGURG
 
+CANNOT_WORK: Final = HAND_BACK  # the same signal, but from the child to its main process: why the TERM follows
+
 LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s"
 
 _opened: list[Context] = []
@@ -53,7 +55,9 @@ def start(sender: str, **_: Any) -> None:
         )  # now, so that the first batch does not wait for it
     except UnembedError as error:
         log.critical("this worker cannot work: %s", error)
-        os.kill(os.getppid(), signal.SIGTERM)  # rather than take batches that it would only fail
+        # Rather than take batches that it would only fail.
+        os.kill(os.getppid(), CANNOT_WORK)
+        os.kill(os.getppid(), signal.SIGTERM)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -19,14 +20,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from unembed.errors import InputError
 from unembed.worker import parent_death
 
 log = logging.getLogger(__name__)
+
+INCAPABLE: Final = 3  # the exit code of a part that lacks what it needs, such as a worker whose device is not there
+GIVE_UP_AFTER: Final = 3  # deaths of a part that was never sound
 
 _TICK: Final = 0.1  # seconds between two looks
 _FIRST_PAUSE: Final = 0.5  # seconds before a part that died is started again; doubles up to:
 _LONGEST_PAUSE: Final = 30.0
 _SOUND_AFTER: Final = 60.0  # seconds of running after which earlier deaths are forgotten
+_WORDS: Final = 100  # lines of a log in which the last words are looked for
+_ERROR: Final = re.compile(r"(?:\bCRITICAL\b.*?: |^error: )(.+)|^(\w*Error: .*)")
 _LOG_LIMIT: Final = 10 * 1024 * 1024  # bytes; a larger log is set aside before it is appended to
 
 
@@ -47,6 +54,8 @@ class _Running:
     since: float
     deaths: int = 0
     restart_at: float | None = field(default=None)  # set: it is down until then
+    code: int | None = None  # what it last ended with
+    was_sound: bool = False  # it has run for longer than _SOUND_AFTER once
 
 
 class Supervisor:
@@ -82,21 +91,27 @@ class Supervisor:
         self._at_once.set()
         self._ending.set()
 
-    def deaths(self, name: str) -> int:
-        """How often a part has died lately."""
-        return sum(running.deaths for running in self._running if running.part.name == name)
+    def is_hopeless(self, name: str) -> bool:
+        """Whether a part was never sound, and ended several times or in a way that another start will not mend."""
+        return any(
+            running.deaths >= GIVE_UP_AFTER or running.code in (INCAPABLE, InputError.exit_code)
+            for running in self._running
+            if running.part.name == name and not running.was_sound
+        )
 
     def pids(self) -> dict[str, int]:
         """The parts that run."""
         return {running.part.name: running.process.pid for running in self._running if running.restart_at is None}
 
-    def last_words(self, name: str, lines: int = 15) -> str:
-        """The end of a part's log."""
+    def last_words(self, name: str) -> str:
+        """Why a part ended, as far as the end of its log says so: its last error, or its last line."""
         try:
-            text = self._log_of(name).read_text(encoding="utf-8", errors="replace")
+            lines = self._log_of(name).read_text(encoding="utf-8", errors="replace").split("\n")[-_WORDS:]
         except OSError:
             return ""
-        return "\n".join(text.splitlines()[-lines:])
+        said = [line.strip() for line in lines if line.strip()]
+        errors = [found[1] or found[2] for line in said if (found := _ERROR.search(line))]
+        return (errors or said or [""])[-1]
 
     def _run(self) -> None:
         try:
@@ -141,8 +156,10 @@ class Supervisor:
             return
         if now - running.since > _SOUND_AFTER:
             running.deaths = 0
+            running.was_sound = True
         pause = min(_FIRST_PAUSE * 2**running.deaths, _LONGEST_PAUSE)
         running.deaths += 1
+        running.code = running.process.returncode
         running.restart_at = now + pause
         how = _how(running.process.returncode)
         self._say(f"{running.part.name} ended ({how}) and is started again in {pause:g} s; its log: {running.log}")

@@ -50,7 +50,8 @@ def part(name: str, command: list[str], stage: int = 0, grace: float = 20.0) -> 
 
 
 def has_spoken(supervisor: Supervisor, name: str, times: int = 1) -> bool:
-    return supervisor.last_words(name).count("here") >= times
+    log = supervisor._log_of(name)
+    return log.exists() and log.read_text().count("here") >= times
 
 
 def test_a_part_that_dies_is_started_again_and_it_is_said(
@@ -74,11 +75,11 @@ def test_a_part_that_dies_is_started_again_and_it_is_said(
 
 
 def test_a_part_that_keeps_dying_is_started_ever_more_slowly(supervisor: Supervisor, said: Said) -> None:
-    supervisor.add(part("dier", [sys.executable, "-S", "-c", "raise SystemExit(3)"]))
+    supervisor.add(part("dier", [sys.executable, "-S", "-c", "raise SystemExit(1)"]))
     await_(lambda: len(said) == 3)
-    assert ["exit code 3" in line for line in said] == [True] * 3
+    assert ["exit code 1" in line for line in said] == [True] * 3
     assert [line.split(" in ")[1].split(" s;")[0] for line in said] == ["0.5", "1", "2"]
-    assert supervisor.deaths("dier") == 3
+    assert supervisor.is_hopeless("dier")
 
 
 def test_parts_end_in_the_order_of_their_stages(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -152,3 +153,39 @@ def test_a_log_that_has_grown_large_is_set_aside(
     await_(lambda: has_spoken(supervisor, "sleeper"))
     assert supervisor.last_words("sleeper") == "here"
     assert (tmp_path / "logs" / "sleeper.log.1").read_text() == "of long ago, and long"
+
+
+@pytest.mark.parametrize(("code", "hopeless"), [(3, True), (2, True), (1, False)])
+def test_a_part_that_lacks_what_it_needs_is_hopeless_at_once(supervisor: Supervisor, code: int, hopeless: bool) -> None:
+    # Given a part that ends with a code, When it has ended once
+    supervisor.add(
+        part("dier", [sys.executable, "-S", "-c", f"import sys; print('here', flush=True); sys.exit({code})"])
+    )
+    await_(lambda: "dier" not in supervisor.pids() and has_spoken(supervisor, "dier"))
+    # Then another start is worth nothing, or is worth trying
+    assert supervisor.is_hopeless("dier") is hopeless
+
+
+def test_a_part_that_ran_for_long_is_not_hopeless(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unembed.worker.supervisor._SOUND_AFTER", 0.0)
+    supervisor.add(part("dier", [sys.executable, "-S", "-c", "import sys; print('here', flush=True); sys.exit(3)"]))
+    await_(lambda: "dier" not in supervisor.pids() and has_spoken(supervisor, "dier"))
+    assert not supervisor.is_hopeless("dier")
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (
+            "here\n2026-01-01 10:00:00 CRITICAL cpu0 unembed.worker: this worker cannot work: no cuda\nbye\n",
+            "this worker cannot work: no cuda",
+        ),
+        ("INFO: fine\nerror: UNEMBED_LEASE is 'x'; expected y\n", "UNEMBED_LEASE is 'x'; expected y"),
+        ("Traceback (most recent call last):\n  File ...\nKeyError: 'x'\n", "KeyError: 'x'"),
+        ("one\ntwo\n\n", "two"),
+        ("", ""),
+    ],
+)
+def test_the_last_words_are_the_last_error(supervisor: Supervisor, tmp_path: Path, log: str, words: str) -> None:
+    (tmp_path / "logs" / "p.log").write_text(log)
+    assert supervisor.last_words("p") == words

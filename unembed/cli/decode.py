@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -154,6 +154,11 @@ def decode_to_file(
         handle: JobHandle | None = None
         try:
             with display() as progress:
+
+                def seen(job: Job) -> None:
+                    server.check()
+                    progress.seen(job)
+
                 handle = client.submit(
                     corpus,
                     decoder=decoder,
@@ -163,7 +168,7 @@ def decode_to_file(
                     name=name,
                     progress=progress.sent,
                 )
-                handle.wait(progress=progress.seen, check=False)
+                handle.wait(progress=seen, check=False)
         except KeyboardInterrupt as error:
             say(f"interrupted; {_how_to_resume(handle, server, output)}", "yellow")
             raise typer.Exit(Exit.INTERRUPTED) from error
@@ -177,6 +182,7 @@ class _Server(NamedTuple):
     url: str
     home: Path | None  # of a server of our own that outlives the command as files
     is_own: bool
+    check: Callable[[], None]  # raises UnavailableError when no worker of our own can work
 
 
 @contextmanager
@@ -185,7 +191,7 @@ def _server(url: str | None, home: Path | None, workers: int | None) -> Iterator
     known = known_url(url, home)
     if known is not None:
         say(f"using the server at {known}", "dim")
-        yield _Server(known, None, is_own=False)
+        yield _Server(known, None, is_own=False, check=lambda: None)
         return
     with needs("local"):
         from unembed.worker.launch import Stack
@@ -193,7 +199,7 @@ def _server(url: str | None, home: Path | None, workers: int | None) -> Iterator
         folder = home_folder(home) if home else Path(stack.enter_context(_temporary_folder()))
         say(f"no server runs: starting one for this job in {folder}", "dim")
         running = stack.enter_context(Stack(folder, port=0, flower_port=None, workers=workers, say=say))
-        yield _Server(running.url, home, is_own=True)
+        yield _Server(running.url, home, is_own=True, check=running.check)
 
 
 def _temporary_folder() -> TemporaryDirectory[str]:

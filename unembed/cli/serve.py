@@ -18,10 +18,7 @@ def serve(
     On another host than loopback it refuses to start without UNEMBED_API_KEYS.
     """
     with needs("api"):
-        import uvicorn
-
-        from unembed.api.app import create_app
+        from unembed.api.server import serve as serve_api
         from unembed.models.settings import read_settings
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = read_settings(**given)
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, timeout_graceful_shutdown=10)
+    serve_api(read_settings(**given))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
@@ -17,6 +17,9 @@ from unembed.home import home_folder
 
 if TYPE_CHECKING:
     from unembed.worker.launch import Stack
+
+
+_LOOKS_EVERY: Final = 1.0  # seconds, for whether any worker can work
 
 
 def up(
@@ -46,7 +49,8 @@ def up(
     try:
         with stack:
             _show(stack)
-            ended.wait()
+            while not ended.wait(_LOOKS_EVERY):
+                stack.check()
             say("ending: workers hand their batches back; again to end at once")
     except KeyboardInterrupt:
         say("ended before everything had started", "yellow")

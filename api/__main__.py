@@ -1,0 +1,13 @@
+"""`python -m unembed.api`: how `unembed up` starts its API."""
+
+from __future__ import annotations
+
+from unembed.api.server import serve
+from unembed.boundary import end_with
+from unembed.models.settings import read_settings
+
+if __name__ == "__main__":
+    try:
+        serve(read_settings(), grace=3, access_log=False)
+    except Exception as error:
+        end_with(error)

@@ -30,7 +30,6 @@ from unembed.home import Server, remove_server, write_server
 from unembed.models.database import open_engine, upgrade
 from unembed.models.settings import read_settings
 from unembed.models.store import Store
-from unembed.schemas import BatchState, JobState
 from unembed.worker import devices, redis_server
 from unembed.worker.home_lock import HomeLock
 from unembed.worker.supervisor import Part, Supervisor
@@ -135,7 +134,9 @@ class Stack:
         with open_engine(url) as engine:
             upgrade(engine)
             if self._database_url is None:
-                _give_back_what_ran(Store(engine, read_settings(database_url=url)))
+                # We own the folder, so no worker of its database lives, and none of them ended in order: what they had
+                # need not wait for its lease to run out. It counts as an attempt, for it may be what ended them.
+                Store(engine, read_settings(database_url=url)).sweeping.take_back_all()
 
     def _start_redis(self, supervisor: Supervisor, path: Path, environment: dict[str, str]) -> None:
         data = self.home / "redis"
@@ -197,21 +198,6 @@ def _require_extras() -> None:
 
 def _sqlite(home: Path) -> str:
     return URL.create("sqlite", database=str(home / "unembed.db")).render_as_string()
-
-
-def _give_back_what_ran(store: Store) -> None:
-    """We own the folder, so no worker of its database lives: what they had need not wait for its lease to run out."""
-    for state in (JobState.RECEIVING, JobState.RUNNING, JobState.CANCELLING):
-        cursor = None
-        while True:
-            page = store.jobs.page(cursor=cursor, state=state)
-            for job in page.jobs:
-                for batch in store.jobs.batches(job.id) if job.batches.running else []:
-                    if batch.state is BatchState.RUNNING:
-                        store.attempts.release(batch.id, batch.attempt)
-            cursor = page.next_cursor
-            if cursor is None:
-                break
 
 
 def _free_ports(port: int | None, flower_port: int | None) -> tuple[int, int | None]:

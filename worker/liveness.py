@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from unembed.boundary import as_unembed_error, show_traceback
@@ -27,8 +26,7 @@ REPUBLISHED: Final = 5  # times that lost messages may have been sent again befo
 def is_alive(store: Store, host: str) -> bool:
     """Whether a worker of this host was seen of late, and takes what there is. Raises StoreUnavailableError."""
     settings = store.settings
-    since = datetime.now(UTC) - SILENCE * timedelta(seconds=max(settings.sweep_interval, settings.heartbeat))
-    seen = [worker.name for worker in store.workers.all() if worker.host == host and worker.last_seen > since]
+    seen = store.workers.seen_of_late(host, SILENCE * max(settings.sweep_interval, settings.heartbeat))
     return any(not is_deaf(store, name) for name in seen)
 
 

@@ -52,6 +52,10 @@ class Sweeping(StorePart):
         taken, _ = self._reclaim(held if batch_id is None else and_(held, BATCHES.c.id == batch_id), _GONE)
         return taken
 
+    def take_back_all(self) -> int:
+        """As `take_back`, of every worker: all that used this database are known to be dead."""
+        return self._reclaim(BATCHES.c.state == BatchState.RUNNING, _GONE)[0]
+
     def queued(self) -> set[str]:
         """The ids of all queued batches."""
         with self._read() as connection:

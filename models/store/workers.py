@@ -48,6 +48,12 @@ class Workers(StorePart):
             found = connection.execute(select(WORKERS).order_by(WORKERS.c.name)).mappings()
             return [Worker(**row) for row in found]
 
+    def seen_of_late(self, host: str, seconds: float) -> list[str]:
+        """The workers of a host that showed themselves in the last `seconds`, by the database's clock."""
+        with self._read() as connection:
+            of_late = select(WORKERS.c.name).where(WORKERS.c.host == host, WORKERS.c.last_seen > now(-seconds))
+            return list(connection.scalars(of_late))
+
     def is_deaf(self, name: str, seconds: float) -> bool:
         """Whether batches could have been taken for so long, and the worker has neither taken one nor runs one."""
         ago = now(-seconds)

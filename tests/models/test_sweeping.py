@@ -193,6 +193,25 @@ class TestTakeBack:
         assert (dead.attempt, dead.error_code) == (settings.max_attempts, "worker_lost")
         assert store.jobs.get(job.id).state is JobState.FAILED
 
+    def test_a_batch_that_ends_each_start_of_all_workers_is_dead_in_the_end(
+        self, store: Store, settings: Settings
+    ) -> None:
+        # Given a batch that takes the machine down, and one that only waits
+        job = make_job(store)
+        bad, waiting = add_batches(store, job, (1, 1))
+        # When it runs at every start, and at the next one all workers are known to be dead
+        for attempt in range(1, settings.max_attempts + 1):
+            claim = store.attempts.claim(bad.id, f"w{attempt}", 3600)
+            assert claim is not None
+            assert claim.attempt == attempt
+            assert store.sweeping.take_back_all() == 1
+        # Then it is dead and says why, and the other still waits, with no attempt against it
+        dead, other = store.jobs.batches(job.id)
+        assert (dead.state, dead.error_code) == (BatchState.DEAD, "worker_lost")
+        assert (other.id, other.state, other.attempt) == (waiting.id, BatchState.QUEUED, 0)
+        assert store.attempts.claim(bad.id, "w", 60) is None
+        assert store.sweeping.take_back_all() == 0
+
     def test_of_a_cancelled_job_it_ends(self, store: Store) -> None:
         job = make_job(store)
         (batch,) = add_batches(store, job, (1,))

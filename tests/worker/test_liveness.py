@@ -7,8 +7,10 @@ import pytest
 import sqlalchemy
 
 from tests.builders import add_batches, make_job
+from unembed.models.clock import now
 from unembed.models.settings import Settings
 from unembed.models.store import Store
+from unembed.models.store.sql import WORKERS
 from unembed.schemas import BatchState
 from unembed.worker import liveness
 
@@ -88,3 +90,14 @@ def test_a_database_that_is_down_is_no_proof_of_life(
     monkeypatch.setenv("UNEMBED_DATABASE_URL", "sqlite:////nonexistent/unembed.db")
     assert liveness.main() == 1
     assert "nonexistent" in capsys.readouterr().err
+
+
+def test_it_is_the_clock_of_the_database_that_tells(store: Store, engine: sqlalchemy.Engine) -> None:
+    # Given a worker that was last seen 100 seconds ago, by the clock of the database
+    store.workers.check_in("worker@here", "here", 1, None, None)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.update(WORKERS).values(last_seen=now(-100)))
+    # When its host is asked, Then it was seen within 200 seconds and not within 50, whatever this machine's clock says
+    assert store.workers.seen_of_late("here", 200) == ["worker@here"]
+    assert store.workers.seen_of_late("here", 50) == []
+    assert store.workers.seen_of_late("elsewhere", 200) == []

@@ -54,7 +54,7 @@ def start(sender: str, **_: Any) -> None:
             settings.device, settings.precision, settings.threads
         )  # now, so that the first batch does not wait for it
     except UnembedError as error:
-        log.critical("this worker cannot work: %s", error)
+        log.critical("%s", error)
         # Rather than take batches that it would only fail.
         os.kill(os.getppid(), CANNOT_WORK)
         os.kill(os.getppid(), signal.SIGTERM)

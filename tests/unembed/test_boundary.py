@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
 from typing import Annotated, Literal
 
+import httpx2
 import pytest
+import redis
+import sqlalchemy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from unembed.boundary import describe, unknown_name
+from unembed.boundary import as_unembed_error, describe, end_with, unknown_name
+from unembed.errors import (
+    AuthError,
+    InputError,
+    NotFoundError,
+    QueueUnavailableError,
+    SettingsError,
+    StoreUnavailableError,
+    UnavailableError,
+    UnembedError,
+)
 
 
 class Order(BaseModel):
@@ -90,3 +108,92 @@ def test_what_is_not_json_is_told_with_its_place() -> None:
     with pytest.raises(ValidationError) as caught:
         Order.model_validate_json("{")
     assert describe(caught.value).startswith("this is not JSON: EOF while parsing")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (NotFoundError("no job"), NotFoundError, "no job"),
+        (refused({"rows": 0}), InputError, "rows is 0; expected at least 1"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/root/o.csv"),
+            UnembedError,
+            "cannot use '/root/o.csv': Permission denied (EACCES)",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            UnembedError,
+            "the system refused: No space left on device (ENOSPC)",
+        ),
+        (OSError("AF_UNIX path too long"), UnembedError, "the system refused: AF_UNIX path too long"),
+        (
+            sqlite3.DatabaseError("file is not a database"),
+            StoreUnavailableError,
+            "the database cannot be used: file is not a database",
+        ),
+        (sqlalchemy.exc.InvalidRequestError("odd"), StoreUnavailableError, "the database cannot be used: odd"),
+        (redis.exceptions.RedisError("odd"), QueueUnavailableError, "Redis cannot be used: odd"),
+        (httpx2.ConnectError("odd"), UnavailableError, "the server cannot be reached: odd"),
+        (
+            UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+            InputError,
+            "a text cannot be read or written: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+        ),
+        (
+            KeyError("x"),
+            UnembedError,
+            "this is a fault in unembed: KeyError: 'x'; run again with UNEMBED_DEBUG=1 for the details",
+        ),
+        (
+            ValueError("one\n  two"),
+            UnembedError,
+            "this is a fault in unembed: ValueError: one two; run again with UNEMBED_DEBUG=1 for the details",
+        ),
+    ],
+)
+def test_each_kind_of_error_becomes_one_line_of_ours(error: Exception, kind: type[UnembedError], said: str) -> None:
+    found = as_unembed_error(error)
+    assert (type(found), found.message) == (kind, said)
+
+
+@pytest.mark.parametrize(("debug", "traceback"), [("", False), ("0", False), ("1", True)])
+def test_the_traceback_of_a_fault_is_shown_when_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], debug: str, traceback: bool
+) -> None:
+    # Given a fault, When it ends a program
+    monkeypatch.setenv("UNEMBED_DEBUG", debug)
+    with pytest.raises(SystemExit) as caught:
+        end_with(KeyError("x"))
+    # Then its line is there, and its traceback if somebody wants it
+    err = capsys.readouterr().err
+    assert caught.value.code == 1
+    assert "error: this is a fault in unembed: KeyError: 'x'" in err
+    assert err.startswith("KeyError: 'x'\n") is traceback
+
+
+def test_the_error_of_a_program_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    for error, code in (
+        (SettingsError("s"), 2),
+        (AuthError("a"), 4),
+        (StoreUnavailableError("d"), 5),
+        (NotFoundError("n"), 1),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            end_with(error)
+        assert caught.value.code == code
+    assert capsys.readouterr().err.splitlines() == ["error: s", "error: a", "error: d", "error: n"]
+
+
+@pytest.mark.parametrize("module", ["unembed.worker", "unembed.worker.liveness", "unembed.api"])
+def test_a_program_with_a_bad_setting_says_so_in_one_line_without_a_secret(module: str) -> None:
+    # Given secrets in the environment, and a lease that is too short
+    environment = os.environ | {"UNEMBED_API_KEYS": "topsecret", "UNEMBED_LEASE": "20"}
+    environment["UNEMBED_DATABASE_URL"] = "postgresql://u:topsecret@127.0.0.1:1/d"
+    # When one of the programs is started, Then it ends with one line, and a code that says that its input is wrong
+    ended = subprocess.run(
+        [sys.executable, "-m", module], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ended.returncode == (1 if module.endswith("liveness") else 2)
+    assert len(ended.stderr.splitlines()) == 1
+    assert "UNEMBED_LEASE is 20 s and UNEMBED_HEARTBEAT is 15 s; expected a lease of" in ended.stderr
+    assert "topsecret" not in ended.stderr + ended.stdout

@@ -183,6 +183,9 @@ def _database(home: Path) -> Iterator[Finding]:
 
 def _home(home: Path) -> Iterator[Finding]:
     there = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not there.is_dir():
+        yield Finding("home", State.FAIL, f"{there} is not a folder", "choose another with --home or UNEMBED_HOME")
+        return
     if not os.access(there, os.W_OK):
         yield Finding("home", State.FAIL, f"{there} cannot be written to", "choose another with --home or UNEMBED_HOME")
         return

@@ -1,0 +1,170 @@
+"""What is wrong with the surroundings is one line from the command line, and a finding of the doctor; no traceback."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from unembed.cli import main
+from unembed.models.database import create_engine, upgrade
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs the command line in this process, with a home folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNEMBED_HOME", str(tmp_path / "home"))
+
+    def run(*args: object) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(arg) for arg in args])
+        assert isinstance(ended.value.code, int)
+        return Ran(ended.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database of this version, which the environment names."""
+    path = tmp_path / "u.db"
+    monkeypatch.setenv("UNEMBED_DATABASE_URL", f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}")
+    upgrade(engine)
+    engine.dispose()
+    return path
+
+
+def make_newer(database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "check"])
+def test_a_database_that_is_newer_says_so(run: Run, database: Path, verb: str) -> None:
+    make_newer(database)
+    ran = run("db", verb)
+    assert ran.code == 5
+    assert "are at revision 9999, which is newer than this version of unembed" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "revision", "check"])
+def test_a_file_that_is_no_database_says_so(run: Run, database: Path, verb: str) -> None:
+    database.write_bytes(b"this is not a database, " * 200)
+    ran = run("db", verb)
+    assert ran.code == 5
+    assert "u.db cannot be used: file is not a database" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_a_proxy_that_needs_another_package_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    ran = run("ls", "--url", "http://gpuhost.example:8765")
+    assert ran.code == 1
+    assert "the environment names a SOCKS proxy" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "top\nsecret"])
+def test_a_key_that_cannot_be_sent_is_not_shown(run: Run, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("UNEMBED_API_KEY", key)
+    ran = run("ls", "--url", "http://127.0.0.1:9")
+    assert (ran.code, ran.err) == (
+        2,
+        "error: the API key has characters that cannot be sent; expected printable ASCII only\n",
+    )
+
+
+def test_what_nobody_foresaw_is_called_a_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr("unembed.cli.ls.given.connect", break_down)
+    ran = run("ls")
+    said = "error: this is a fault in unembed: KeyError: 'x'; run again with UNEMBED_DEBUG=1 for the details\n"
+    assert (ran.code, ran.err) == (1, said)
+    # And with the variable there is a traceback, too
+    monkeypatch.setenv("UNEMBED_DEBUG", "1")
+    ran = run("ls")
+    assert "Traceback (most recent call last)" in ran.err
+    assert ran.err.endswith(said)
+
+
+class TestDoctor:
+    def test_it_names_a_setting_that_is_wrong_once_and_goes_on(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("UNEMBED_LEASE", "soon")
+        monkeypatch.setenv("UNEMBED_REDIS_URL", "redis://127.0.0.1:1/0")
+        ran = run("doctor")
+        assert ran.code == 1
+        assert ran.out.count("UNEMBED_LEASE is 'soon'; expected a number of seconds") == 1
+        assert "decoder" in ran.out
+        assert "GiB free" in ran.out
+
+    @pytest.mark.parametrize(
+        ("url", "said"),
+        [
+            ("sentinel://:hunter2@127.0.0.1:26379/0", "it begins with 'sentinel://'; expected redis://"),
+            (
+                "redis://:hunter2@127.0.0.1:port/0",
+                "the address of Redis, redis://:***@127.0.0.1:port/0, cannot be used",
+            ),
+            (
+                "redis://:hunter2@127.0.0.1:1/0?colour=red",
+                "cannot be used: AbstractConnection.__init__() got an unexpected",
+            ),
+            ("rediss://:hunter2@127.0.0.1:1/0?ssl_cert_reqs=CERT_NONE", "Invalid SSL Certificate Requirements Flag"),
+            ("redis://:hunter2@127.0.0.1:1/0", "does not answer"),
+        ],
+    )
+    def test_it_finds_an_odd_address_of_redis(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, url: str, said: str
+    ) -> None:
+        monkeypatch.setenv("UNEMBED_REDIS_URL", url)
+        ran = run("doctor")
+        assert ran.code == 1
+        assert said in ran.out
+        assert "hunter2" not in ran.out + ran.err
+
+    def test_it_finds_a_newer_database(self, run: Run, database: Path) -> None:
+        make_newer(database)
+        ran = run("doctor")
+        assert ran.code == 1
+        assert "which is newer than this version of unembed" in ran.out
+
+    def test_it_finds_a_file_that_is_no_database(self, run: Run, database: Path) -> None:
+        database.write_bytes(b"this is not a database, " * 200)
+        ran = run("doctor")
+        assert ran.code == 1
+        assert "file is not a database" in ran.out
+
+    def test_it_finds_a_home_that_is_no_folder(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "home").write_text("")
+        ran = run("doctor", "--home", tmp_path / "home" / "deep")
+        assert ran.code == 1
+        assert "Traceback" not in ran.out + ran.err
+        assert "is not a folder" in ran.out
+
+    def test_without_a_home_directory_it_asks_for_a_folder(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        # Given a user who is in no list of users, as in many containers
+        monkeypatch.delenv("UNEMBED_HOME")
+        monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+        monkeypatch.setattr("os.path.expanduser", lambda path: path)
+        ran = run("doctor")
+        said = "error: there is no home directory for '~': name a folder with --home or UNEMBED_HOME\n"
+        assert (ran.code, ran.err) == (2, said)

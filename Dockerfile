@@ -15,7 +15,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/unembed/bin:$PATH
 RUN python -m venv /opt/unembed
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-# unembed/models, unembed/api, ... are links to the folders beside it.
+# unembed/models, unembed/api, ... are links to the folders beside it. The weights in models/ are a package of their own.
 COPY unembed unembed
 COPY models models
 COPY worker worker
@@ -23,7 +23,7 @@ COPY api api
 COPY migrations migrations
 
 FROM source AS build-api
-RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt '.[api]' flower
+RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt '.[api]' ./models/decoder/weights flower
 
 FROM source AS build-worker
 ARG TORCH_INDEX_URL=
@@ -31,7 +31,7 @@ ARG TORCH_INDEX_URL=
 ARG WORKER_EXTRAS=worker
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install -c constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch \
-    && pip install -c constraints.txt ".[${WORKER_EXTRAS}]"
+    && pip install -c constraints.txt ".[${WORKER_EXTRAS}]" ./models/decoder/weights
 
 FROM python:${PYTHON_VERSION}-slim AS runtime
 RUN useradd --uid 10001 --create-home unembed

@@ -21,7 +21,7 @@ OTHER_PRECISION_TESTS := $(addprefix tests/models/decoder/test_,$(addsuffix .py,
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-precisions faults check bench compare train up clean
+.PHONY: help demo test test-precisions faults check bench compare train up wheels clean
 
 help: ## what can be made (this list)
 	@echo "make TARGET [NAME=value ...]"
@@ -69,8 +69,13 @@ train: $(VENV)/.train ## train a decoder: make train ARGS='--set mine=texts.txt,
 up: $(VENV)/.local ## Redis, SQLite, workers, API and Flower in the foreground; Ctrl-C ends them
 	@$(BIN)/unembed up --port $(PORT) --flower-port $(FLOWER_PORT) $(ARGS)
 
+wheels: $(VENV)/.dev ## the two packages, unembed and unembed-weights, into dist/
+	rm -rf build dist models/decoder/weights/build
+	@$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation -w dist . ./models/decoder/weights
+
 clean: ## remove the environment, caches and out/ (never runs/)
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis unembed.egg-info
+	rm -rf models/decoder/weights/build models/decoder/weights/unembed_weights.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up ----------------------------------------------------------------------------------------------------------

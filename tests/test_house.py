@@ -118,7 +118,7 @@ def test_make_without_a_target_lists_them_all() -> None:
 
     # Then each of them is shown with what it does
     listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ") and len(line.split()) > 1}
-    assert {"demo", "test", "faults", "check", "bench", "compare", "train", "up", "clean", "help"} <= listed
+    assert {"demo", "test", "faults", "check", "bench", "compare", "train", "up", "wheels", "clean", "help"} <= listed
 
 
 def test_every_version_is_pinned() -> None:

@@ -164,7 +164,7 @@ def _worker_part(seat: str) -> str:
 
 
 def _python(module: str) -> list[str]:
-    # -P: a folder `models` or `worker` that happens to lie where we run is not ours.
+    # -P: the parts run in the home folder, and a file there named `redis.py` or `celery.py` must not be imported.
     return [sys.executable, "-P", "-m", module]
 
 

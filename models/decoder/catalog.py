@@ -2,13 +2,15 @@
 
 A checkpoint is a folder with a config.json that names its architecture, and beside it what that architecture needs: for
 a network model.safetensors, tokenizer.json and README.md (the model card), for a phrase bank its phrases and vectors.
-Those that ship live in `weights/`; `UNEMBED_DECODERS` names a folder with more. A decoder's name is its folder's name.
+Those that ship live in `weights/`, or in the package unembed_weights; `UNEMBED_DECODERS` names a folder with more.
+A decoder's name is its folder's name.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,8 +20,17 @@ from unembed.boundary import describe
 from unembed.errors import CheckpointError, UnknownDecoderError
 from unembed.models.decoder.config import HYBRID, PHRASE_BANK, AnyConfig, BankConfig, CheckpointConfig, HybridConfig
 
-SHIPPED: Final = Path(__file__).parent / "weights"
+
+def _shipped() -> Path:
+    """A checkout has the weights in this folder; otherwise they are a package of their own, which may be missing."""
+    here = Path(__file__).parent / "weights"
+    spec = None if here.is_dir() else find_spec("unembed_weights")
+    return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else here
+
+
+SHIPPED: Final = _shipped()
 CONFIG_FILE: Final = "config.json"
+INSTALL_WEIGHTS: Final = "pip install 'unembed[weights]'"
 
 
 def _kind(config: Any) -> str:
@@ -78,7 +89,10 @@ def find(name: str) -> Entry:
     """Raises UnknownDecoderError, listing the names there are, or CheckpointError when its config.json is damaged."""
     folders = _folders()
     if name not in folders:
-        raise UnknownDecoderError(f"unknown decoder {name!r}; there are: {', '.join(sorted(folders)) or 'none'}")
+        missing = "" if SHIPPED.is_dir() else f"; for those that ship: {INSTALL_WEIGHTS}"
+        raise UnknownDecoderError(
+            f"unknown decoder {name!r}; there are: {', '.join(sorted(folders)) or 'none'}{missing}"
+        )
     return Entry(name, folders[name], read_config(folders[name]))
 
 

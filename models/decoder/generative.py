@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from unembed.errors import CheckpointError, DimensionError
+from unembed.errors import CheckpointError, DimensionError, MissingExtraError
 from unembed.models.decoder.base import Answer, Candidate, Indices, TextDecoder
 from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import (
@@ -277,6 +277,8 @@ def _checkpoint_for(config: GenerativeConfig) -> Checkpoint:
         return checkpoint
     network = NetworkConfig.of(config.architecture, embedding_dim=config.embedding_dim)
     network.check_budget(config.budget)
+    if not SHIPPED.is_dir():
+        raise MissingExtraError.of("unembed_weights", "weights")
     warnings.warn(
         f"no trained decoder was asked for at {config.embedding_dim} dimensions: its weights are random and its texts "
         "mean nothing until it is trained (unembed train)",

@@ -134,7 +134,7 @@ def _decoders(_: Path) -> Iterator[Finding]:
         encoder = f", reads {entry.encoder}" if entry.encoder else ""
         yield Finding("decoder", State.OK, f"{name}: {entry.embedding_dim} dimensions{encoder}")
     if DEFAULT_DECODER not in names:
-        advice = "install unembed again, or name another decoder with --decoder"
+        advice = f"{catalog.INSTALL_WEIGHTS}, or name another decoder with --decoder"
         yield Finding("decoder", State.WARN, f"{DEFAULT_DECODER}, the default, is missing", advice)
 
 

@@ -23,9 +23,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
+
+from unembed.decode_options import DecodeOptions as DecodeOptions
+from unembed.decode_options import Ranking as Ranking
 
 ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
 RAW_BYTES: Final = "application/octet-stream"
@@ -84,68 +87,8 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Ranking = Literal["encoder", "decoder"]
 # Of the matrix products; norms, residuals and logits are always float32. auto: what the device computes fastest.
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-
-MOST_BEAMS: Final = 64
-# A decoder this small says a word twice that it should have said once: docs/lab.md has what this is worth.
-DEFAULT_REPETITION_PENALTY: Final = 1.05
-
-
-class DecodeOptions(Wire):
-    """How the rows of a job are decoded; the defaults are greedy and deterministic."""
-
-    candidates: Annotated[int, Field(ge=1, le=MOST_BEAMS)] = 1  # decodings of each row, of which the best is kept
-    rank_by: Literal["auto", Ranking] = (
-        "auto"  # auto: the encoder where the worker has it, else the decoder's own score
-    )
-    rounds: Annotated[int, Field(ge=1, le=4)] = (
-        1  # of search; what the best text lacks guides the next; needs an encoder
-    )
-    beams: Annotated[int | None, Field(ge=1, le=MOST_BEAMS)] = None  # width of the beam search; 1 is off; see `width`
-    length_penalty: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0  # beams are ranked by log p / pieces ** this
-    temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 0.0  # 0 is greedy
-    top_k: Annotated[int, Field(ge=0, le=100_000)] = 0  # 0 is off
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0  # 0 is off
-    repetition_penalty: Annotated[float, Field(ge=1.0, le=10.0)] = DEFAULT_REPETITION_PENALTY  # 1 is off
-    no_repeat_ngram: Annotated[int, Field(ge=0, le=32)] = 0  # 0 is off
-    max_pieces: Annotated[int | None, Field(ge=1, le=4096)] = None  # None is the decoder's own limit
-    round_trip: bool = False  # embed the texts again and report the cosine; needs the encoder on the worker
-
-    @property
-    def width(self) -> int:
-        """Of the beam search. When it is not given: none for one candidate and for sampled ones; else four times as
-        many beams as candidates, up to 32, which is where more of them stopped to help."""
-        if self.beams is not None:
-            return self.beams
-        if self.candidates == 1 or self.temperature > 0.0:
-            return 1
-        return max(self.candidates, min(32, 4 * self.candidates))
-
-    @model_validator(mode="after")
-    def _candidates_differ(self) -> Self:
-        if self.temperature == 0.0 and self.candidates > self.width:
-            raise ValueError(
-                f"candidates is {self.candidates} with {self.width} beams at temperature 0, so some would be the same; "
-                "expected as many beams as candidates, or a temperature above 0"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _rounds_have_candidates(self) -> Self:
-        if self.rounds > self.candidates:
-            raise ValueError(
-                f"rounds is {self.rounds} with {self.candidates} candidates, so some would have none; "
-                "expected at least one candidate a round"
-            )
-        if self.rounds > 1 and self.rank_by == "decoder":
-            raise ValueError(
-                f"rounds is {self.rounds} with rank_by 'decoder', but only the encoder can tell what a text lacks; "
-                "expected rank_by 'encoder' or 'auto', or rounds 1"
-            )
-        return self
 
 
 class JobCreate(Wire):

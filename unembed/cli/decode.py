@@ -14,6 +14,7 @@ from rich.table import Table
 
 from unembed.cli import options as given
 from unembed.cli.console import Exit, err, job_exit_code, say
+from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.extras import needs
 from unembed.cli.progress import display
 from unembed.cli.tables import RowTally, summary
@@ -22,7 +23,7 @@ from unembed.corpus import Corpus, open_corpus
 from unembed.home import home_folder, known_url
 from unembed.job import JobHandle
 from unembed.results import check_output, write_results
-from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DEFAULT_REPETITION_PENALTY, DecodeOptions, Job
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job
 
 _SMALLEST_BATCH: Final = 64  # rows; below it a decoder is no faster a batch
 
@@ -37,7 +38,7 @@ BatchSize = Annotated[
         min=1,
         help=f"Rows a batch; without it, {DEFAULT_BATCH_SIZE}, or fewer when the corpus is small.",
         show_default=False,
-        rich_help_panel="The corpus",
+        rich_help_panel=given.CORPUS_PANEL,
     ),
 ]
 Workers = Annotated[
@@ -47,12 +48,14 @@ Workers = Annotated[
         min=1,
         help="Worker processes, when no server runs; without it, one a GPU, or one.",
         show_default=False,
-        rich_help_panel="Where it is decoded",
+        rich_help_panel=given.WHERE_PANEL,
     ),
 ]
 
 
+@takes_decode_options
 def decode(
+    *,
     source: given.Source,
     output: Output,
     column: given.Column = None,
@@ -60,19 +63,7 @@ def decode(
     batch_size: BatchSize = None,
     decoder: given.Decoder = DEFAULT_DECODER,
     seed: given.Seed = 0,
-    candidates: given.Candidates = 1,
-    rank_by: given.RankBy = "auto",
-    rounds: given.Rounds = 1,
-    beams: given.Beams = None,
-    length_penalty: given.LengthPenalty = 1.0,
-    temperature: given.Temperature = 0.0,
-    top_k: given.TopK = 0,
-    top_p: given.TopP = 1.0,
-    min_p: given.MinP = 0.0,
-    repetition_penalty: given.RepetitionPenalty = DEFAULT_REPETITION_PENALTY,
-    no_repeat_ngram: given.NoRepeatNgram = 0,
-    max_pieces: given.MaxPieces = None,
-    round_trip: given.RoundTrip = False,
+    options: DecodeOptions,
     name: given.Name = None,
     workers: Workers = None,
     url: given.Url = None,
@@ -83,21 +74,6 @@ def decode(
     Uses the server that --url or UNEMBED_URL names, or the running `unembed up`. Without one, it starts its own for
     the length of this job.
     """
-    options = given.decode_options(
-        candidates=candidates,
-        rank_by=rank_by,
-        rounds=rounds,
-        beams=beams,
-        length_penalty=length_penalty,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        no_repeat_ngram=no_repeat_ngram,
-        max_pieces=max_pieces,
-        round_trip=round_trip,
-    )
     check_output(output)
     corpus = open_corpus(source, column, id_column)
     say(f"{source}: {corpus.rows:,} embeddings of {corpus.dim} dimensions, {corpus.dtype.name}")

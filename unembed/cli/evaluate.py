@@ -13,13 +13,16 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import err, out, say
+from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.extras import needs
 from unembed.errors import InputError
-from unembed.schemas import DEFAULT_DECODER, DEFAULT_REPETITION_PENALTY
+from unembed.schemas import DEFAULT_DECODER, DecodeOptions
 from unembed.threads import wait_without_spinning
 
 
+@takes_decode_options
 def evaluate(
+    *,
     decoder: Annotated[str, typer.Argument(help="A decoder's name, or a checkpoint's folder.")] = DEFAULT_DECODER,
     sets: Annotated[
         list[str] | None,
@@ -28,17 +31,7 @@ def evaluate(
     rows: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows of each set.")] = None,
     round_trip: Annotated[bool, typer.Option(help="Embed the decodings again and report the cosine.")] = True,
     seed: given.Seed = 0,
-    candidates: given.Candidates = 1,
-    rank_by: given.RankBy = "auto",
-    rounds: given.Rounds = 1,
-    beams: given.Beams = None,
-    length_penalty: given.LengthPenalty = 1.0,
-    temperature: given.Temperature = 0.0,
-    top_k: given.TopK = 0,
-    top_p: given.TopP = 1.0,
-    min_p: given.MinP = 0.0,
-    repetition_penalty: given.RepetitionPenalty = DEFAULT_REPETITION_PENALTY,
-    no_repeat_ngram: given.NoRepeatNgram = 0,
+    options: DecodeOptions,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
     precision: given.Precision = "auto",
     examples: Annotated[int, typer.Option(min=0, help="Show so many decodings of each set.")] = 5,
@@ -52,19 +45,6 @@ def evaluate(
         raise InputError("nothing to evaluate on; expected at least one --set NAME=TEXTS")
     if report is not None:
         _check_report(report)
-    options = given.decode_options(
-        candidates=candidates,
-        rank_by=rank_by,
-        rounds=rounds,
-        beams=beams,
-        length_penalty=length_penalty,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        no_repeat_ngram=no_repeat_ngram,
-    )
     wait_without_spinning()
     with needs("train"):
         from unembed.models.decoder.create import load_decoder

@@ -9,6 +9,7 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import say
+from unembed.cli.decode_flags import decode_options, flag
 from unembed.cli.evaluate import text_set
 from unembed.cli.extras import needs
 from unembed.errors import InputError
@@ -25,7 +26,7 @@ def hybrid(
         list[str] | None,
         typer.Option("--dev", help="NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy, held out: the rule is learnt on these."),
     ] = None,
-    candidates: given.Candidates = 8,
+    candidates: Annotated[int, flag("candidates")] = 8,
     margin: Annotated[
         float, typer.Option(min=-2.0, max=2.0, help="Without --dev: in the decoder's favour, in cosine.")
     ] = 0.1,
@@ -35,7 +36,7 @@ def hybrid(
     device: Annotated[str, typer.Option(help="Where to learn: auto, cpu, cuda, cuda:0, mps.")] = "auto",
 ) -> None:
     """Join a decoder and a phrase bank; the parts have to lie in the same folder, or among UNEMBED_DECODERS."""
-    options = given.decode_options(candidates=candidates)
+    options = decode_options(candidates=candidates)
     if dev and bank is None:
         raise InputError("there is no rule to learn without a phrase bank; expected --bank beside --dev")
     with needs("train"):

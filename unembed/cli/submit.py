@@ -8,9 +8,10 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import say
+from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.progress import display
 from unembed.corpus import open_corpus
-from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DEFAULT_REPETITION_PENALTY
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions
 
 IdempotencyKey = Annotated[
     str | None,
@@ -18,47 +19,22 @@ IdempotencyKey = Annotated[
 ]
 
 
+@takes_decode_options
 def submit(
+    *,
     source: given.Source,
     column: given.Column = None,
     id_column: given.IdColumn = None,
     batch_size: given.BatchSize = DEFAULT_BATCH_SIZE,
     decoder: given.Decoder = DEFAULT_DECODER,
     seed: given.Seed = 0,
-    candidates: given.Candidates = 1,
-    rank_by: given.RankBy = "auto",
-    rounds: given.Rounds = 1,
-    beams: given.Beams = None,
-    length_penalty: given.LengthPenalty = 1.0,
-    temperature: given.Temperature = 0.0,
-    top_k: given.TopK = 0,
-    top_p: given.TopP = 1.0,
-    min_p: given.MinP = 0.0,
-    repetition_penalty: given.RepetitionPenalty = DEFAULT_REPETITION_PENALTY,
-    no_repeat_ngram: given.NoRepeatNgram = 0,
-    max_pieces: given.MaxPieces = None,
-    round_trip: given.RoundTrip = False,
+    options: DecodeOptions,
     name: given.Name = None,
     idempotency_key: IdempotencyKey = None,
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
     """Send a corpus to a server and print the id of its job."""
-    options = given.decode_options(
-        candidates=candidates,
-        rank_by=rank_by,
-        rounds=rounds,
-        beams=beams,
-        length_penalty=length_penalty,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        no_repeat_ngram=no_repeat_ngram,
-        max_pieces=max_pieces,
-        round_trip=round_trip,
-    )
     corpus = open_corpus(source, column, id_column)
     with given.connect(url, home) as client, display() as progress:
         job = client.submit(

@@ -1,0 +1,87 @@
+"""The flags of decoding: one for each field of DecodeOptions, made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Annotated, Any, Final, Literal, get_origin
+
+import typer
+from annotated_types import Ge, Gt, Le
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from unembed.boundary import describe
+from unembed.errors import InputError
+from unembed.schemas import DecodeOptions
+
+PANEL: Final = "How it is decoded"
+_OPTIONS: Final = "options"  # the parameter that the flags stand in for
+
+
+def takes_decode_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb with a flag for each field of DecodeOptions, instead of its parameter `options`.
+
+    A field that the verb has a parameter of its own for gets no flag here, and keeps its default in `options`.
+    """
+    plain = signature(verb, eval_str=True).parameters
+    fields = [name for name in DecodeOptions.model_fields if name not in plain]
+
+    def parameters() -> Iterator[Parameter]:
+        for name, parameter in plain.items():
+            if name == _OPTIONS:
+                yield from map(_parameter, fields)
+            else:
+                yield parameter.replace(kind=Parameter.KEYWORD_ONLY)
+
+    @wraps(verb)
+    def with_flags(**given: Any) -> None:
+        options = decode_options(**{name: given.pop(name) for name in fields})
+        verb(**given, options=options)
+
+    shown = list(parameters())
+    with_flags.__signature__ = signature(verb).replace(parameters=shown)  # type: ignore[attr-defined]
+    with_flags.__annotations__ = {each.name: each.annotation for each in shown}
+    return with_flags
+
+
+def decode_options(**values: Any) -> DecodeOptions:
+    """The options; InputError that names the flag, its value and what was expected."""
+    try:
+        return DecodeOptions(**values)
+    except ValidationError as error:
+        raise InputError(describe(error, name=_flag_name)) from None
+
+
+def flag(field: str) -> Any:
+    """The typer.Option of this field of DecodeOptions."""
+    info = DecodeOptions.model_fields[field]
+    limits = range_of(info)
+    meaning = f"{info.description}." + (f" Takes {limits}." if limits else "")
+    return typer.Option(_flag_name(field), help=meaning, show_default=info.default is not None, rich_help_panel=PANEL)
+
+
+def range_of(field: FieldInfo) -> str:
+    """The numbers that the field takes, in words; nothing for a field without limits."""
+    words = []
+    for limit in field.metadata:
+        match limit:
+            case Ge(ge=least):
+                words.append(f"{least:,g}")
+            case Gt(gt=below):
+                words.append(f"more than {below:,g}, up")
+            case Le(le=most):
+                words.append(f"{most:,g}")
+    return " to ".join(words)
+
+
+def _flag_name(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _parameter(field: str) -> Parameter:
+    info = DecodeOptions.model_fields[field]
+    # A choice is a plain word here, so that pydantic's refusal of it reads like those of the others.
+    taken = str if get_origin(info.annotation) is Literal else info.annotation
+    return Parameter(field, Parameter.KEYWORD_ONLY, default=info.default, annotation=Annotated[taken, flag(field)])

@@ -1,0 +1,172 @@
+"""The options of decoding, each described once: flags, their help, OpenAPI and the docs are made from these fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Ranking = Literal["encoder", "decoder"]
+
+_MOST_BEAMS: Final = 64
+
+
+class DecodeOptions(BaseModel):
+    """How the rows of a job are decoded; the defaults are greedy and deterministic."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    candidates: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=_MOST_BEAMS,
+            description="How many candidate texts to decode for each row; the best one is kept. More are better and "
+            "slower",
+            examples=[8],
+        ),
+    ] = 1
+    rank_by: Annotated[
+        Literal["auto", Ranking],
+        Field(
+            description="Which candidate is the best. encoder: the one whose own embedding is nearest to the row's "
+            "vector. decoder: the most likely one. auto: by the encoder if the worker has it, otherwise by the decoder",
+            examples=["encoder"],
+        ),
+    ] = "auto"
+    rounds: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=4,
+            description="Split the candidates over this many searches; each search aims at what the best text so far "
+            "lacks. More are better and slower; needs the encoder",
+            examples=[2],
+        ),
+    ] = 1
+    beams: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=_MOST_BEAMS,
+            description="How many unfinished texts (beams) a search carries on side by side; 1 turns beam search off. "
+            "If not given: 1 for one candidate or when sampling, otherwise 4 for each candidate, up to 32, and at "
+            "least one for each",
+            examples=[16],
+        ),
+    ] = None
+    length_penalty: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=5.0,
+            description="Beams are compared by log p / pieces ** length_penalty. At 1 that is the mean of the pieces; "
+            "above 1, longer texts win; below 1, shorter ones",
+            examples=[1.0],
+        ),
+    ] = 1.0
+    temperature: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=5.0,
+            description="0 always takes the most likely piece (a piece is a word or a part of one). Above 0, pieces "
+            "are sampled, the more freely the higher it is",
+            examples=[0.7],
+        ),
+    ] = 0.0
+    top_k: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100_000,
+            description="Sample only from the k most likely pieces; 0 turns it off",
+            examples=[50],
+        ),
+    ] = 0
+    top_p: Annotated[
+        float,
+        Field(
+            gt=0.0,
+            le=1.0,
+            description="Sample only from the most likely pieces whose probabilities add up to p; 1 turns it off",
+            examples=[0.9],
+        ),
+    ] = 1.0
+    min_p: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=1.0,
+            description="Sample only from pieces at least this fraction as likely as the most likely one; 0 turns it "
+            "off",
+            examples=[0.05],
+        ),
+    ] = 0.0
+    # A decoder this small says a word twice that it should have said once: docs/lab.md has what this is worth.
+    repetition_penalty: Annotated[
+        float,
+        Field(
+            ge=1.0,
+            le=10.0,
+            description="Above 1, pieces that were already used are less likely; 1 turns it off",
+            examples=[1.05],
+        ),
+    ] = 1.05
+    no_repeat_ngram: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=32,
+            description="No sequence of this many pieces appears twice in a text; 0 turns it off",
+            examples=[3],
+        ),
+    ] = 0
+    max_pieces: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=4096,
+            description="The longest text, in pieces. If not given: the decoder's own limit",
+            examples=[32],
+        ),
+    ] = None
+    round_trip: Annotated[
+        bool,
+        Field(
+            description="Embed each text again and report the cosine with the row's vector; slower, needs the encoder",
+            examples=[True],
+        ),
+    ] = False
+
+    @property
+    def width(self) -> int:
+        """How many beams the search has. Beyond 32 of them, more did not help (docs/lab.md)."""
+        if self.beams is not None:
+            return self.beams
+        if self.candidates == 1 or self.temperature > 0.0:
+            return 1
+        return max(self.candidates, min(32, 4 * self.candidates))
+
+    @model_validator(mode="after")
+    def _candidates_differ(self) -> Self:
+        if self.temperature == 0.0 and self.candidates > self.width:
+            raise ValueError(
+                f"candidates is {self.candidates} with {self.width} beams at temperature 0, so some would be the same; "
+                "expected as many beams as candidates, or a temperature above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_have_candidates(self) -> Self:
+        if self.rounds > self.candidates:
+            raise ValueError(
+                f"rounds is {self.rounds} with {self.candidates} candidates, so some would have none; "
+                "expected at least one candidate a round"
+            )
+        if self.rounds > 1 and self.rank_by == "decoder":
+            raise ValueError(
+                f"rounds is {self.rounds} with rank_by 'decoder', but only the encoder can tell what a text lacks; "
+                "expected rank_by 'encoder' or 'auto', or rounds 1"
+            )
+        return self

@@ -40,7 +40,7 @@ class DecodeOptions(BaseModel):
             ge=1,
             le=4,
             description="Split the candidates over this many searches; each search aims at what the best text so far "
-            "lacks. More are better and slower; needs the encoder",
+            "lacks. Takes this many times as long to decode, but embeds no more texts; needs the encoder",
             examples=[2],
         ),
     ] = 1
@@ -71,7 +71,7 @@ class DecodeOptions(BaseModel):
             ge=0.0,
             le=5.0,
             description="0 always takes the most likely piece (a piece is a word or a part of one). Above 0, pieces "
-            "are sampled, the more freely the higher it is",
+            "are sampled, the more freely the higher it is, and candidates are samples instead of beams",
             examples=[0.7],
         ),
     ] = 0.0

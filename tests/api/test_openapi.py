@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from unembed.schemas import ARROW_STREAM, JSON_LINES, PROBLEM_JSON, RAW_BYTES
+from unembed.schemas import ARROW_STREAM, JSON_LINES, PROBLEM_JSON, RAW_BYTES, DecodeOptions
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -49,6 +49,15 @@ def test_results_are_described_as_lines_and_as_columns(described: dict[str, Any]
     assert [*answer["content"]] == [JSON_LINES, ARROW_STREAM]
     properties = described["components"]["schemas"]["Generation"]["properties"]
     assert all(each["description"] for each in properties.values())
+
+
+def test_every_option_of_decoding_is_described_with_an_example(described: dict[str, Any]) -> None:
+    # Given the description of a job's options, When its fields are read, Then each says what it does, and shows a value
+    properties = described["components"]["schemas"]["DecodeOptions"]["properties"]
+    assert {*properties} == {*DecodeOptions.model_fields}
+    for name, each in properties.items():
+        assert each["description"], name
+        DecodeOptions.model_validate({"candidates": 4, name: each["examples"][0]})
 
 
 def test_what_needs_a_key_says_so(described: dict[str, Any]) -> None:

@@ -1,0 +1,67 @@
+"""The tables in the docs that are made from the code: `python -m tests.docs.tables` writes them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from unembed.cli.decode_flags import range_of
+from unembed.schemas import DecodeOptions
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+
+
+def options_table() -> str:
+    """The options of decoding: names, defaults, ranges and meanings."""
+    rows = []
+    for name, field in DecodeOptions.model_fields.items():
+        rows.append((f"`{name}`", _default(field.default), range_of(field), str(field.description)))
+    return _table(("option", "default", "range", "meaning"), rows)
+
+
+def _default(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "on" if value else "off"
+        case str():
+            return f"`{value}`"
+        case _:
+            return f"{value:g}"
+
+
+# The page, the name of the table's markers, and what makes it.
+TABLES: Final[Sequence[tuple[str, str, Callable[[], str]]]] = (("decoding.md", "options", options_table),)
+
+
+def written(page: str, name: str) -> str:
+    """The table that is on the page between the markers of this name."""
+    return _split(_read(page), name)[1]
+
+
+def write(page: str, name: str, table: str) -> None:
+    before, _, after = _split(_read(page), name)
+    (DOCS / page).write_text(f"{before}{table}{after}", encoding="utf-8")
+
+
+def _split(text: str, name: str) -> tuple[str, str, str]:
+    begin, end = f"<!-- {name} -->\n\n", f"\n\n<!-- end of {name} -->"
+    start = text.index(begin) + len(begin)
+    stop = text.index(end, start)
+    return text[:start], text[start:stop], text[stop:]
+
+
+def _read(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    for page, name, make in TABLES:
+        write(page, name, make())

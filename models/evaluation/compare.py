@@ -26,6 +26,7 @@ from unembed.models.decoder.config import RET_V2, RET_V21, NetworkConfig
 from unembed.models.decoder.device import choose
 from unembed.models.evaluation.memory import MemoryUse, memory_use
 from unembed.models.evaluation.workload import Workload, piece_lengths, workload
+from unembed.schemas import Precision
 
 SUBJECTS: Final = (RET_V21, RET_V2)
 SINGLES: Final = 5  # generations of one row, in each round
@@ -40,6 +41,7 @@ class Comparison:
     rounds: int = 9
     requests: int = 3  # generations at once
     device: str = "auto"
+    precision: Precision = "auto"
     threads: int = 0  # of the CPU; 0: as many as torch chooses
 
 
@@ -108,10 +110,12 @@ def compare(asked: Comparison, texts: Sequence[str], command: str) -> dict[str, 
         raise InputError(f"rows is {asked.rows}; expected 1 to {len(texts)}, the number of texts")
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    device = choose(asked.device)
+    device = choose(asked.device, asked.precision)
     configs = [NetworkConfig.of(name, embedding_dim=asked.embedding_dim) for name in SUBJECTS]
     lengths = [piece_lengths(config, texts)[: asked.rows] for config in configs]
-    memories = [memory_use(*one, asked.device, asked.threads) for one in zip(configs, lengths, strict=True)]
+    memories = [
+        memory_use(*one, asked.device, device.precision, asked.threads) for one in zip(configs, lengths, strict=True)
+    ]
     subjects = [workload(*one, device) for one in zip(configs, lengths, strict=True)]
     rounds = times(subjects, asked.rounds, asked.requests)
     measured = [

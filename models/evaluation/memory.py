@@ -14,6 +14,7 @@ from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.device import Device, choose
 from unembed.models.decoder.resident import reset_peak, resident_bytes
 from unembed.models.evaluation.workload import workload
+from unembed.schemas import Precision
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,12 @@ class MemoryUse:
     process: int | None  # the whole process with the batch, torch itself included; None on a GPU
 
 
-def memory_use(config: NetworkConfig, lengths: Sequence[int], device: str, threads: int = 0) -> MemoryUse:
+def memory_use(
+    config: NetworkConfig, lengths: Sequence[int], device: str, precision: Precision, threads: int = 0
+) -> MemoryUse:
     """Of a network of this shape and a batch of texts of these lengths; `threads` 0: as many as torch chooses."""
-    asked = {"config": config.model_dump(), "lengths": list(lengths), "device": device, "threads": threads}
+    where = {"device": device, "precision": precision, "threads": threads}
+    asked = {"config": config.model_dump(), "lengths": list(lengths)} | where
     command = [sys.executable, "-P", "-m", "unembed.models.evaluation.memory"]
     done = subprocess.run(command, input=json.dumps(asked), stdout=subprocess.PIPE, text=True, check=True)
     return MemoryUse(**json.loads(done.stdout))
@@ -60,7 +64,7 @@ def _main() -> None:
     if asked["threads"]:
         torch.set_num_threads(asked["threads"])
     config = NetworkConfig.model_validate(asked["config"])
-    print(json.dumps(asdict(_measure(config, asked["lengths"], choose(asked["device"])))))
+    print(json.dumps(asdict(_measure(config, asked["lengths"], choose(asked["device"], asked["precision"])))))
 
 
 if __name__ == "__main__":

@@ -65,8 +65,9 @@ def piece_lengths(config: NetworkConfig, texts: Sequence[str]) -> list[int]:
 
 def workload(config: NetworkConfig, lengths: Sequence[int], device: Device) -> Workload:
     """A network with random weights, on `device`, and one row for each of the lengths."""
-    torch.manual_seed(0)
     place = device.torch_device
-    network = RET(config).eval().to(place)
-    embeddings = torch.randn(len(lengths), config.embedding_dim).to(place)
+    with torch.random.fork_rng(devices=[]):  # the caller's own draws go on as if nothing had been drawn here
+        torch.manual_seed(0)
+        network = RET(config).eval().to(place)
+        embeddings = torch.randn(len(lengths), config.embedding_dim).to(place)
     return Workload(network, embeddings, torch.tensor(lengths).to(place), device)

@@ -16,7 +16,7 @@ from unembed.errors import BudgetError, InputError
 from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.create import create_generative_decoder
-from unembed.models.decoder.device import choose
+from unembed.models.decoder.device import choose, fastest
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.resident import resident_bytes
 from unembed.models.decoder.ret import RET, Cache, count_parts
@@ -74,7 +74,9 @@ def test_03_memory_reduction(record: dict[str, Any], decoder: GenerativeDecoder)
 
 def test_03_memory_is_saved_on_this_machine_too() -> None:
     # Given both networks, each in a fresh process that decodes one row and then 32 of 20 pieces
-    new, old = (memory_use(NetworkConfig.of(name, embedding_dim=384), [20] * 32, "cpu").one for name in (V21, V2))
+    new, old = (
+        memory_use(NetworkConfig.of(name, embedding_dim=384), [20] * 32, "cpu", "float32").one for name in (V21, V2)
+    )
     # Then v2.1 takes well under v2.0's memory: a tenth of it is noise, and it is a third when nothing is wrong
     assert new < 0.7 * old
 
@@ -139,7 +141,7 @@ def test_05_device_handling(vectors: Vectors) -> None:
     if not torch.cuda.is_available():
         pytest.skip("the CPU part passed; no CUDA GPU on this machine, so the GPU part is not tested here")
     # And on a GPU it uses half precision, counts its memory, and writes nearly the same
-    on_gpu = GenerativeDecoder.load(DEFAULT_DECODER, device="cuda:0")
+    on_gpu = GenerativeDecoder.load(DEFAULT_DECODER, "cuda:0", fastest(torch.device("cuda:0")))
     assert on_gpu.precision in ("bfloat16", "float16")
     there = [str(answer["text"]) for answer in on_gpu.batch_generate(vectors[:100])]
     assert np.mean([word_f1(a, b) for a, b in zip(there, written, strict=True)]) > 0.85

@@ -23,7 +23,7 @@ from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.config import Defaults
 from unembed.models.decoder.create import create_generative_decoder, load_decoder
-from unembed.models.decoder.device import choose
+from unembed.models.decoder.device import choose, fastest
 from unembed.models.decoder.generative import GenerativeDecoder, UntrainedDecoderWarning
 from unembed.models.decoder.phrase_bank import Bank
 from unembed.models.evaluation.scores import decode_all, score, word_f1
@@ -137,7 +137,7 @@ def test_05_configuration_management(decoder: GenerativeDecoder, vectors: Vector
     assert decoder.defaults == expected
     # And they are saved, loaded and obeyed
     answers = decoder.batch_generate(vectors[:40])
-    again = load_decoder(decoder.save_model(tmp_path / "mine"), "cpu")
+    again = load_decoder(decoder.save_model(tmp_path / "mine"), "cpu", "float32")
     assert again.defaults == expected
     assert [answer["text"] for answer in again.batch_generate(vectors[:40])] == [answer["text"] for answer in answers]
     passed = [answer["quality_metrics"]["overall_quality"] >= 0.8 and not answer["off_manifold"] for answer in answers]
@@ -162,7 +162,7 @@ def test_06_rtx_5090_optimization_maintained(vectors: Vectors, decoded: list[Gen
             "the part on the CPU passed; no CUDA GPU on this machine, so memory and precision on it are untested"
         )
     # And on a GPU it runs in half precision, within 200 MB, and as much the second time as the first
-    on_gpu = GenerativeDecoder.load(DEFAULT_DECODER, device="cuda:0")
+    on_gpu = GenerativeDecoder.load(DEFAULT_DECODER, "cuda:0", fastest(torch.device("cuda:0")))
     assert on_gpu.precision in ("bfloat16", "float16")
     first = [row.text for row in decode_all(on_gpu, vectors, DecodeOptions())]
     peak = on_gpu.peak_memory_bytes()

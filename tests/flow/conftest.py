@@ -42,6 +42,7 @@ def environment(decoders: Path) -> dict[str, str]:
     return kept | {
         "UNEMBED_DECODERS": str(decoders),
         "UNEMBED_DEVICE": "cpu",
+        "UNEMBED_PRECISION": "float32",
         "UNEMBED_THREADS": "1",
         "UNEMBED_MICRO_BATCH": "64",
         "UNEMBED_LEASE": "6",

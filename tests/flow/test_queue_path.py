@@ -65,16 +65,16 @@ def test_a_corpus_comes_back_as_the_texts_that_the_decoder_writes(client: Client
     # And its rows are those that the same decoder writes in this process, at their places, with their ids
     from unembed.models.decoder.generative import GenerativeDecoder
 
-    decoder = GenerativeDecoder.load(decoders / DECODER, device="cpu")
+    decoder = GenerativeDecoder.load(decoders / DECODER, "cpu", "float32")
     expected = decode_rows(decoder, vectors, range(50), DecodeOptions(), seed=5)
     rows = list(handle.results(order="index"))
     assert [row.id for row in rows] == ids
     assert [row.text for row in rows] == [row.text for row in expected]
     assert [row.tokens for row in rows] == [row.tokens for row in expected]
     assert all(row.source == DECODER and row.decode_ms is not None for row in rows)
-    # And its batches name a worker and a device
+    # And its batches name a worker, a device and the precision that the settings ask for
     batches = client.batches(handle.id)
-    assert {batch.device for batch in batches} == {"cpu"}
+    assert {(batch.device, batch.precision) for batch in batches} == {("cpu", "float32")}
     assert all(str(batch.worker).startswith("cpu") for batch in batches)
 
 

@@ -109,6 +109,25 @@ def test_rows_from_before_the_manifold_do_not_know_and_outlive_it(empty_engine: 
     assert "off_manifold" not in {column["name"] for column in inspect(empty_engine).get_columns("generations")}
 
 
+def test_the_precision_of_a_worker_keeps_its_value_under_its_new_name(empty_engine: Engine) -> None:
+    # Given a database of the revision before, with a worker
+    upgrade(empty_engine, "0003")
+    columns = "name, host, pid, dtype, batches_done, rows_done, started_at, last_seen"
+    values = "'w', 'here', 1, 'bfloat16', 0, 0, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP"
+    with empty_engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO workers ({columns}) VALUES ({values})"))
+    # When it is upgraded, and downgraded again
+    upgrade(empty_engine)
+    with empty_engine.connect() as connection:
+        assert connection.execute(text("SELECT precision FROM workers")).scalar_one() == "bfloat16"
+        assert connection.execute(text("SELECT precision FROM batches")).all() == []
+    downgrade(empty_engine, "0003")
+    # Then the value has outlived both
+    with empty_engine.connect() as connection:
+        assert connection.execute(text("SELECT dtype FROM workers")).scalar_one() == "bfloat16"
+    assert "precision" not in {column["name"] for column in inspect(empty_engine).get_columns("batches")}
+
+
 def test_two_processes_may_upgrade_at_once(empty_database_url: str) -> None:
     # Given two engines on one empty database
     engines = [create_engine(empty_database_url) for _ in range(2)]

@@ -51,10 +51,11 @@ def test_a_batch_is_claimed_decoded_and_finished(context: Context, store: Store,
         (3, "d", "text 3", None),
     ]
     done = batch_of(store, batch)
-    assert (done.state, done.worker, done.device, done.peak_memory_bytes) == (
+    assert (done.state, done.worker, done.device, done.precision, done.peak_memory_bytes) == (
         BatchState.DONE,
         "cpu0@here",
         "stub",
+        "float32",
         12345,
     )
     assert done.timings.load_ms > 0
@@ -63,6 +64,7 @@ def test_a_batch_is_claimed_decoded_and_finished(context: Context, store: Store,
     assert context.payloads.present([batch.id]) == []
     (worker,) = store.workers.all()
     assert (worker.name, worker.batches_done, worker.rows_done, worker.device) == ("cpu0@here", 1, 4, "stub")
+    assert worker.precision == "float32"
 
 
 def test_the_same_message_again_does_nothing(

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unembed.cli import options as given
 from unembed.cli.console import out, say
 from unembed.cli.extras import needs
 
@@ -29,6 +30,7 @@ def compare(
     requests: Annotated[int, typer.Option(min=1, help="Generations that run at once.")] = 3,
     embedding_dim: Annotated[int, typer.Option(min=1, help="Dimensions of the embeddings.")] = 768,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0.")] = "auto",
+    precision: given.Precision = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as torch chooses.")] = 0,
     record: Annotated[
         Path | None,
@@ -48,7 +50,7 @@ def compare(
         from unembed.models.evaluation.compare import Comparison
         from unembed.models.evaluation.compare import compare as measure
         from unembed.models.evaluation.text_sets import read_texts
-    asked = Comparison(embedding_dim, rows, rounds, requests, device, threads)
+    asked = Comparison(embedding_dim, rows, rounds, requests, device, precision, threads)
     found = measure(asked, read_texts([texts]), shlex.join(["unembed", *sys.argv[1:]]))
     path = record or Path(f"docs/benchmarks/decoders-{found['machine']['type']}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,7 @@ def _show(record: dict[str, Any]) -> None:
 
     new, old = record["measured"].values()  # v2.1 comes first
     saved = record["ratios"]
-    table = Table("", "v2.1", "v2.0", "v2.1 is", title=f"{record['machine']['device']}, {record['rows']} rows")
+    table = Table("", "v2.1", "v2.0", "v2.1 is", title=_title(record))
 
     def row(label: str, value: Callable[[dict[str, Any]], str], ratio: str = "") -> None:
         table.add_row(label, value(new), value(old), ratio)
@@ -79,6 +81,11 @@ def _show(record: dict[str, Any]) -> None:
     together = _times(saved["together_times_as_fast"])
     row(f"{record['requests']} at once, all there", lambda one: f"{one['together_ms']:.1f} ms", together)
     out.print(table)
+
+
+def _title(record: dict[str, Any]) -> str:
+    machine = record["machine"]
+    return f"{machine['device']} in {machine['precision']}, {record['rows']} rows"
 
 
 def _mb(count: int) -> str:

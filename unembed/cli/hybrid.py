@@ -34,6 +34,7 @@ def hybrid(
         float, typer.Option(min=0.0, max=1.0, help="A decoding of less overall_quality does not answer.")
     ] = 0.0,
     device: Annotated[str, typer.Option(help="Where to learn: auto, cpu, cuda, cuda:0, mps.")] = "auto",
+    precision: given.Precision = "auto",
 ) -> None:
     """Join a decoder and a phrase bank; the parts have to lie in the same folder, or among UNEMBED_DECODERS."""
     options = decode_options(candidates=candidates)
@@ -43,7 +44,7 @@ def hybrid(
         from unembed.models.decoder.config import HybridConfig
         from unembed.models.decoder.hybrid import load_parts, save_hybrid
         from unembed.models.evaluation.rule import learn_rule
-    network, phrases = load_parts(out, decoder, bank, device)
+    network, phrases = load_parts(out, decoder, bank, device, precision)
     known_from = None
     if dev and phrases is not None:
         lines, vectors = _held_out(dev, network.encoder)

@@ -127,7 +127,7 @@ def test_without_its_encoder_auto_ranks_by_the_decoder(monkeypatch: pytest.Monke
 
 def test_the_shipped_decoder_keeps_the_candidate_that_is_nearest_when_embedded_again() -> None:
     # Given a sentence, embedded
-    decoder = GenerativeDecoder.load("ret-v21-minilm", device="cpu")
+    decoder = GenerativeDecoder.load("ret-v21-minilm", "cpu", "float32")
     given = encoders.shared_encoder(encoders.MINILM).encode(["The children are playing in the garden."])
     # When it is decoded greedily and from eight candidates
     greedy = decoder.generate(given[0], round_trip=True)

@@ -54,7 +54,7 @@ def test_on_sentences_of_this_project_it_is_as_good_as_on_its_literary_dev_set(
     examples: tuple[list[str], np.ndarray],
 ) -> None:
     texts, vectors = examples
-    decoded = decode_all(GenerativeDecoder.load(NAME, device="cpu"), vectors, DecodeOptions())
+    decoded = decode_all(GenerativeDecoder.load(NAME, "cpu", "float32"), vectors, DecodeOptions())
     assert score([row.text or "" for row in decoded], texts, 1.0).word_f1 >= recorded(NAME)["commonvoice_en"]["word_f1"]
 
 

@@ -34,6 +34,19 @@ def test_every_text_is_as_long_as_it_was_asked_to_be(architecture: str) -> None:
     assert (generated.ids == END).sum(dim=1).tolist() == [1, 1, 1, 1]
 
 
+def test_the_work_is_the_same_each_time_and_leaves_the_callers_draws_alone() -> None:
+    # Given a caller that draws
+    torch.manual_seed(5)
+    expected = torch.rand(3).tolist()
+    torch.manual_seed(5)
+    # When it makes the same work twice, Then the weights are the same
+    one, other = (workload(NetworkConfig(embedding_dim=8), [3, 1], choose("cpu", "float32")) for _ in range(2))
+    assert torch.equal(one.embeddings, other.embeddings)
+    assert all(map(torch.equal, one.network.parameters(), other.network.parameters()))
+    # And the caller's draws are as they would have been
+    assert torch.rand(3).tolist() == expected
+
+
 def test_ratios_are_shares_saved_and_medians_of_the_rounds() -> None:
     def one(name: str, memory: MemoryUse) -> Benchmark:
         return Benchmark(name, 1, 10.0, memory, 1.0, 1.0, 1.0)
@@ -70,15 +83,16 @@ def test_resident_memory_sees_what_is_written_to() -> None:
 
 
 def test_a_small_comparison_writes_its_record_and_shows_it(tmp_path: Path) -> None:
-    args = ["--rows", "6", "--rounds", "1", "--embedding-dim", "16", "--device", "cpu", "--threads", "1"]
+    args = ["--rows", "6", "--rounds", "1", "--embedding-dim", "16", "--threads", "1"]
+    where = ["--device", "cpu", "--precision", "bfloat16"]
     done = subprocess.run(
-        [*COMMAND, *args, "--out", tmp_path / "new" / "record.json"],
+        [*COMMAND, *args, *where, "--out", tmp_path / "new" / "record.json"],
         cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "new" / "record.json").read_text())
     assert record["command"].startswith("unembed compare examples/sentences.txt --rows 6")
-    assert record["machine"]["device"] == "cpu"
+    assert (record["machine"]["device"], record["machine"]["precision"]) == ("cpu", "bfloat16")
     for name in SUBJECTS:
         measured = record["measured"][name]
         assert measured["parameters"] == NetworkConfig.of(name, embedding_dim=16).parameters

@@ -126,6 +126,13 @@ def test_what_is_copied_into_the_image_is_not_ignored() -> None:
     assert [name for name in names if not (ROOT / name).exists()] == []
 
 
+def test_both_images_have_the_decoders_that_ship() -> None:
+    # Given that the API refuses a decoder it does not know, When either is installed, Then with the weights' package
+    installs = re.findall(r"pip install -c .*\.\[.*", (ROOT / "Dockerfile").read_text())
+    assert len(installs) == 2
+    assert all("./models/decoder/weights" in install for install in installs)
+
+
 def test_with_gpus_each_worker_has_one_and_a_name_of_its_own() -> None:
     # Given the override, When its services are read
     found = services(GPU)

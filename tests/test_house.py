@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,44 @@ def test_imports_point_one_way() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_layers_leave_nothing_out() -> None:
+    # Given the contracts that say which way imports point
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = [one for one in settings["tool"]["importlinter"]["contracts"] if one["type"] == "layers"]
+    # Then every module has to be in a layer, and no import is excused
+    assert {one["containers"][0] for one in layers} == {"unembed", "unembed.models"}
+    for one in layers:
+        assert one["exhaustive"], one["name"]
+        assert "ignore_imports" not in one, one["name"]
+
+
+@pytest.mark.parametrize("room", ["models", "api", "worker", "migrations"])
+def test_a_room_is_linked_into_the_one_package(room: str) -> None:
+    # Given a folder at the top, When its module is asked for, Then it is the one inside `unembed`
+    link = ROOT / "unembed" / room
+    assert link.is_symlink(), f"{link} is no link; git makes links only where core.symlinks is true"
+    assert link.readlink() == Path("..") / room
+    found = find_spec(f"unembed.{room}")
+    assert found is not None
+    assert found.name == f"unembed.{room}"
+
+
+def test_no_room_is_imported_by_its_folders_name() -> None:
+    # Given every import, When it is absolute, Then it does not begin with a name that a project may have for its own
+    found = []
+    for path, tree in _sources():
+        for node in ast.walk(tree):
+            match node:
+                case ast.Import(names=names):
+                    modules = [name.name for name in names]
+                case ast.ImportFrom(module=str(module), level=0):
+                    modules = [module]
+                case _:
+                    continue
+            found += [f"{path}: {one}" for one in modules if one.partition(".")[0] in ROOMS[1:]]
+    assert found == []
 
 
 @pytest.mark.parametrize("module", ["unembed", "unembed.client", "unembed.cli"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -44,9 +45,10 @@ class Deps:
         )
 
     def close(self) -> None:
-        self.celery.close()
-        self.payloads.close()
-        self.engine.dispose()
+        """Closes all that may be open, even if one of them objects."""
+        with ExitStack() as exits:
+            for close in (self.engine.dispose, self.queue.close, self.payloads.close, self.celery.close):
+                exits.callback(close)
 
 
 async def _of_request(request: Request) -> Deps:

@@ -99,6 +99,7 @@ _MEANINGS: Final = {
     400: "The request cannot be read, or its embeddings cannot",
     401: "The API key is missing or wrong",
     404: "There is nothing with this id",
+    408: "The batch did not arrive in time",
     409: "The job's state forbids it",
     413: "The body, or its number of rows, is over the limit",
     415: "The body's media type is not one of those listed",

@@ -18,6 +18,7 @@ from unembed.schemas import (
     JSON_LINES,
     RAW_BYTES,
     Batch,
+    BatchPage,
     DecoderInfo,
     Job,
     JobCreate,
@@ -121,7 +122,7 @@ _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
     tags=["batches"],
     responses={
         200: {"model": Batch, "description": "The same rows were accepted at this ordinal before"},
-        **documented(400, 404, 409, 413, 415, 429),
+        **documented(400, 404, 408, 409, 413, 415, 429),
     },
     openapi_extra={"requestBody": {"required": True, "content": {ARROW_STREAM: _BINARY, RAW_BYTES: _BINARY}}},
 )
@@ -142,17 +143,24 @@ async def put_batch(
     """
     kind = uploads.media_type(request.headers.get("content-type"))
     job = await to_thread.run_sync(deps.store.jobs.head, job_id)
-    body = await request.body()
-    upload = uploads.Upload(job, ordinal, first_index, kind, dtype, body)
-    batch, created = await to_thread.run_sync(uploads.accept, deps, upload, limiter=deps.uploads)
+    async with deps.uploads:  # before the body is read: it is the bodies that take the memory
+        body = await uploads.read_body(request)
+        upload = uploads.Upload(job, ordinal, first_index, kind, dtype, body)
+        batch, created = await to_thread.run_sync(uploads.accept, deps, upload)
     response.status_code = 201 if created else 200
     return batch
 
 
-@router.get("/jobs/{job_id}/batches", tags=["batches"], responses=documented(404))
-def list_batches(job_id: JobId, deps: Needs, _client: Client) -> list[Batch]:
-    """The job's batches in the order of their ordinals."""
-    return deps.store.jobs.batches(job_id)
+@router.get("/jobs/{job_id}/batches", tags=["batches"], responses=documented(400, 404))
+def list_batches(
+    job_id: JobId,
+    deps: Needs,
+    _client: Client,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    cursor: Cursor = None,
+) -> BatchPage:
+    """The job's batches in the order of their ordinals; `next_cursor` is null on the last page."""
+    return deps.store.jobs.batch_page(job_id, limit, cursor)
 
 
 @router.get(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
+import anyio
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from unembed.api import admission
 from unembed.api.deps import Deps
@@ -19,6 +21,8 @@ from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, JobState
 from unembed.worker.celery import publish
 
 log = logging.getLogger(__name__)
+
+BODY_WITHIN: Final = 300.0  # seconds for one batch to arrive
 
 RawDtype = Literal["float16", "float32", "float64"]
 
@@ -41,6 +45,17 @@ def media_type(content_type: str | None) -> str:
     if kind not in (ARROW_STREAM, RAW_BYTES):
         raise HTTPException(415, f"a batch has the Content-Type {ARROW_STREAM} or {RAW_BYTES}, not {kind or 'none'}")
     return kind
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body; 408 when it does not arrive in time, for others wait for its place."""
+    try:
+        with anyio.fail_after(BODY_WITHIN):
+            return await request.body()
+    except TimeoutError:
+        raise HTTPException(
+            408, f"the batch did not arrive within {BODY_WITHIN:.0f} s; send smaller batches over a slow connection"
+        ) from None
 
 
 def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:

@@ -28,6 +28,7 @@ from unembed.schemas import (
     DEFAULT_BATCH_SIZE,
     DEFAULT_DECODER,
     Batch,
+    BatchPage,
     DecodeOptions,
     DecoderInfo,
     Generation,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 UPLOADS: Final = 4  # batches on their way at once; twice as many are held in memory
 PAGE_ROWS: Final = 2000
+PAGE_BATCHES: Final = 1000
 NEXT_CURSOR: Final = "Unembed-Next-Cursor"
 
 __all__ = ["Client", "JobHandle", "Order", "Sent"]
@@ -147,9 +149,16 @@ class Client:
         page: JobPage = self._api.fetch(JobPage, "GET", "/v1/jobs", params=params)
         return page
 
-    def batches(self, job_id: str) -> list[Batch]:
-        found: list[Batch] = self._api.fetch(list[Batch], "GET", f"/v1/jobs/{job_id}/batches")
-        return found
+    def batches(self, job_id: str) -> Iterator[Batch]:
+        """The job's batches in the order of their ordinals, fetched a page at a time."""
+        cursor: str | None = None
+        while True:
+            params = {"limit": PAGE_BATCHES} | ({"cursor": cursor} if cursor else {})
+            page: BatchPage = self._api.fetch(BatchPage, "GET", f"/v1/jobs/{job_id}/batches", params=params)
+            yield from page.batches
+            cursor = page.next_cursor
+            if cursor is None:
+                return
 
     def decoders(self) -> list[DecoderInfo]:
         """The decoders that a job may name."""

@@ -203,6 +203,11 @@ class JobPage(Wire):
     next_cursor: str | None = None
 
 
+class BatchPage(Wire):
+    batches: list[Batch]
+    next_cursor: str | None = None
+
+
 # OpenAPI's formats of integers; they decide the columns' widths.
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]

@@ -43,6 +43,16 @@ def read_jobs_cursor(cursor: str) -> tuple[datetime, str]:
         raise InputError(f"{cursor!r} is no cursor of a page of jobs") from None
 
 
+def batches_cursor(ordinal: int) -> str:
+    return f"b{ordinal}"
+
+
+def read_batches_cursor(cursor: str) -> int:
+    if found := re.fullmatch(r"b([0-9]{1,10})", cursor):
+        return int(found[1])
+    raise InputError(f"{cursor!r} is no cursor of a page of batches")
+
+
 def finished_cursor(done_ordinal: int, index: int) -> str:
     return f"f{done_ordinal}.{index}"
 

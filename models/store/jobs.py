@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, delete, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, and_, delete, or_, select, update
 
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
 from unembed.models.clock import now
@@ -24,7 +25,7 @@ from unembed.models.store.sql import (
     to_head,
 )
 from unembed.models.store.values import JobHead
-from unembed.schemas import Batch, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState
+from unembed.schemas import Batch, BatchPage, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState
 
 _REMOVED_AT_ONCE = 16  # batches
 
@@ -176,17 +177,23 @@ class Jobs(StorePart):
         page, more = found[:limit], len(found) > limit
         return JobPage(jobs=page, next_cursor=ids.jobs_cursor(page[-1].created_at, page[-1].id) if more else None)
 
+    def batch_page(self, job_id: str, limit: int, cursor: str | None = None) -> BatchPage:
+        """A page of a job's batches by ordinal. Raises NotFoundError, and InputError for a cursor that is none."""
+        after = -1 if cursor is None else ids.read_batches_cursor(cursor)
+        following = select(BATCHES).where(BATCHES.c.ordinal > after).limit(limit + 1)
+        found = self._batches(job_id, following)
+        page, more = found[:limit], len(found) > limit
+        return BatchPage(batches=page, next_cursor=ids.batches_cursor(page[-1].ordinal) if more else None)
+
     def batches(self, job_id: str) -> list[Batch]:
-        """The batches of a job by ordinal. Raises NotFoundError."""
-        return self._batches(job_id, None)
+        """All batches of a job by ordinal. Raises NotFoundError."""
+        return self._batches(job_id, select(BATCHES))
 
     def dead_batches(self, job_id: str) -> list[Batch]:
-        return self._batches(job_id, BatchState.DEAD)
+        return self._batches(job_id, select(BATCHES).where(BATCHES.c.state == BatchState.DEAD))
 
-    def _batches(self, job_id: str, state: BatchState | None) -> list[Batch]:
-        statement = select(BATCHES).where(BATCHES.c.job_id == job_id).order_by(BATCHES.c.ordinal)
-        if state is not None:
-            statement = statement.where(BATCHES.c.state == state)
+    def _batches(self, job_id: str, which: Select[Any]) -> list[Batch]:
+        statement = which.where(BATCHES.c.job_id == job_id).order_by(BATCHES.c.ordinal)
         with self._read() as connection:
             if connection.scalar(select(JOBS.c.id).where(JOBS.c.id == job_id)) is None:
                 raise NotFoundError(f"no job has the id {job_id!r}")

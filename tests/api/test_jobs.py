@@ -140,7 +140,7 @@ def test_cancelling_twice_is_the_same_as_once(api: TestClient) -> None:
     states = [api.post(f"/v1/jobs/{job}/cancel").json()["state"] for _ in range(2)]
     # Then it is cancelled, and its batch too
     assert states == ["cancelled", "cancelled"]
-    assert [batch["state"] for batch in api.get(f"/v1/jobs/{job}/batches").json()] == ["cancelled"]
+    assert [batch["state"] for batch in api.get(f"/v1/jobs/{job}/batches").json()["batches"]] == ["cancelled"]
 
 
 def test_jobs_are_listed_in_pages_newest_first(api: TestClient) -> None:

@@ -82,7 +82,7 @@ def test_a_batch_is_not_accepted_while_redis_is_down(serve: Serve, closed_port: 
     document = assert_problem(answer, 503, "queue_unavailable", str(closed_port))
     assert "secret" not in document["detail"]
     assert int(answer.headers["retry-after"]) > 0
-    assert client.get(f"/v1/jobs/{job}/batches").json() == []
+    assert client.get(f"/v1/jobs/{job}/batches").json()["batches"] == []
 
 
 def test_readiness_names_the_redis_that_is_down(serve: Serve, api_settings: Settings, closed_port: int) -> None:
@@ -118,7 +118,7 @@ def test_a_redis_that_is_full_refuses_the_batch(serve: Serve) -> None:
         answer = put(client, job)
         assert_problem(answer, 429, "busy", "of 1 bytes", "70%")
         assert int(answer.headers["retry-after"]) > 0
-        assert client.get(f"/v1/jobs/{job}/batches").json() == []
+        assert client.get(f"/v1/jobs/{job}/batches").json()["batches"] == []
 
 
 def test_an_error_that_nobody_foresaw_tells_nothing_of_our_insides(serve: Serve) -> None:

@@ -73,7 +73,7 @@ def test_a_corpus_comes_back_as_the_texts_that_the_decoder_writes(client: Client
     assert [row.tokens for row in rows] == [row.tokens for row in expected]
     assert all(row.source == DECODER and row.decode_ms is not None for row in rows)
     # And its batches name a worker, a device and the precision that the settings ask for
-    batches = client.batches(handle.id)
+    batches = list(client.batches(handle.id))
     assert {(batch.device, batch.precision) for batch in batches} == {("cpu", "float32")}
     assert all(str(batch.worker).startswith("cpu") for batch in batches)
 
@@ -223,7 +223,7 @@ def test_a_worker_that_is_told_to_stop_hands_its_batch_back(stack: Stack, client
     assert handle.job.state is JobState.SUCCEEDED
     assert has_each_row_once(handle, 4000)
     # And no batch had to wait for a lease to run out, or has lost an attempt
-    batches = client.batches(handle.id)
+    batches = list(client.batches(handle.id))
     assert {batch.error_code for batch in batches} == {None}
     assert {batch.max_attempts - batch.attempt for batch in batches} == {Settings().max_attempts - 1}
 

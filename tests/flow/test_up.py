@@ -17,6 +17,7 @@ from tests.models.decoder import toy
 from tests.worker.processes import await_, family_of, is_alive
 from unembed.client import Client
 from unembed.home import running_server
+from unembed.models.settings import Settings
 from unembed.schemas import JobState
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -134,13 +135,15 @@ def test_kill_9_leaves_nothing_behind_and_the_job_goes_on_at_the_next_start(up: 
     await_(lambda: not any(map(is_alive, family)), 15, f"{family}")
     # When it is started again from the same folder
     second = up().until_ready()
-    # Then the job goes on and finishes: what was done is kept, and no attempt is held against the rest
+    # Then the job goes on and finishes: what was done is kept, and the batch that ran has used up one attempt
     with second.client() as client:
         resumed = client.job(handle.id)
         assert resumed.job.rows.written >= done
         resumed.wait(timeout=WAIT)
         assert [row.index for row in resumed.results(order="index")] == list(range(4000))
-        assert {batch.error_code for batch in client.batches(handle.id)} == {None}
+        batches = list(client.batches(handle.id))
+        assert {(batch.error_code, batch.max_attempts) for batch in batches} == {(None, Settings().max_attempts)}
+        assert {batch.attempt for batch in batches} == {1, 2}
 
 
 @linux_only

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from tests.builders import add_batches, make_job, run_job
-from unembed.errors import InputError
+from unembed.errors import InputError, NotFoundError
 from unembed.models.store import Store
 from unembed.schemas import JobState, RowStatus
 
@@ -58,6 +58,40 @@ class TestPagesOfJobs:
     def test_a_cursor_that_is_none_is_refused_by_name(self, store: Store, cursor: str) -> None:
         with pytest.raises(InputError, match="is no cursor of a page of jobs"):
             store.jobs.page(cursor=cursor)
+
+
+class TestPagesOfBatches:
+    def test_batches_come_in_order_and_each_once(self, store: Store) -> None:
+        # Given five batches, and another job with some
+        job = make_job(store)
+        made = add_batches(store, job, (1, 2, 3, 4, 5))
+        add_batches(store, make_job(store), (1, 1))
+        # When they are read two at a time
+        sizes, found, cursor = [], [], None
+        while True:
+            page = store.jobs.batch_page(job.id, 2, cursor)
+            sizes.append(len(page.batches))
+            found += page.batches
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        # Then each comes once, in the order of their ordinals
+        assert sizes == [2, 2, 1]
+        assert [batch.id for batch in found] == [batch.id for batch in made]
+
+    def test_a_last_page_that_is_full_has_no_next(self, store: Store) -> None:
+        job = make_job(store)
+        add_batches(store, job, (1, 1))
+        assert store.jobs.batch_page(job.id, 2).next_cursor is None
+
+    @pytest.mark.parametrize("cursor", ["", "3", "b", "b-1", "bx", "b99999999999"])
+    def test_a_cursor_that_is_none_is_refused_by_name(self, store: Store, cursor: str) -> None:
+        with pytest.raises(InputError, match="is no cursor of a page of batches"):
+            store.jobs.batch_page(make_job(store).id, 2, cursor)
+
+    def test_a_job_that_is_not_there_has_no_page(self, store: Store) -> None:
+        with pytest.raises(NotFoundError):
+            store.jobs.batch_page("nope", 2)
 
 
 class TestStatsAndWorkers:

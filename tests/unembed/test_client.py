@@ -60,6 +60,16 @@ def test_a_file_is_sent_in_batches_and_progress_counts_to_its_end(client: Client
     assert seen == [(10, 25), (20, 25), (25, 25)]
 
 
+def test_the_batches_of_a_job_are_read_a_page_at_a_time(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a job of seven batches, and pages of three
+    monkeypatch.setattr("unembed.client.PAGE_BATCHES", 3)
+    job = client.submit(vectors(), decoder=DECODER, batch_size=4)
+    # When they are asked for, Then all are there, in order
+    assert [batch.ordinal for batch in client.batches(job.id)] == list(range(7))
+
+
 def test_rows_that_are_not_finite_end_as_error_rows_and_the_job_as_partial(client: Client, hand: Hand) -> None:
     # Given NaN in one row
     sent = vectors()

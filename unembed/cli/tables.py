@@ -153,7 +153,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
-def summary(job: Job, batches: list[Batch], tally: RowTally, wall: float) -> Table:
+def summary(job: Job, batches: Iterable[Batch], tally: RowTally, wall: float) -> Table:
     """Rows and how they ended, seconds and rows a second, and where the workers' time went."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim", no_wrap=True)
@@ -189,6 +189,6 @@ def _add_parts(table: Table, job: Job, done: int) -> None:
         table.add_row(part, duration(seconds), bar)
 
 
-def _devices(batches: list[Batch]) -> str:
+def _devices(batches: Iterable[Batch]) -> str:
     names = {f"{one.device} in {one.precision}" if one.precision else one.device for one in batches if one.device}
     return ", ".join(sorted(names)) or "no device"

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import pytest
 
 from unembed.cli import main
+from unembed.cli.extras import needs
+from unembed.errors import UnembedError
 from unembed.models.database import create_engine, upgrade
 
 
@@ -89,6 +91,11 @@ def test_a_key_that_cannot_be_sent_is_not_shown(run: Run, monkeypatch: pytest.Mo
         2,
         "error: the API key has characters that cannot be sent; expected printable ASCII only\n",
     )
+
+
+def test_where_there_is_no_unix_a_server_is_not_a_matter_of_packages() -> None:
+    with pytest.raises(UnembedError, match="run on Linux and macOS only"), needs("local"):
+        raise ModuleNotFoundError("No module named 'fcntl'", name="fcntl")
 
 
 def test_what_nobody_foresaw_is_called_a_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

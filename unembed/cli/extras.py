@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from unembed.errors import MissingExtraError
+from unembed.errors import MissingExtraError, UnembedError
+
+_UNIX_ONLY = ("fcntl", "resource")  # of the standard library
 
 
 @contextmanager
 def needs(extra: str) -> Iterator[None]:
-    """Around imports that the extra provides. Raises MissingExtraError."""
+    """Around imports that the extra provides. Raises MissingExtraError, and UnembedError where there is no Unix."""
     try:
         yield
     except ModuleNotFoundError as error:
+        if error.name in _UNIX_ONLY:
+            raise UnembedError(
+                "a server and its workers run on Linux and macOS only: use WSL, or name a server elsewhere with --url"
+            ) from None
         raise MissingExtraError.of(error.name or "unknown", extra) from None

@@ -9,9 +9,7 @@ from fastapi import Response
 
 from unembed.generations import SCHEMA, json_lines
 from unembed.models.store import ResultsPage
-from unembed.schemas import ARROW_STREAM, JSON_LINES
-
-NEXT_CURSOR: Final = "Unembed-Next-Cursor"
+from unembed.schemas import ARROW_STREAM, JSON_LINES, NEXT_CURSOR
 
 DESCRIBED: Final[dict[str, Any]] = {
     "description": "One JSON document a line; or, with `Accept: application/vnd.apache.arrow.stream`, an Arrow IPC "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -25,6 +25,7 @@ from unembed.schemas import (
     JobPage,
     JobSeal,
     JobState,
+    Order,
 )
 
 JobId = Annotated[str, Path(description="As POST /v1/jobs gave it", max_length=64, pattern="^[0-9A-Za-z_-]+$")]
@@ -179,7 +180,7 @@ def read_results(
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     order: Annotated[
-        Literal["finished", "index"],
+        Order,
         Query(description="`finished` misses nothing when read while the job runs; `index` is the corpus's order"),
     ] = "finished",
     accept: Annotated[str, Header(max_length=1000, description=f"`{ARROW_STREAM}`, or JSON lines")] = JSON_LINES,

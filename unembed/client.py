@@ -22,11 +22,12 @@ from unembed.corpus import Corpus, Slice, as_corpus, encode_payload
 from unembed.errors import InputError, UnembedError
 from unembed.generations import rows_of
 from unembed.home import require_url
-from unembed.job import JobHandle, Order
+from unembed.job import JobHandle
 from unembed.schemas import (
     ARROW_STREAM,
     DEFAULT_BATCH_SIZE,
     DEFAULT_DECODER,
+    NEXT_CURSOR,
     Batch,
     BatchPage,
     DecodeOptions,
@@ -37,6 +38,7 @@ from unembed.schemas import (
     JobPage,
     JobSeal,
     JobState,
+    Order,
 )
 from unembed.transport import BUSY_TIMEOUT, Busy, Stop, Transport
 
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 UPLOADS: Final = 4  # batches on their way at once; twice as many are held in memory
 PAGE_ROWS: Final = 2000
 PAGE_BATCHES: Final = 1000
-NEXT_CURSOR: Final = "Unembed-Next-Cursor"
 
 __all__ = ["Client", "JobHandle", "Order", "Sent"]
 

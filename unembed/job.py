@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import pyarrow as pa
 
 from unembed.errors import JobFailedError
 from unembed.generations import SCHEMA
-from unembed.schemas import Generation, Job, JobState
+from unembed.schemas import Generation, Job, JobState, Order
 
 if TYPE_CHECKING:
     from unembed.client import Client
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 FIRST_POLL: Final = 0.1  # seconds; short jobs are not kept waiting
 LAST_POLL: Final = 1.0
 POLL_GROWTH: Final = 1.3
-
-Order = Literal["finished", "index"]
 
 
 class JobHandle:

@@ -243,6 +243,9 @@ class Generation(Wire):
 
 GENERATION_FIELDS: Final = tuple(Generation.model_fields)
 
+Order = Literal["finished", "index"]  # of results: as batches finish, or as in the corpus
+NEXT_CURSOR: Final = "Unembed-Next-Cursor"  # the header of a page of results that says where the next one begins
+
 
 class Problem(BaseModel):
     """RFC 9457, with the error's `code` as an extension member."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +17,7 @@ from unembed.generations import error_rows, from_columns, in_order
 from unembed.models.store import ids
 from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, StorePart, insert, one
 from unembed.models.store.values import ResultsPage
-from unembed.schemas import GENERATION_FIELDS, BatchState, JobState
-
-Order = Literal["finished", "index"]
+from unembed.schemas import GENERATION_FIELDS, BatchState, JobState, Order
 
 _RANGES_A_QUERY = 200
 _WITH_DEAD = (JobState.PARTIAL, JobState.FAILED)

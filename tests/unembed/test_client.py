@@ -26,9 +26,8 @@ from unembed.errors import (
     UnknownDecoderError,
 )
 from unembed.generations import SCHEMA, from_columns, json_lines, rows_of
-from unembed.job import Order
 from unembed.models.settings import Settings
-from unembed.schemas import ARROW_STREAM, JSON_LINES, Job, JobState, RowStatus
+from unembed.schemas import ARROW_STREAM, JSON_LINES, Job, JobState, Order, RowStatus
 
 
 def vectors(rows: int = 25, dim: int = DIM) -> np.ndarray:

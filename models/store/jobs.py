@@ -251,7 +251,7 @@ def _expect_whole(connection: Connection, job_id: str, batches: int, rows: int) 
     arrived = [tuple(row) for row in connection.execute(statement)]
     missing = sorted(set(range(batches)) - {ordinal for ordinal, _, _ in arrived})
     if missing:
-        raise ConflictError(f"of {batches} batches {len(missing)} did not arrive: {_listed(missing)}")
+        raise ConflictError(f"{len(missing)} of {batches} batches did not arrive: {_listed(missing)}")
     got = sum(count for _, _, count in arrived)
     if (len(arrived), got) != (batches, rows):
         raise ConflictError(f"{len(arrived)} batches with {got} rows arrived, the seal says {batches} with {rows}")

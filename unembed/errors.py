@@ -46,7 +46,7 @@ class UnembedError(Exception):
 
 
 class InputError(UnembedError):
-    """What was handed in is not usable."""
+    """The input is not usable."""
 
     code = "input"
     status = 400
@@ -104,14 +104,14 @@ class CheckpointError(UnembedError):
 
 
 class NotFoundError(UnembedError):
-    """There is nothing with this id."""
+    """No job or batch has this id."""
 
     code = "not_found"
     status = 404
 
 
 class ConflictError(UnembedError):
-    """The job's state forbids it."""
+    """The state of the job forbids it."""
 
     code = "conflict"
     status = 409
@@ -147,7 +147,7 @@ class AuthError(UnembedError):
 
 
 class UnavailableError(UnembedError):
-    """A part that is needed is down."""
+    """A part of the server is down."""
 
     code = "unavailable"
     status = 503

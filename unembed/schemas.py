@@ -27,6 +27,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from unembed.codes import FailureCode
 from unembed.decode_options import DecodeOptions as DecodeOptions
 from unembed.decode_options import Ranking as Ranking
 
@@ -35,12 +36,13 @@ RAW_BYTES: Final = "application/octet-stream"
 JSON_LINES: Final = "application/jsonl"
 PROBLEM_JSON: Final = "application/problem+json"
 
+NEXT_CURSOR: Final = "Unembed-Next-Cursor"  # the header of a page of results that has the cursor of the next one
+
+# Of results: as the batches finish, or as in the corpus.
+Order = Literal["finished", "index"]
+
 DEFAULT_DECODER: Final = "ret-v21-minilm"
 DEFAULT_BATCH_SIZE: Final = 1024
-
-# Error codes of a batch whose vectors are gone from Redis, or are not those that were sent.
-PAYLOAD_MISSING: Final = "payload_missing"
-PAYLOAD_DAMAGED: Final = "payload_damaged"
 
 _NO_NUL: Final = r"^[^\x00]*$"  # PostgreSQL has no place for the character NUL in a text
 
@@ -152,8 +154,17 @@ class Timings(Wire):
     write_ms: float = 0.0
 
 
+def batch_id_of(job_id: str, ordinal: int) -> str:
+    return f"{job_id}-{ordinal}"
+
+
+def job_id_of(batch_id: str) -> str:
+    """The id of the job that this batch belongs to."""
+    return batch_id.rpartition("-")[0]
+
+
 class Batch(Wire):
-    id: str  # "{job_id}-{ordinal}"
+    id: str  # as `batch_id_of` makes it
     job_id: str
     ordinal: int  # 0-based place among the job's batches
     first_index: int  # the index in the corpus of its first row
@@ -177,7 +188,10 @@ class Batch(Wire):
     @property
     def lacks_its_vectors(self) -> bool:
         """It is dead for want of them: sent again, it is queued again."""
-        return self.state is BatchState.DEAD and self.error_code in (PAYLOAD_MISSING, PAYLOAD_DAMAGED)
+        return self.state is BatchState.DEAD and self.error_code in (
+            FailureCode.PAYLOAD_MISSING,
+            FailureCode.PAYLOAD_DAMAGED,
+        )
 
 
 class Job(Wire):

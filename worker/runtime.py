@@ -19,6 +19,7 @@ import pyarrow as pa
 from celery.exceptions import SoftTimeLimitExceeded
 from numpy.typing import NDArray
 
+from unembed.codes import FailureCode
 from unembed.corpus import Slice
 from unembed.errors import DimensionError, UnembedError
 from unembed.generations import Decoded, Places, error_rows, in_order, with_ids
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 Rows = NDArray[np.float32]  # (N, D)
 Offsets = NDArray[np.int64]  # (N,): places in the slice
 
-DECODE_FAILED: Final = "decode_failed"
 _ERROR_CHARACTERS: Final = 1000
 
 
@@ -53,7 +53,7 @@ class Decoder(Protocol):
 class OutOfMemoryError(UnembedError):
     """A single row does not fit into the device's memory."""
 
-    code = "out_of_memory"
+    code = FailureCode.OUT_OF_MEMORY
 
 
 class Decoders:
@@ -159,7 +159,7 @@ class _Run:
         for offset, fault in faults.items():
             index, why = self.first_index + offset, f"{type(fault).__name__}: {fault}"
             log.error("row %d of job %s makes the decoder fail: %s", index, self.job.id, why, exc_info=fault)
-            self.rows.append(error_rows([index], DECODE_FAILED, why[:_ERROR_CHARACTERS]))
+            self.rows.append(error_rows([index], FailureCode.DECODE_FAILED, why[:_ERROR_CHARACTERS]))
 
     def _bisect(self, offsets: Offsets, error: Exception) -> dict[int, Exception]:
         """The rows at fault, each with what the decoder raised over it alone; the others are decoded."""
@@ -190,7 +190,7 @@ def _read(embeddings: Rows, first_index: int) -> tuple[Offsets, pa.RecordBatch]:
     good = (broken == 0) & embeddings.any(axis=1)  # (N,)
     bad = np.flatnonzero(~good)
     values = embeddings.shape[1]
-    codes = ["not_finite" if broken[offset] else "zero_vector" for offset in bad]
+    codes = [FailureCode.NOT_FINITE if broken[offset] else FailureCode.ZERO_VECTOR for offset in bad]
     why = [
         f"{broken[offset]} of its {values} values are NaN or infinite in float32; all must be finite"
         if broken[offset]

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
+from unembed.codes import FailureCode
 from unembed.corpus import Slice, decode_payload
 from unembed.errors import CorpusError, DimensionError, UnavailableError, UnembedError
 from unembed.models.decoder.failures import is_broken_device
@@ -111,7 +112,7 @@ def _load(claim: Claim, worker: Context) -> Slice:
 
 
 def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
-    code = error.code if isinstance(error, UnembedError) else _CODES.get(type(error), runtime.DECODE_FAILED)
+    code = error.code if isinstance(error, UnembedError) else _CODES.get(type(error), FailureCode.DECODE_FAILED)
     why = error.message if isinstance(error, UnembedError) else f"{type(error).__name__}: {error}"
     log.error("batch %s, attempt %d: %s", claim.batch.id, claim.attempt, why, exc_info=error)
     state = _patiently(
@@ -122,7 +123,7 @@ def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
     return _outcome(claim, "fenced" if state is None else f"failed, now {state}", error=code)
 
 
-_CODES: Final = {SoftTimeLimitExceeded: "time_limit", MemoryError: "out_of_memory"}
+_CODES: Final = {SoftTimeLimitExceeded: FailureCode.TIME_LIMIT, MemoryError: FailureCode.OUT_OF_MEMORY}
 
 
 def _is_final(error: Exception) -> bool:

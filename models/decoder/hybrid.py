@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from unembed.codes import FailureCode
 from unembed.errors import CheckpointError, DimensionError, UnembedError
 from unembed.models.decoder.base import Answer, Candidate, Indices, TextDecoder
 from unembed.models.decoder.catalog import CONFIG_FILE, find, read_config
@@ -202,7 +203,7 @@ def _fallback(known: Answer, others: tuple[Candidate, ...], by: Ranking) -> Answ
 
 def _no_answer(why: str, phrase: Answer | None, candidates: tuple[Candidate, ...]) -> Answer:
     bank = "there is no phrase bank" if phrase is None else str(phrase.error)
-    return Answer(RowStatus.ERROR, error_code="no_answer", error=f"{why}; {bank}", candidates=candidates)
+    return Answer(RowStatus.ERROR, error_code=FailureCode.NO_ANSWER, error=f"{why}; {bank}", candidates=candidates)
 
 
 def _listed(first: tuple[Candidate, ...], others: tuple[Candidate, ...], by: Ranking) -> tuple[Candidate, ...]:

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
+from unembed.codes import FailureCode
 from unembed.errors import CheckpointError, InputError
 from unembed.models.decoder.base import Answer, Candidate, Indices, TextDecoder
 from unembed.models.decoder.catalog import CONFIG_FILE, read_config
@@ -221,7 +222,7 @@ class PhraseBankDecoder(TextDecoder):
         if nearest.score < self.threshold:
             return Answer(
                 RowStatus.ERROR,
-                error_code="no_phrase",
+                error_code=FailureCode.NO_PHRASE,
                 error=f"the nearest of {len(self._bank.phrases):,} known phrases has a cosine of {nearest.score:.3f}; "
                 f"expected {self.threshold:.3f} or more",
                 candidates=candidates,

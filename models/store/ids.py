@@ -1,4 +1,4 @@
-"""Ids of jobs and batches, and the cursors of their pages."""
+"""Ids of new jobs, and the cursors of pages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,6 @@ def new_job_id() -> str:
     """26 lowercase characters that sort by time: 48 bits of milliseconds, then 80 random ones."""
     number = (int(time.time() * 1000) << 80) | secrets.randbits(80)
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
-
-
-def batch_id(job_id: str, ordinal: int) -> str:
-    return f"{job_id}-{ordinal}"
-
-
-def job_of(batch_id: str) -> str:
-    return batch_id.rpartition("-")[0]
 
 
 def jobs_cursor(created_at: datetime, job_id: str) -> str:

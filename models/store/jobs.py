@@ -25,7 +25,7 @@ from unembed.models.store.sql import (
     to_head,
 )
 from unembed.models.store.values import JobHead
-from unembed.schemas import Batch, BatchPage, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState
+from unembed.schemas import Batch, BatchPage, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState, batch_id_of
 
 _REMOVED_AT_ONCE = 16  # batches
 
@@ -78,10 +78,10 @@ class Jobs(StorePart):
             )
         with self._write() as connection:
             job = lock_job(connection, job_id)
-            batch_id = ids.batch_id(job_id, ordinal)
-            if seen := one(connection, select(BATCHES).where(BATCHES.c.id == batch_id)):
-                _expect_equal(seen, first_index, rows, sha256)
-                return to_batch(seen), False
+            batch_id = batch_id_of(job_id, ordinal)
+            if received := one(connection, select(BATCHES).where(BATCHES.c.id == batch_id)):
+                _expect_equal(received, first_index, rows, sha256)
+                return to_batch(received), False
             if job["state"] != JobState.RECEIVING:
                 raise ConflictError(f"job {job_id} is {job['state']} and takes no more batches")
             _expect_free(connection, job_id, first_index, rows)
@@ -225,11 +225,11 @@ def _expect_same(key: str | None, old: RowMapping, spec: JobCreate) -> None:
         )
 
 
-def _expect_equal(seen: RowMapping, first_index: int, rows: int, sha256: str) -> None:
+def _expect_equal(received: RowMapping, first_index: int, rows: int, sha256: str) -> None:
     for name, given in (("sha256", sha256), ("first_index", first_index), ("rows", rows)):
-        if seen[name] != given:
+        if received[name] != given:
             raise ConflictError(
-                f"batch {seen['ordinal']} of job {seen['job_id']} was received with {name} {seen[name]}, "
+                f"batch {received['ordinal']} of job {received['job_id']} was received with {name} {received[name]}, "
                 f"now it has {given}"
             )
 

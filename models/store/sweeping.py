@@ -15,23 +15,23 @@ from itertools import groupby
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, update
 
+from unembed.codes import FailureCode
 from unembed.models.clock import now
 from unembed.models.payloads import SEND_AGAIN
-from unembed.models.store import ids
 from unembed.models.store.attempts import ended, queued_again
 from unembed.models.store.job_end import settle
 from unembed.models.store.jobs import cancel_locked
 from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job
 from unembed.models.store.values import Swept
-from unembed.schemas import ENDED_JOB_STATES, PAYLOAD_MISSING, BatchState, JobState
+from unembed.schemas import ENDED_JOB_STATES, BatchState, JobState, job_id_of
 
 _PUBLISH_AT_ONCE = 1000
 _PROBES = 8
 _IDS_A_QUERY = 500
 _EXPIRED_AT_ONCE = 20
 
-_SILENT = {"error_code": "lease_expired", "error": "the worker stopped answering"}
-_GONE = {"error_code": "worker_lost", "error": "the worker's process died while it decoded this batch"}
+_SILENT = {"error_code": FailureCode.LEASE_EXPIRED, "error": "the worker stopped answering"}
+_GONE = {"error_code": FailureCode.WORKER_LOST, "error": "the worker's process died while it decoded this batch"}
 
 
 class Sweeping(StorePart):
@@ -64,7 +64,7 @@ class Sweeping(StorePart):
     def fail_missing_payloads(self, batch_ids: Collection[str]) -> int:
         """These batches have no payload: those that still wait are dead; how many."""
         dead = 0
-        for job_id, of_job in groupby(sorted(batch_ids), key=ids.job_of):
+        for job_id, of_job in groupby(sorted(batch_ids), key=job_id_of):
             for some in _chunks(list(of_job)):
                 with self._write() as connection:
                     dead += _end_without_payload(connection, job_id, some)
@@ -164,7 +164,7 @@ def _to_publish(connection: Connection, republish_after: float) -> list[str]:
 def _end_without_payload(connection: Connection, job_id: str, batch_ids: Sequence[str]) -> int:
     job = lock_job(connection, job_id)
     lost = update(BATCHES).where(BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.QUEUED)
-    why = {"error_code": PAYLOAD_MISSING, "error": f"its vectors are no longer in Redis; {SEND_AGAIN}"}
+    why = {"error_code": FailureCode.PAYLOAD_MISSING, "error": f"its vectors are no longer in Redis; {SEND_AGAIN}"}
     dead = connection.execute(lost.values(ended(BatchState.DEAD) | why)).rowcount
     settle(connection, job)
     return dead

@@ -21,7 +21,7 @@ FLAGS: Final = {
 
 
 @dataclass(frozen=True)
-class Base:
+class StartingDecoder:
     """The decoder that a run was started from."""
 
     name: str
@@ -46,7 +46,7 @@ class Recipe:
     seed: int = 0
     augment: float = 0.0  # texts made from each of the texts (`augment.py`); the last fifth of a run is without them
     patience: int = 0  # reports without a gain on the dev sets, after which the run anneals and ends; 0: never
-    base: Base | None = None  # None: random weights, and pieces learnt from the texts
+    base: StartingDecoder | None = None  # None: random weights, and pieces learnt from the texts
 
     def flags(self) -> list[str]:
         """The options of `unembed train` for what is otherwise than their defaults, but for the base's."""

@@ -29,7 +29,7 @@ from unembed.models.training.curves import CURVES_FILE, write_curves
 from unembed.models.training.data import Pairs, pair
 from unembed.models.training.greedy import GreedyScorer, HeldOut
 from unembed.models.training.loop import Run
-from unembed.models.training.recipe import Base, Progress, Recipe
+from unembed.models.training.recipe import Progress, Recipe, StartingDecoder
 from unembed.models.training.warm import WarmStart
 
 
@@ -67,7 +67,7 @@ class Material:
     dev_pairs: dict[str, Pairs]
     held_out: dict[str, HeldOut]  # the dev sets again, as texts
     sample: npt.NDArray[np.float32]  # (N, E), held out if there are such
-    base: Base | None
+    base: StartingDecoder | None
     weights: dict[str, Tensor]  # of the base
 
 

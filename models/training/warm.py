@@ -19,7 +19,7 @@ from unembed.models.decoder.checkpoint import WEIGHTS_FILE, Checkpoint, checkpoi
 from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.tokenizer import UNKNOWN
 from unembed.models.training.data import Pairs
-from unembed.models.training.recipe import Base
+from unembed.models.training.recipe import StartingDecoder
 
 BRIDGE: Final = "bridge.weight"
 GATE: Final = "gate.weight"
@@ -28,7 +28,7 @@ MOST_UNKNOWN: Final = 0.1  # share of pieces; with more, the base's pieces are t
 
 @dataclass(frozen=True)
 class WarmStart:
-    base: Base
+    base: StartingDecoder
     checkpoint: Checkpoint
 
     @classmethod
@@ -45,7 +45,7 @@ class WarmStart:
                 f"{config.name!r} is a {config.architecture} and the run's network a {architecture}; expected the same"
             )
         weights = (checkpoint_folder(name_or_folder) / WEIGHTS_FILE).read_bytes()
-        return cls(Base(config.name, hashlib.sha256(weights).hexdigest(), config.embedding_dim), checkpoint)
+        return cls(StartingDecoder(config.name, hashlib.sha256(weights).hexdigest(), config.embedding_dim), checkpoint)
 
     def config(self, **numbers: int) -> NetworkConfig:
         """The base's network, but for `numbers`; at another dimension, with the gates that fit there."""

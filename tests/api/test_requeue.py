@@ -11,13 +11,14 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import assert_problem, new_job, put
 from tests.builders import generations, read
+from unembed.codes import FailureCode
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.store import Store
-from unembed.schemas import PAYLOAD_MISSING, BatchState, JobState, Timings
+from unembed.schemas import BatchState, JobState, Timings
 from unembed.worker.celery import QUEUE
 
-MISSING = PAYLOAD_MISSING
+MISSING = FailureCode.PAYLOAD_MISSING
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from unembed.cli.decode_flags import range_of
+from unembed.codes import FailureCode
+from unembed.errors import JobFailedError, by_code
 from unembed.schemas import DecodeOptions
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -18,6 +20,22 @@ def options_table() -> str:
     for name, field in DecodeOptions.model_fields.items():
         rows.append((f"`{name}`", _default(field.default), range_of(field), str(field.description)))
     return _table(("option", "default", "range", "meaning"), rows)
+
+
+def errors_table() -> str:
+    """The errors of the API and of the Python library: HTTP statuses, codes, classes and meanings."""
+    errors = [each for each in by_code().values() if each.__module__ == "unembed.errors"]
+    rows = []
+    for error in sorted(errors, key=lambda each: (each.status, each.code)):
+        status = "" if error is JobFailedError else str(error.status)  # that one never leaves a server
+        meaning = str(error.__doc__).strip().partition("\n")[0].removesuffix(".")
+        rows.append((status, f"`{error.code}`", f"`{error.__name__}`", meaning))
+    return _table(("status", "code", "class in Python", "meaning"), rows)
+
+
+def failures_table() -> str:
+    """The codes of error rows and of failed batches."""
+    return _table(("code", "of a", "meaning"), [(f"`{each}`", each.scope, each.meaning) for each in FailureCode])
 
 
 def _default(value: object) -> str:
@@ -33,7 +51,11 @@ def _default(value: object) -> str:
 
 
 # The page, the name of the table's markers, and what makes it.
-TABLES: Final[Sequence[tuple[str, str, Callable[[], str]]]] = (("decoding.md", "options", options_table),)
+TABLES: Final[Sequence[tuple[str, str, Callable[[], str]]]] = (
+    ("decoding.md", "options", options_table),
+    ("api.md", "errors", errors_table),
+    ("api.md", "failures", failures_table),
+)
 
 
 def written(page: str, name: str) -> str:

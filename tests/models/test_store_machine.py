@@ -23,10 +23,11 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine, select, text
 
 from tests.builders import DIM, add_batches, generations, make_job
+from unembed.codes import FailureCode
 from unembed.errors import ConflictError, NotFoundError
 from unembed.models.store import Beat, Store
 from unembed.models.store.sql import GENERATIONS
-from unembed.schemas import PAYLOAD_MISSING, Batch, BatchState, JobState, Timings
+from unembed.schemas import Batch, BatchState, JobState, Timings
 
 LONG, LAPSED = 600.0, -1.0
 WORKERS = ("one", "two")
@@ -157,14 +158,14 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(place=place, final=st.booleans(), lost=st.booleans())
     def fail(self, place: int, final: bool, lost: bool) -> None:
         known = self.at(place)
-        code = PAYLOAD_MISSING if final and lost else "decode_failed"
+        code = FailureCode.PAYLOAD_MISSING if final and lost else "decode_failed"
         state = self.store.attempts.fail(known.batch.id, known.attempt, code, "error", final=final)
         if not known.runs:
             assert state is None
             return
         dead = BatchState.DEAD if final or known.attempt >= known.allowed else BatchState.QUEUED
         known.become(BatchState.CANCELLED if self.plain.cancelled else dead)
-        known.has_payload = known.has_payload and code != PAYLOAD_MISSING
+        known.has_payload = known.has_payload and code != FailureCode.PAYLOAD_MISSING
         assert state is known.state
 
     @precondition(has_begun)

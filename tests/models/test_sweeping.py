@@ -6,10 +6,11 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tests.builders import DIM, add_batches, generations, make_job
+from unembed.codes import FailureCode
 from unembed.errors import ConflictError, NotFoundError
 from unembed.models.settings import Settings
 from unembed.models.store import Backlog, Store
-from unembed.schemas import PAYLOAD_MISSING, Batch, BatchState, JobState, Timings
+from unembed.schemas import Batch, BatchState, JobState, Timings
 
 
 def later(engine: Engine, settings: Settings, **changes: float) -> Store:
@@ -41,7 +42,7 @@ class TestLostPayloads:
         assert lost == 1
         assert states(store, job.id) == [BatchState.DONE, BatchState.RUNNING, BatchState.DEAD]
         dead = store.jobs.batches(job.id)[2]
-        assert (dead.error_code, dead.lacks_its_vectors) == (PAYLOAD_MISSING, True)
+        assert (dead.error_code, dead.lacks_its_vectors) == (FailureCode.PAYLOAD_MISSING, True)
         assert "no longer in Redis" in str(dead.error)
 
     def test_a_job_whose_last_batches_are_lost_ends(self, store: Store) -> None:

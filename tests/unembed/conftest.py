@@ -23,7 +23,7 @@ from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.store import Store
-from unembed.schemas import BatchState, Generation, RowStatus, Timings
+from unembed.schemas import BatchState, Generation, RowStatus, Timings, batch_id_of
 
 DECODER = "toy"
 
@@ -113,7 +113,7 @@ class Hand:
     def fail(self, ordinal: int) -> None:
         """The newest job's batch of this ordinal is dead."""
         (job,) = self._store.jobs.page(limit=1).jobs
-        claim = self._store.attempts.claim(f"{job.id}-{ordinal}", "hand", 30)
+        claim = self._store.attempts.claim(batch_id_of(job.id, ordinal), "hand", 30)
         assert claim is not None
         self._store.attempts.fail(claim.batch.id, claim.attempt, "decode_failed", "it went wrong", final=True)
 

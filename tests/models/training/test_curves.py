@@ -17,7 +17,7 @@ from unembed.models.evaluation.figures import SHARES, Scale
 from unembed.models.training.curves import figures, render, write_curves
 from unembed.models.training.greedy import GreedyScorer, HeldOut
 from unembed.models.training.loop import Run
-from unembed.models.training.recipe import Base, DevScore, Progress
+from unembed.models.training.recipe import DevScore, Progress, StartingDecoder
 
 TRAP = '<script src="http://evil.example/x.js"></script>&"'
 
@@ -91,7 +91,7 @@ def test_the_page_fetches_nothing_and_escapes_every_name() -> None:
     # Given names that would do harm as HTML
     lines = [replace(one, dev_loss={TRAP: 1.0}, scores={TRAP: DevScore(200, 1.0, 0.1, 0.0)}) for one in LINES]
     # When they are on the page
-    page = Page(render(TRAP, replace(RECIPE, base=Base(TRAP, "0" * 64, 16)), lines, finished=True))
+    page = Page(render(TRAP, replace(RECIPE, base=StartingDecoder(TRAP, "0" * 64, 16)), lines, finished=True))
     # Then they are only text
     assert not page.tags & {"script", "img", "link", "iframe", "object"}
     assert page.targets == []

@@ -36,11 +36,6 @@ RAW_BYTES: Final = "application/octet-stream"
 JSON_LINES: Final = "application/jsonl"
 PROBLEM_JSON: Final = "application/problem+json"
 
-NEXT_CURSOR: Final = "Unembed-Next-Cursor"  # the header of a page of results that has the cursor of the next one
-
-# Of results: as the batches finish, or as in the corpus.
-Order = Literal["finished", "index"]
-
 DEFAULT_DECODER: Final = "ret-v21-minilm"
 DEFAULT_BATCH_SIZE: Final = 1024
 

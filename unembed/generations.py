@@ -74,18 +74,40 @@ def error_rows(indices: Places, code: Column, why: Column) -> pa.RecordBatch:
     return from_columns(indices, status=RowStatus.ERROR, error_code=code, error=why)
 
 
+def concatenated(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """The rows of all parts, of which there is at least one, one part after the other."""
+    columns = [pa.concat_arrays([part.column(name) for part in parts]) for name in SCHEMA.names]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def where(chosen: npt.NDArray[np.bool_], these: pa.RecordBatch, others: pa.RecordBatch) -> pa.RecordBatch:
+    """`these` rows where `chosen` (N,), and the others elsewhere."""
+    mask = pa.array(chosen)
+    columns = [pc.if_else(mask, these.column(name), others.column(name)) for name in SCHEMA.names]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def with_column(rows: pa.RecordBatch, name: str, values: Column) -> pa.RecordBatch:
+    """The same rows with another column: (N,) values, or one for all."""
+    at, field = SCHEMA.get_field_index(name), SCHEMA.field(name)
+    return rows.set_column(at, field, _array(field, values, rows.num_rows))
+
+
+def floats(column: pa.Array[Any]) -> npt.NDArray[np.float64]:
+    """(N,), NaN for null."""
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def flags(column: pa.Array[Any]) -> npt.NDArray[np.bool_]:
+    """(N,), False for null."""
+    return np.asarray(column.fill_null(False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
 def in_order(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     """The rows of all parts, of which there is at least one, by their index."""
-    columns = [pa.concat_arrays([part.column(name) for part in parts]) for name in SCHEMA.names]
-    rows = pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+    rows = concatenated(parts)
     index = rows.column("index").to_numpy()  # (N,)
     return rows if (np.diff(index) > 0).all() else rows.take(np.argsort(index, kind="stable"))
-
-
-def with_ids(rows: pa.RecordBatch, ids: Sequence[str]) -> pa.RecordBatch:
-    """The same rows with the client's ids (N,)."""
-    at, field = SCHEMA.get_field_index("id"), SCHEMA.field("id")
-    return rows.set_column(at, field, _array(field, ids, rows.num_rows))
 
 
 def counts_of(column: pa.Array[Any]) -> Counter[str]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from unembed.codes import FailureCode
 from unembed.corpus import Slice
 from unembed.errors import DimensionError, UnembedError
-from unembed.generations import Decoded, Places, error_rows, in_order, with_ids
+from unembed.generations import Decoded, Places, error_rows, in_order, with_column
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
 from unembed.models.store import JobHead
 from unembed.schemas import DecodeOptions, Precision
@@ -89,7 +89,7 @@ def decode_slice(
     run = _Run(decoder, embeddings, part.first_index, job, between, micro_batch)
     run.decode(readable)
     rows = in_order([unreadable, *run.rows])
-    return Decoded(rows if part.ids is None else with_ids(rows, part.ids), run.decode_ms, run.score_ms)
+    return Decoded(rows if part.ids is None else with_column(rows, "id", part.ids), run.decode_ms, run.score_ms)
 
 
 @dataclass

@@ -1,104 +1,96 @@
 """What every decoder answers to, whatever is inside: `decode`, `generate`, `batch_generate`, `decode_rows`.
 
-A decoder says how it answers rows in one method, `answer`; what a library user and a worker call is made of that here.
+A decoder says how it answers rows in one method, `raw_answer`; what a library user and a worker call is made of that.
 """
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
 from unembed.errors import InputError
-from unembed.generations import Decoded, Places, from_columns
+from unembed.generations import Decoded, Places, flags, floats, with_column
+from unembed.models.decoder.candidates import Candidate
 from unembed.models.decoder.config import Defaults
 from unembed.models.decoder.manifold import Manifold
-from unembed.models.decoder.quality import Quality, told
-from unembed.models.decoder.vectors import Embeddings, Vectors, as_array, check
-from unembed.schemas import DecodeOptions, RowStatus
-
-Indices = npt.NDArray[np.int64]  # (N,): places in the corpus
+from unembed.models.decoder.quality import Quality
+from unembed.models.decoder.vectors import Embeddings, Indices, Vectors, as_array, check
+from unembed.schemas import DecodeOptions
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One of a row's possible texts, and what it was ranked by."""
+class DecoderDescription:
+    """What a decoder is, and on what it runs."""
 
-    text: str
-    score: float  # the higher the better; what it is depends on the ranking
-    source: str  # the decoder that wrote it
-    round_trip: float | None = None  # cosine of its embedding and the given one, where that is known
+    name: str
+    architecture: str
+    embedding_dim: int
+    encoder: str | None  # the embedder whose vectors it reads
+    device: str
+    precision: str
+    trained: bool  # False: its weights are random
+    parameters: int
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a decoder says to one row: a text, or why there is none."""
+class Answered(Decoded):
+    """What a decoder says to its rows: their columns, what was measured, and the candidates that a row had."""
 
-    status: RowStatus
-    source: str | None = None
-    text: str | None = None
-    tokens: int | None = None
-    quality: Quality | None = None
-    round_trip: float | None = None
-    candidates: tuple[Candidate, ...] = ()  # the best first; the first is the answer
-    error_code: str | None = None
-    error: str | None = None
-    off_manifold: bool | None = None  # the vector is unlike any of a text; None: not known
+    candidates: Callable[[int], tuple[Candidate, ...]]  # of the n-th row, the best first; the first is the answer
 
-    @property
-    def scores(self) -> Quality | None:
-        """As the row tells them."""
-        return told(self.quality, self.off_manifold) if self.quality else None
+
+SCORES: Final = tuple(field.name for field in fields(Quality))
 
 
 class TextDecoder(ABC):
     """A decoder on one device. Not thread-safe: one decoder a thread."""
 
-    score_ms: float = 0.0  # of the last call, spent on ranking and scores
+    description: DecoderDescription
     defaults: Defaults = Defaults()  # of calls that do not name their own; `configure` changes them
 
     @property
-    @abstractmethod
-    def name(self) -> str: ...
+    def name(self) -> str:
+        return self.description.name
 
     @property
-    @abstractmethod
-    def architecture(self) -> str: ...
+    def architecture(self) -> str:
+        return self.description.architecture
 
     @property
-    @abstractmethod
-    def embedding_dim(self) -> int: ...
+    def embedding_dim(self) -> int:
+        return self.description.embedding_dim
 
     @property
-    @abstractmethod
     def encoder(self) -> str | None:
-        """The embedder whose vectors it reads."""
+        return self.description.encoder
+
+    @property
+    def device(self) -> str:
+        return self.description.device
+
+    @property
+    def precision(self) -> str:
+        return self.description.precision
+
+    @property
+    def trained(self) -> bool:
+        return self.description.trained
+
+    @property
+    def parameters(self) -> int:
+        return self.description.parameters
 
     @property
     def manifold(self) -> Manifold | None:
         """What real vectors look like; None where that is not known."""
         return None
-
-    @property
-    @abstractmethod
-    def device(self) -> str: ...
-
-    @property
-    @abstractmethod
-    def precision(self) -> str: ...
-
-    @property
-    @abstractmethod
-    def trained(self) -> bool: ...
-
-    @property
-    @abstractmethod
-    def parameters(self) -> int: ...
 
     def configure(self, **changes: Any) -> Defaults:
         """Changes the defaults of a live decoder: fields of DecodeOptions, `seed`, `quality_floor`.
@@ -117,8 +109,22 @@ class TextDecoder(ABC):
     def peak_memory_bytes(self) -> int | None: ...
 
     @abstractmethod
-    def answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Answer]:
-        """One answer a row of vectors (N, D), which are finite and not zero; `indices` (N,) seed what is drawn."""
+    def raw_answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
+        """The same, but whatever the vectors are: `answer` sees to those that are off the manifold."""
+
+    def answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
+        """Of vectors (N, D), finite and not zero, at `indices` (N,) of the corpus, which seed what is drawn.
+
+        A vector that is off the manifold is the embedding of no text, so no text can be faithful to it, however sure
+        the network is of one: its overall_quality, where it is known, is 0.
+        """
+        answered = self.raw_answer(vectors, indices, options, seed)
+        quality = floats(answered.rows["overall_quality"])  # (N,)
+        doubted = flags(answered.rows["off_manifold"]) & ~np.isnan(quality)  # (N,)
+        if not doubted.any():
+            return answered
+        known = pa.array(np.where(doubted, 0.0, quality), mask=np.isnan(quality))
+        return replace(answered, rows=with_column(answered.rows, "overall_quality", known))
 
     def decode(self, embedding: Embeddings, **options: Any) -> str:
         """The text of one embedding (D,). Raises InputError when the decoder has none for it."""
@@ -137,7 +143,8 @@ class TextDecoder(ABC):
     def batch_generate(
         self, embeddings: Embeddings, *, seed: int | None = None, n_best: int = 1, **options: Any
     ) -> list[dict[str, Any]]:
-        """The texts of embeddings (N, D), decoded together, in their order; `options` are the fields of DecodeOptions.
+        """The texts of embeddings (N, D), decoded together, in their order; `options` are those of
+        `configure`.
 
         With `n_best` above 1, each row also lists that many of its candidates at most, the best first.
         Raises InputError for NaN, infinity or zero vectors, naming the row, and DimensionError for a wrong D.
@@ -145,58 +152,42 @@ class TextDecoder(ABC):
         vectors = check(as_array(embeddings), self.embedding_dim, f"the decoder {self.name!r}")
         if n_best < 1:
             raise InputError(f"n_best is {n_best}; expected 1 or more")
-        chosen = DecodeOptions.model_validate(self.defaults.options.model_dump() | options)
         begun = time.perf_counter()
-        answers = self.answer(vectors, np.arange(len(vectors)), chosen, self.defaults.seed if seed is None else seed)
+        chosen = self.defaults.changed(options if seed is None else options | {"seed": seed})
+        answered = self.answer(vectors, np.arange(len(vectors)), chosen.options, chosen.seed)
         seconds = (time.perf_counter() - begun) / max(1, len(vectors))
-        return [self._as_dict(one, seconds, n_best) for one in answers]
+        return [
+            self._as_dict(row, chosen.quality_floor, seconds)
+            | ({"candidates": _shown(answered.candidates(place)[:n_best])} if n_best > 1 else {})
+            for place, row in enumerate(answered.rows.to_pylist())
+        ]
 
     def decode_rows(self, embeddings: Vectors, indices: Places, options: DecodeOptions, seed: int) -> Decoded:
         """The rows (N, D) of a job; `indices` (N,) are their places in the corpus. Vectors must be finite, not zero."""
-        begun = time.perf_counter()
-        answers = self.answer(embeddings, np.asarray(indices, dtype=np.int64), options, seed)
-        took_ms = (time.perf_counter() - begun) * 1000.0
-        scores = [one.scores for one in answers]
-        qualities = {
-            field.name: [None if one is None else getattr(one, field.name) for one in scores]
-            for field in fields(Quality)
-        }
-        rows = from_columns(
-            indices,
-            text=[one.text for one in answers],
-            status=[one.status for one in answers],
-            error_code=[one.error_code for one in answers],
-            error=[one.error for one in answers],
-            source=[one.source for one in answers],
-            tokens=[one.tokens for one in answers],
-            round_trip=[one.round_trip for one in answers],
-            off_manifold=[one.off_manifold for one in answers],
-            decode_ms=took_ms / max(1, len(answers)),
-            **qualities,
-        )
-        return Decoded(rows, decode_ms=max(0.0, took_ms - self.score_ms), score_ms=self.score_ms)
+        answered = self.answer(embeddings, np.asarray(indices, dtype=np.int64), options, seed)
+        share_ms = (answered.decode_ms + answered.score_ms) / max(1, len(embeddings))
+        return Decoded(with_column(answered.rows, "decode_ms", share_ms), answered.decode_ms, answered.score_ms)
 
-    def _as_dict(self, one: Answer, seconds: float, n_best: int) -> dict[str, Any]:
-        scores = one.scores
-        overall = scores.overall_quality if scores else None
-        answer: dict[str, Any] = {
-            "text": one.text,
-            "status": str(one.status),
-            "tokens": one.tokens,
-            "quality_metrics": asdict(scores) if scores else None,
-            "round_trip": one.round_trip,
-            "off_manifold": one.off_manifold,
+    def _as_dict(self, row: dict[str, Any], floor: float, seconds: float) -> dict[str, Any]:
+        overall = row["overall_quality"]
+        scores = {name: row[name] for name in SCORES}
+        return {
+            "text": row["text"],
+            "status": row["status"],
+            "tokens": row["tokens"],
+            "quality_metrics": scores if any(score is not None for score in scores.values()) else None,
+            "round_trip": row["round_trip"],
+            "off_manifold": row["off_manifold"],
             "generation_time": seconds,
             "memory": self.peak_memory_bytes(),
-            "quality_passed": (
-                self.trained and not one.off_manifold and overall is not None and overall >= self.defaults.quality_floor
-            ),
+            "quality_passed": (self.trained and not row["off_manifold"] and overall is not None and overall >= floor),
             "parameters_used": self.parameters,
             "architecture": self.architecture,
-            "source": one.source,
+            "source": row["source"],
             "trained": self.trained,
-            "error": one.error,
+            "error": row["error"],
         }
-        if n_best > 1:
-            answer["candidates"] = [asdict(candidate) for candidate in one.candidates[:n_best]]
-        return answer
+
+
+def _shown(candidates: tuple[Candidate, ...]) -> list[dict[str, Any]]:
+    return [asdict(candidate) for candidate in candidates]

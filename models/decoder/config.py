@@ -18,7 +18,6 @@ PHRASE_BANK: Final = "phrase_bank"
 HYBRID: Final = "hybrid"
 ARCHITECTURES: Final[tuple[str, ...]] = (RET_V21, RET_V2, PHRASE_BANK, HYBRID)
 BUDGETS: Final[Mapping[str, int]] = {RET_V21: 800_000, RET_V2: 3_200_000}  # parameters, unless others are named
-DEFAULT_BUDGET: Final = BUDGETS[RET_V21]
 V21_PARAMETERS: Final = 722_944  # of v2.1 at 768 dimensions; what a smaller bridge leaves of them, gates may take
 
 # What RET v2.0 has otherwise than v2.1. Its attention is narrower than its residual (4 × 48 = 192 of 512), as at full
@@ -160,10 +159,17 @@ class CheckpointConfig(Wire):
     name: str
     network: NetworkConfig
     encoder: str | None = None  # the embedder whose vectors it reads
-    normalised: bool = True  # vectors are scaled to unit length before the bridge
     calibration: Calibration | None = None
     seen_calibration: Calibration | None = None  # of texts that were embedded again
     defaults: Defaults = Defaults()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _patch_normalised(cls, config: Any) -> Any:
+        """Older checkpoints say that vectors are scaled to unit length, which they are in every network."""
+        if isinstance(config, dict):
+            return {name: value for name, value in config.items() if name != "normalised"}
+        return config
 
     @property
     def architecture(self) -> str:

@@ -21,13 +21,12 @@ def load_decoder(name_or_folder: str | Path, device: str = "auto", precision: Pr
 
     Raises UnknownDecoderError for a name that is not known, CheckpointError for a folder that is no checkpoint.
     """
-    path = name_or_folder if isinstance(name_or_folder, str) else f"{name_or_folder}/"
-    architecture = read_config(checkpoint_folder(path)).architecture
+    architecture = read_config(checkpoint_folder(name_or_folder)).architecture
     if architecture == PHRASE_BANK:
-        return PhraseBankDecoder.load(path, device)
+        return PhraseBankDecoder.load(name_or_folder, device)
     if architecture == HYBRID:
-        return HybridDecoder.load(path, device, precision)
-    return GenerativeDecoder.load(path, device, precision)
+        return HybridDecoder.load(name_or_folder, device, precision)
+    return GenerativeDecoder.load(name_or_folder, device, precision)
 
 
 def create_generative_decoder(
@@ -35,7 +34,7 @@ def create_generative_decoder(
     embedding_dim: int = 768,
     target_parameters: int | None = None,
     *,
-    checkpoint: str | None = "auto",
+    checkpoint: str | Path | None = "auto",
     **config: Any,
 ) -> TextDecoder:
     """A decoder for embeddings of this dimension.
@@ -70,7 +69,7 @@ def create_generative_decoder(
 def _by_name(
     architecture: str,
     embedding_dim: int,
-    checkpoint: str | None,
+    checkpoint: str | Path | None,
     device: str = "auto",
     precision: Precision = "auto",
 ) -> TextDecoder:
@@ -78,11 +77,12 @@ def _by_name(
         raise InputError(
             f"a {architecture} is made of your own texts and none ships; expected a checkpoint's name or folder"
         )
-    decoder = load_decoder(str(checkpoint), device, precision)
+    assert checkpoint is not None, "it was refused above"
+    decoder = load_decoder(checkpoint, device, precision)
     if decoder.architecture != architecture:
-        raise CheckpointError(f"{checkpoint!r} holds a {decoder.architecture}; expected a {architecture}")
+        raise CheckpointError(f"{str(checkpoint)!r} holds a {decoder.architecture}; expected a {architecture}")
     if decoder.embedding_dim != embedding_dim:
-        raise DimensionError.between(embedding_dim, decoder.embedding_dim, f"the decoder {checkpoint!r}")
+        raise DimensionError.between(embedding_dim, decoder.embedding_dim, f"the decoder {str(checkpoint)!r}")
     return decoder
 
 

@@ -10,14 +10,19 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 
 from unembed.errors import CheckpointError, DimensionError, MissingExtraError
-from unembed.models.decoder.base import Answer, Candidate, Indices, TextDecoder
+from unembed.generations import from_columns
+from unembed.models.decoder.base import SCORES, Answered, DecoderDescription, TextDecoder
+from unembed.models.decoder.candidates import Candidates
 from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import (
     TOKENIZER_FILE,
@@ -38,14 +43,13 @@ from unembed.models.decoder.config import (
 from unembed.models.decoder.device import Device, choose
 from unembed.models.decoder.engine import log_likelihood
 from unembed.models.decoder.manifold import Manifold
-from unembed.models.decoder.quality import Evidence, Quality, assess, told
+from unembed.models.decoder.quality import Evidence, Quality, assess, word_diversity
 from unembed.models.decoder.rank import Ranked
-from unembed.models.decoder.report import Tally
+from unembed.models.decoder.report import DecodeStatistics
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.rounds import Searcher
-from unembed.models.decoder.search import as_generated
 from unembed.models.decoder.tokenizer import Tokenizer
-from unembed.models.decoder.vectors import Vectors
+from unembed.models.decoder.vectors import Indices, Vectors
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Precision, RowStatus, Wire
 
 
@@ -59,7 +63,7 @@ class GenerativeConfig(Wire):
     architecture: Architecture = RET_V21
     embedding_dim: Annotated[int, Field(ge=1, le=65_536)] = 768
     target_parameters: Annotated[int, Field(ge=1)] | None = None  # a larger network is an error; None: `BUDGETS`
-    checkpoint: str | None = None  # a decoder's name or folder; None: random weights
+    checkpoint: str | Path | None = None  # a decoder's name, or its folder as a Path; None: random
     device: str = "auto"
     precision: Precision = "auto"
     # None: the checkpoint's own defaults
@@ -73,15 +77,22 @@ class GenerativeConfig(Wire):
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """One row as it leaves the network: the best of its candidates."""
+class Scored:
+    """N rows as they leave the network: the best of their candidates, and what was measured of it."""
 
-    text: str
-    tokens: int
+    ranked: Ranked
     evidence: Evidence
     quality: Quality
-    candidates: tuple[Candidate, ...]  # the best first
-    off_manifold: bool | None = None  # the vector is unlike any of a text; None: not known
+    decode_ms: float  # in the network
+    score_ms: float  # ranking and scores
+
+    @cached_property
+    def best(self) -> Candidates:
+        return self.ranked.best
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return self.best.texts
 
 
 class GenerativeDecoder(TextDecoder):
@@ -92,25 +103,24 @@ class GenerativeDecoder(TextDecoder):
         self.config = config or GenerativeConfig()
         checkpoint = _checkpoint_for(self.config)
         checkpoint.config.network.check_budget(self.config.budget)
-        self._take(checkpoint)
+        self._take(checkpoint, trained=self.config.checkpoint is not None)
 
     @classmethod
     def load(cls, name_or_folder: str | Path, device: str = "auto", precision: Precision = "auto") -> GenerativeDecoder:
-        """A trained decoder by name, or from a checkpoint's folder."""
-        path = name_or_folder if isinstance(name_or_folder, str) else f"{name_or_folder}/"
-        network = network_config(checkpoint_folder(path)).network  # the weights are read once, below
+        """A trained decoder by name, or from a checkpoint's folder (a Path)."""
+        network = network_config(checkpoint_folder(name_or_folder)).network  # the weights are read once, below
         return cls(
             GenerativeConfig(
                 architecture=network.architecture,
                 embedding_dim=network.embedding_dim,
                 target_parameters=max(BUDGETS[network.architecture], network.parameters),
-                checkpoint=path,
+                checkpoint=name_or_folder,
                 device=device,
                 precision=precision,
             )
         )
 
-    def _take(self, checkpoint: Checkpoint) -> None:
+    def _take(self, checkpoint: Checkpoint, *, trained: bool) -> None:
         """Raises CheckpointError, and stays as it was, when the checkpoint fails its self-test."""
         device = choose(self.config.device, self.config.precision)
         network = checkpoint.network.to(device.torch_device).eval()
@@ -122,115 +132,82 @@ class GenerativeDecoder(TextDecoder):
         named = {name: getattr(self.config, name) for name in Defaults.model_fields}
         own = {name: value for name, value in named.items() if value is not None}
         self.defaults = checkpoint.config.defaults.model_copy(update=own)
-        self._tally = Tally()
-        self.score_ms = 0.0
-
-    @property
-    def name(self) -> str:
-        return self._checkpoint.config.name
+        self._statistics = DecodeStatistics()
+        self.description = DecoderDescription(
+            name=checkpoint.config.name,
+            architecture=self.config.architecture,
+            embedding_dim=checkpoint.config.network.embedding_dim,
+            encoder=checkpoint.config.encoder,
+            device=device.name,
+            precision=device.precision,
+            trained=trained,
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+        )
 
     @property
     def checkpoint(self) -> Checkpoint:
         return self._checkpoint
 
     @property
-    def device(self) -> str:
-        return self._device.name
-
-    @property
-    def precision(self) -> str:
-        return self._device.precision
-
-    @property
-    def architecture(self) -> str:
-        return self.config.architecture
-
-    @property
-    def trained(self) -> bool:
-        return self.config.checkpoint is not None
-
-    @property
-    def embedding_dim(self) -> int:
-        return self._checkpoint.config.network.embedding_dim
-
-    @property
-    def encoder(self) -> str | None:
-        return self._checkpoint.config.encoder
-
-    @property
     def manifold(self) -> Manifold | None:
         return self._checkpoint.manifold
-
-    @property
-    def parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self._network.parameters())
 
     def peak_memory_bytes(self) -> int | None:
         return self._device.peak_memory_bytes()
 
-    def off_manifold(self, vectors: Vectors) -> list[bool | None]:
-        """Of each row of (N, D), whether it is unlike any vector of a text; None where that is not known."""
-        return [None] * len(vectors) if self.manifold is None else self.manifold.off(vectors).tolist()
+    def off_manifold(self, vectors: Vectors) -> npt.NDArray[np.bool_] | None:
+        """(N,): whether each of (N, D) is unlike the vector of any text; None where that is not known."""
+        return None if self.manifold is None else self.manifold.off(vectors)
 
-    def answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Answer]:
-        return [
-            Answer(
-                status=RowStatus.OK,
-                source=self.name,
-                text=one.text,
-                tokens=one.tokens,
-                quality=one.quality,
-                round_trip=one.evidence.round_trip,
-                off_manifold=one.off_manifold,
-                candidates=one.candidates,
-            )
-            for one in self.decode_batch(vectors, indices, options, seed)
-        ]
+    def raw_answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
+        scored = self.decode_batch(vectors, indices, options, seed)
+        rows = from_columns(
+            indices,
+            text=scored.texts,
+            status=RowStatus.OK,
+            source=self.name,
+            tokens=scored.best.lengths,
+            round_trip=scored.evidence.round_trip,
+            off_manifold=self.off_manifold(vectors),
+            **{name: getattr(scored.quality, name) for name in SCORES},
+        )
+        answered = Answered(
+            rows, scored.decode_ms, scored.score_ms, candidates=lambda row: scored.ranked.listed(row, self.name)
+        )
+        self._statistics.add(answered)
+        return answered
 
-    def decode_batch(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Decoded]:
+    def decode_batch(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Scored:
         """Rows (N, D) with what was measured of them; the other methods are this one with a different answer."""
         begun = time.perf_counter()
         searcher = Searcher(self._checkpoint, self._network, self._device, self.encoder)
         searched = searcher.search(vectors, indices, options, seed)
-        decoded = self._judged(searched.rows, self.off_manifold(vectors))
-        score_seconds = time.perf_counter() - begun - searched.decode_seconds
-        self.score_ms = score_seconds * 1000.0
-        self._tally.add(
-            [one.tokens for one in decoded],
-            [told(one.quality, one.off_manifold).overall_quality for one in decoded],
-            searched.decode_seconds,
-            score_seconds,
-            [one.off_manifold for one in decoded],
-        )
-        return decoded
-
-    def _judged(self, ranked: list[Ranked], off: list[bool | None]) -> list[Decoded]:
-        """The best of each row with its scores."""
-        with self._device.autocast():
-            generated = as_generated([row.best for row in ranked], self._device.torch_device)
-            nothing = torch.zeros((len(ranked), self.embedding_dim), device=self._device.torch_device)
-            lm_log_probs = log_likelihood(self._network, nothing, generated).tolist()
+        evidence = self._evidence(searched.ranked)
         config = self._checkpoint.config
-        decoded = []
-        for row, lm_log_prob, is_off in zip(ranked, lm_log_probs, off, strict=True):
-            best = row.best
-            evidence = Evidence(
-                log_prob=best.log_prob / len(best.ids),
-                lm_log_prob=lm_log_prob,
-                least_log_prob=best.least_log_prob,
-                pieces=len(best.ids),
-                words=len(best.text.split()),
-                diversity=best.diversity,
-                truncated=best.truncated,
-                round_trip=row.candidates[0].round_trip,
-            )
-            quality = assess(evidence, config.calibration, config.seen_calibration)
-            decoded.append(Decoded(best.text, len(best.ids), evidence, quality, row.candidates, is_off))
-        return decoded
+        quality = assess(evidence, config.calibration, config.seen_calibration)
+        score_ms = (time.perf_counter() - begun - searched.decode_seconds) * 1000.0
+        return Scored(searched.ranked, evidence, quality, searched.decode_seconds * 1000.0, score_ms)
+
+    def _evidence(self, ranked: Ranked) -> Evidence:
+        """Of the best of each row."""
+        best = ranked.best
+        nothing = torch.zeros((len(best), self.embedding_dim), device=self._device.torch_device)
+        with self._device.autocast():
+            lm_log_prob = log_likelihood(self._network, nothing, best.pieces)  # (N,)
+        return Evidence(
+            log_prob=best.log_prob / best.lengths,
+            lm_log_prob=lm_log_prob.cpu().numpy().astype(np.float64),
+            least_log_prob=best.least_log_prob,
+            pieces=best.lengths,
+            words=np.array([len(text.split()) for text in best.texts], dtype=np.int64),
+            diversity=np.array([word_diversity(text) for text in best.texts], dtype=np.float64),
+            truncated=best.truncated,
+            round_trip=ranked.best_round_trips,
+        )
 
     def get_performance_report(self) -> dict[str, Any]:
         """What was decoded since this decoder was made: counts, seconds, rates, and on what."""
-        report = self._tally.report(self.defaults.quality_floor)
+        report = self._statistics.report(self.defaults.quality_floor)
         return {
             "architecture": self.architecture,
             "decoder": self.name,
@@ -262,17 +239,17 @@ class GenerativeDecoder(TextDecoder):
         if network.embedding_dim != self.config.embedding_dim:
             raise DimensionError.between(network.embedding_dim, self.config.embedding_dim, "this decoder")
         network.check_budget(self.config.budget)
-        self._take(checkpoint)
-        self.config = self.config.model_copy(update={"checkpoint": f"{folder}/"})
+        self._take(checkpoint, trained=True)
+        self.config = self.config.model_copy(update={"checkpoint": Path(folder)})
 
 
 def _checkpoint_for(config: GenerativeConfig) -> Checkpoint:
     if config.checkpoint is not None:
         checkpoint = load_checkpoint(config.checkpoint)
-        _check_kind(checkpoint, config, config.checkpoint)
+        _check_kind(checkpoint, config, str(config.checkpoint))
         if checkpoint.config.network.embedding_dim != config.embedding_dim:
             raise DimensionError.between(
-                config.embedding_dim, checkpoint.config.network.embedding_dim, f"the decoder {config.checkpoint!r}"
+                config.embedding_dim, checkpoint.config.network.embedding_dim, f"the decoder {str(config.checkpoint)!r}"
             )
         return checkpoint
     network = NetworkConfig.of(config.architecture, embedding_dim=config.embedding_dim)

@@ -16,13 +16,19 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from unembed.codes import FailureCode
 from unembed.errors import CheckpointError, DimensionError, UnembedError
-from unembed.models.decoder.base import Answer, Candidate, Indices, TextDecoder
+from unembed.generations import concatenated, error_rows, floats, from_columns, where, with_column
+from unembed.models.decoder.base import Answered, TextDecoder
+from unembed.models.decoder.candidates import Candidate
 from unembed.models.decoder.catalog import CONFIG_FILE, find, read_config
 from unembed.models.decoder.checkpoint import checkpoint_folder
 from unembed.models.decoder.config import HYBRID, HybridConfig
@@ -31,21 +37,13 @@ from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.models.decoder.rank import ranking
-from unembed.models.decoder.vectors import Vectors
+from unembed.models.decoder.vectors import Indices, Vectors
 from unembed.schemas import DecodeOptions, Precision, Ranking, RowStatus
 
 log = logging.getLogger(__name__)
 
 # What a row can make a network raise. A time limit, an interrupt and errors of our own are none of it.
 FAILURES: Final = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError)
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """Why the network has no answer to a row."""
-
-    why: str
-    off_manifold: bool | None = None
 
 
 class HybridDecoder(TextDecoder):
@@ -58,6 +56,7 @@ class HybridDecoder(TextDecoder):
                 raise DimensionError.between(config.embedding_dim, part.embedding_dim, f"its part {part.name!r}")
         self._config, self._network, self._bank = config, network, bank
         self.defaults = config.defaults or network.defaults
+        self.description = replace(network.description, name=config.name, architecture=HYBRID)
 
     @classmethod
     def load(cls, name_or_folder: str | Path, device: str = "auto", precision: Precision = "auto") -> HybridDecoder:
@@ -81,101 +80,88 @@ class HybridDecoder(TextDecoder):
         return self._config
 
     @property
-    def name(self) -> str:
-        return self._config.name
-
-    @property
-    def architecture(self) -> str:
-        return HYBRID
-
-    @property
-    def embedding_dim(self) -> int:
-        return self._config.embedding_dim
-
-    @property
-    def encoder(self) -> str | None:
-        return self._network.encoder
-
-    @property
     def manifold(self) -> Manifold | None:
         return self._network.manifold
-
-    @property
-    def device(self) -> str:
-        return self._network.device
-
-    @property
-    def precision(self) -> str:
-        return self._network.precision
-
-    @property
-    def trained(self) -> bool:
-        return self._network.trained
-
-    @property
-    def parameters(self) -> int:
-        return self._network.parameters
 
     def peak_memory_bytes(self) -> int | None:
         return self._network.peak_memory_bytes()
 
-    def answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Answer]:
+    def raw_answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
         by = ranking(options, self.encoder)
         # The phrase is one more candidate: where there is an encoder, the network's text is embedded again to compare.
         asked = options.model_copy(update={"round_trip": options.round_trip or by == "encoder"})
         own = self._own(vectors, indices, asked, seed)
         begun = time.perf_counter()
-        phrases = self._bank.answer(vectors, indices, options, seed) if self._bank else [None] * len(own)
-        answers = [
-            replace(self._believed(one, phrase, by), off_manifold=one.off_manifold)
-            for one, phrase in zip(own, phrases, strict=True)
-        ]
-        self.score_ms += (time.perf_counter() - begun) * 1000.0
-        return answers
+        phrases = self._bank.answer(vectors, indices, options, seed) if self._bank else None
+        decided = self._decided(own.rows, phrases.rows if phrases else None, by)
+        return Answered(
+            decided,
+            own.decode_ms,
+            own.score_ms + (time.perf_counter() - begun) * 1000.0,
+            candidates=lambda row: _listed(decided["source"][row].as_py(), row, own, phrases, by),
+        )
 
-    def _own(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Answer | _Failed]:
-        """The network's answers; rows over which it fails are found by halving, and do not take others with them."""
+    def _own(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
+        """What the network says; rows over which it fails are found by halving, and are error rows alone."""
         try:
-            answers: list[Answer | _Failed] = [*self._network.answer(vectors, indices, options, seed)]
+            return self._network.raw_answer(vectors, indices, options, seed)
         except FAILURES as error:
             if isinstance(error, UnembedError) or is_out_of_memory(error) or is_broken_device(error):
                 raise
             if len(vectors) == 1:
                 log.warning("%s fails over row %d: %s", self._network.name, int(indices[0]), error)
-                return [_Failed(f"{type(error).__name__}: {error}", self._network.off_manifold(vectors)[0])]
-            middle = len(vectors) // 2
-            halves = (slice(None, middle), slice(middle, None))
-            answers, score_ms = [], 0.0
-            for half in halves:
-                answers += self._own(vectors[half], indices[half], options, seed)
-                score_ms += self.score_ms
-            self.score_ms = score_ms
-            return answers
-        self.score_ms = self._network.score_ms
-        return answers
+                return self._failed(vectors, indices, error)
+        middle = len(vectors) // 2
+        first = self._own(vectors[:middle], indices[:middle], options, seed)
+        second = self._own(vectors[middle:], indices[middle:], options, seed)
+        return Answered(
+            concatenated([first.rows, second.rows]),
+            first.decode_ms + second.decode_ms,
+            first.score_ms + second.score_ms,
+            candidates=lambda row: first.candidates(row) if row < middle else second.candidates(row - middle),
+        )
 
-    def _believed(self, own: Answer | _Failed, phrase: Answer | None, by: Ranking) -> Answer:
-        known = phrase if phrase is not None and phrase.status is RowStatus.OK else None
-        why = own.why if isinstance(own, _Failed) else self._under_the_floor(own)
-        if isinstance(own, _Failed) or why is not None:
-            others = () if isinstance(own, _Failed) else own.candidates
-            return _fallback(known, others, by) if known else _no_answer(str(why), phrase, others)
-        if known is None:
-            return own
-        if self._phrase_is_better(own, known, by):
-            return _fallback(known, own.candidates, by)
-        return replace(own, candidates=_listed(own.candidates, known.candidates, by))
+    def _failed(self, vectors: Vectors, indices: Indices, error: Exception) -> Answered:
+        rows = from_columns(
+            indices,
+            status=RowStatus.ERROR,
+            error_code=FailureCode.NO_ANSWER,
+            error=f"{type(error).__name__}: {error}",
+            off_manifold=self._network.off_manifold(vectors),
+        )
+        return Answered(rows, 0.0, 0.0, candidates=lambda row: ())
 
-    def _phrase_is_better(self, own: Answer, phrase: Answer, by: Ranking) -> bool:
-        cosine = phrase.candidates[0].score
-        if by == "encoder" and own.round_trip is not None:
-            return own.round_trip + self._config.margin < cosine
-        return self._config.known_from is not None and cosine > self._config.known_from
+    def _decided(self, own: pa.RecordBatch, phrases: pa.RecordBatch | None, by: Ranking) -> pa.RecordBatch:
+        """Of each row the network's columns or the bank's, or an error that says why neither answers."""
+        overall = floats(own["overall_quality"])  # (N,), NaN where it is not known
+        failed = own["error"].is_valid().to_numpy(zero_copy_only=False)  # (N,)
+        unusable = failed | (overall < self._config.floor)
+        known = np.zeros(len(overall), dtype=np.bool_)
+        if phrases is not None:
+            known = phrases["text"].is_valid().to_numpy(zero_copy_only=False)
+        chosen = known & (unusable | self._phrase_is_nearer(own, phrases, by))
+        rows = own
+        if phrases is not None:
+            rows = where(chosen, with_column(phrases, "status", RowStatus.FALLBACK), own)
+        for place in np.flatnonzero(unusable & ~known).tolist():
+            why = own["error"][place].as_py() if failed[place] else self._under_the_floor(overall[place])
+            bank = "there is no phrase bank" if phrases is None else phrases["error"][place].as_py()
+            error = error_rows([own["index"][place].as_py()], FailureCode.NO_ANSWER, f"{why}; {bank}")
+            rows = concatenated([rows.slice(0, place), error, rows.slice(place + 1)])
+        return with_column(rows, "off_manifold", own["off_manifold"])
 
-    def _under_the_floor(self, own: Answer) -> str | None:
-        overall = own.quality.overall_quality if own.quality else None
-        if overall is None or overall >= self._config.floor:
-            return None
+    def _phrase_is_nearer(
+        self, own: pa.RecordBatch, phrases: pa.RecordBatch | None, by: Ranking
+    ) -> npt.NDArray[np.bool_]:
+        """(N,); of no meaning where there is no phrase."""
+        if phrases is None:
+            return np.zeros(own.num_rows, dtype=np.bool_)
+        cosine, nearness = floats(phrases["round_trip"]), floats(own["round_trip"])  # (N,)
+        blind = cosine > (np.inf if self._config.known_from is None else self._config.known_from)
+        seeing = nearness + self._config.margin < cosine
+        return np.where(np.isnan(nearness), blind, seeing) if by == "encoder" else blind
+
+    def _under_the_floor(self, overall: float) -> str:
         return f"the decoding's overall_quality is {overall:.3f}, under the floor of {self._config.floor:.3f}"
 
 
@@ -197,17 +183,18 @@ def _part(folder: Path, name: str) -> Path:
     return beside if (beside / CONFIG_FILE).is_file() else find(name).path
 
 
-def _fallback(known: Answer, others: tuple[Candidate, ...], by: Ranking) -> Answer:
-    return replace(known, status=RowStatus.FALLBACK, candidates=_listed(known.candidates, others, by))
+def _listed(
+    source: str | None, row: int, own: Answered, phrases: Answered | None, by: Ranking
+) -> tuple[Candidate, ...]:
+    """The answer, then the rest: by their cosines where all have one, else as they come. Of equal texts the first.
 
-
-def _no_answer(why: str, phrase: Answer | None, candidates: tuple[Candidate, ...]) -> Answer:
-    bank = "there is no phrase bank" if phrase is None else str(phrase.error)
-    return Answer(RowStatus.ERROR, error_code=FailureCode.NO_ANSWER, error=f"{why}; {bank}", candidates=candidates)
-
-
-def _listed(first: tuple[Candidate, ...], others: tuple[Candidate, ...], by: Ranking) -> tuple[Candidate, ...]:
-    """The answer, then the rest: by their cosines where all have one, else as they come. Of equal texts the first."""
+    A row without an answer lists what the network had found.
+    """
+    first, others = own.candidates(row), phrases.candidates(row) if phrases else ()
+    if source is None or phrases is None or not phrases.rows["text"][row].is_valid:
+        return first
+    if source == phrases.rows["source"][row].as_py():
+        first, others = others, first
     rest = [*first[1:], *others]
     if by == "encoder":
         rest.sort(key=lambda one: -(one.round_trip or 0.0))

@@ -14,9 +14,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
@@ -24,15 +25,18 @@ from torch import Tensor
 
 from unembed.codes import FailureCode
 from unembed.errors import CheckpointError, InputError
-from unembed.models.decoder.base import Answer, Candidate, Indices, TextDecoder
+from unembed.generations import from_columns
+from unembed.models.decoder.base import Answered, DecoderDescription, TextDecoder
+from unembed.models.decoder.candidates import Candidate
 from unembed.models.decoder.catalog import CONFIG_FILE, read_config
 from unembed.models.decoder.checkpoint import checkpoint_folder
 from unembed.models.decoder.config import PHRASE_BANK, BankConfig
 from unembed.models.decoder.device import Device, choose
-from unembed.models.decoder.quality import Quality, word_diversity
-from unembed.models.decoder.report import Tally
-from unembed.models.decoder.vectors import Vectors, as_array, check
+from unembed.models.decoder.quality import word_diversity
+from unembed.models.decoder.vectors import Indices, Vectors, as_array, check
 from unembed.schemas import DecodeOptions, RowStatus
+
+Value = TypeVar("Value")
 
 PHRASES_FILE: Final = "phrases.json"
 VECTORS_FILE: Final = "vectors.safetensors"
@@ -128,7 +132,16 @@ class PhraseBankDecoder(TextDecoder):
             raise InputError(f"the threshold is {threshold}; expected a cosine, -1 to 1")
         self._device: Device = choose(device)
         self._vectors = torch.from_numpy(bank.vectors.astype(np.float32)).to(self._device.torch_device)  # (M, D)
-        self._tally = Tally()
+        self.description = DecoderDescription(
+            name=bank.config.name,
+            architecture=PHRASE_BANK,
+            embedding_dim=bank.config.embedding_dim,
+            encoder=bank.config.encoder,
+            device=self._device.name,
+            precision="float32",  # of cosines: a coarser one would exchange near phrases
+            trained=True,
+            parameters=0,
+        )
 
     @classmethod
     def load(cls, name_or_folder: str | Path, device: str = "auto") -> PhraseBankDecoder:
@@ -140,40 +153,8 @@ class PhraseBankDecoder(TextDecoder):
         return Path(folder)
 
     @property
-    def name(self) -> str:
-        return self._bank.config.name
-
-    @property
     def bank(self) -> Bank:
         return self._bank
-
-    @property
-    def architecture(self) -> str:
-        return PHRASE_BANK
-
-    @property
-    def embedding_dim(self) -> int:
-        return self._bank.config.embedding_dim
-
-    @property
-    def encoder(self) -> str | None:
-        return self._bank.config.encoder
-
-    @property
-    def device(self) -> str:
-        return self._device.name
-
-    @property
-    def precision(self) -> str:
-        return "float32"  # cosines; a coarser one would exchange near phrases
-
-    @property
-    def trained(self) -> bool:
-        return True
-
-    @property
-    def parameters(self) -> int:
-        return 0
 
     def peak_memory_bytes(self) -> int | None:
         return self._device.peak_memory_bytes()
@@ -196,47 +177,49 @@ class PhraseBankDecoder(TextDecoder):
             places = places.gather(1, order)
         return kept.cpu().numpy(), places.cpu().numpy()
 
-    def neighbours(self, vectors: Vectors, count: int) -> list[tuple[Candidate, ...]]:
-        """The nearest different phrases of each row, the best first; their score is their cosine."""
+    def neighbours(self, vectors: Vectors, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Cosines (N, K) and places (N, K) as `nearest` has them, but that of phrases as near as the nearest, to within
+        the last bits, the earliest comes first."""
         cosines, places = self.nearest(vectors, max(count, 2))  # two, to see whether the first has an equal
-        found = []
-        for row, at in zip(cosines.tolist(), places.tolist(), strict=True):
-            pairs = sorted(zip(row, at, strict=True), key=lambda pair: _in_order(pair[0], pair[1], row[0]))
-            found.append(
-                tuple(
-                    Candidate(self._bank.phrases[place], cosine, self.name, cosine) for cosine, place in pairs[:count]
-                )
-            )
-        return found
+        tied = cosines >= cosines[:, :1] - TIE  # (N, K)
+        order = np.lexsort((np.where(tied, places, -cosines), ~tied), axis=1)
+        best_first = (np.take_along_axis(found, order, axis=1)[:, :count] for found in (cosines, places))
+        return next(best_first), next(best_first)
 
-    def answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> list[Answer]:
-        """Of the options `candidates` alone has a meaning: how many phrases are listed. Nothing is drawn."""
+    def raw_answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
+        """Of the options `candidates` alone has a meaning: how many phrases are listed. Nothing is drawn.
+
+        The nearest phrase answers if it is near enough; otherwise the row is an error.
+        """
         begun = time.perf_counter()
-        answers = [self.answer_of(row) for row in self.neighbours(vectors, options.candidates)]
-        self._tally.add([0] * len(answers), [], time.perf_counter() - begun, 0.0)
-        return answers
+        cosines, places = self.neighbours(vectors, options.candidates)
+        nearest = cosines[:, 0].astype(np.float64)  # (N,)
+        known = nearest >= self.threshold  # (N,)
+        texts = [self._bank.phrases[place] for place in places[:, 0].tolist()]
+        rows = from_columns(
+            indices,
+            status=np.where(known, RowStatus.OK, RowStatus.ERROR).tolist(),
+            text=_where(known, texts),
+            source=_where(known, [self.name] * len(texts)),
+            diversity=_where(known, [word_diversity(text) for text in texts]),
+            round_trip=_where(known, nearest.tolist()),
+            error_code=_where(~known, [FailureCode.NO_PHRASE] * len(texts)),
+            error=_where(~known, [self._too_far(cosine) for cosine in nearest.tolist()]),
+        )
 
-    def answer_of(self, candidates: tuple[Candidate, ...]) -> Answer:
-        """The nearest phrase, if it is near enough."""
-        nearest = candidates[0]
-        if nearest.score < self.threshold:
-            return Answer(
-                RowStatus.ERROR,
-                error_code=FailureCode.NO_PHRASE,
-                error=f"the nearest of {len(self._bank.phrases):,} known phrases has a cosine of {nearest.score:.3f}; "
-                f"expected {self.threshold:.3f} or more",
-                candidates=candidates,
-            )
-        return Answer(
-            RowStatus.OK,
-            source=self.name,
-            text=nearest.text,
-            quality=Quality(None, None, None, word_diversity(nearest.text)),
-            round_trip=nearest.round_trip,
-            candidates=candidates,
+        def candidates(row: int) -> tuple[Candidate, ...]:
+            pairs = zip(cosines[row].tolist(), places[row].tolist(), strict=True)
+            return tuple(Candidate(self._bank.phrases[place], cosine, self.name, cosine) for cosine, place in pairs)
+
+        return Answered(rows, decode_ms=(time.perf_counter() - begun) * 1000.0, score_ms=0.0, candidates=candidates)
+
+    def _too_far(self, cosine: float) -> str:
+        return (
+            f"the nearest of {len(self._bank.phrases):,} known phrases has a cosine of {cosine:.3f}; "
+            f"expected {self.threshold:.3f} or more"
         )
 
 
-def _in_order(cosine: float, place: int, best: float) -> tuple[bool, float]:
-    tied = cosine >= best - TIE
-    return (not tied, place if tied else -cosine)
+def _where(kept: npt.NDArray[np.bool_], values: Sequence[Value]) -> list[Value | None]:
+    """The values (N,) that are kept, and None for the others."""
+    return [value if keep else None for keep, value in zip(kept.tolist(), values, strict=True)]

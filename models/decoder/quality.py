@@ -11,67 +11,74 @@ overall_quality  P(the text is faithful), from a logistic model fitted on held-o
 
 fluency and overall_quality need a calibrated checkpoint; without one they are None, not a guess.
 
-All four judge the text, and suppose that the vector came of one. Where `off_manifold` says that it did not
-(`manifold.py`), there is nothing that the text could be faithful to: the row tells an overall_quality of 0 (`told`),
-and `quality_passed` is false. The text and the other scores stay as they are.
+All four judge the text, and suppose that its vector is the embedding of a text. Where `off_manifold` says that it is
+not (`manifold.py`), there is nothing that the text could be faithful to: the row reports an overall_quality of 0
+(`TextDecoder.answer`), and `quality_passed` is false. The text and the other scores stay as they are.
 """
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from unembed.models.decoder.config import Calibration
 
 FEATURES = ("log_prob", "pmi", "least_log_prob", "log_length", "log_words", "diversity", "truncated")
 SEEN_FEATURES = (*FEATURES, "round_trip", "round_trip_squared")  # where the text was embedded again
 
+Floats = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is measured of one decoding."""
+    """What is measured of N decodings; each field is (N,)."""
 
-    log_prob: float  # mean log p(piece | embedding, before), nats
-    lm_log_prob: float  # the same without the embedding
-    least_log_prob: float  # of the least likely piece
-    pieces: int
-    words: int  # between spaces; many pieces for few words are rare words, which are seldom the right ones
-    diversity: float
-    truncated: bool  # it ran into the limit
-    round_trip: float | None = None  # cosine of its embedding and the given one; None: it was not embedded again
+    log_prob: Floats  # mean log p(piece | embedding, before), nats
+    lm_log_prob: Floats  # the same without the embedding
+    least_log_prob: Floats  # of the least likely piece
+    pieces: npt.NDArray[np.int64]
+    words: npt.NDArray[np.int64]  # between spaces; many pieces for few words are rare words, which are seldom right
+    diversity: Floats
+    truncated: npt.NDArray[np.bool_]  # it ran into the limit
+    round_trip: Floats | None = None  # cosine of its embedding and the given one; None: they were not embedded again
 
     @property
-    def pmi(self) -> float:
-        return self.log_prob - self.lm_log_prob
+    def pmi(self) -> Floats:
+        return np.asarray(self.log_prob - self.lm_log_prob)
 
-    def features(self, names: Sequence[str] = FEATURES) -> tuple[float, ...]:
-        """In the order of these names."""
+    def features(self, names: Sequence[str] = FEATURES) -> Floats:
+        """(N, F), in the order of these names."""
         known = {
             "log_prob": self.log_prob,
             "pmi": self.pmi,
             "least_log_prob": self.least_log_prob,
-            "log_length": math.log(max(1, self.pieces)),
-            "log_words": math.log(max(1, self.words)),
+            "log_length": np.log(np.maximum(1, self.pieces)),
+            "log_words": np.log(np.maximum(1, self.words)),
             "diversity": self.diversity,
-            "truncated": float(self.truncated),
+            "truncated": self.truncated.astype(np.float64),
             "round_trip": self.round_trip,
             "round_trip_squared": None if self.round_trip is None else self.round_trip**2,
         }
-        values = [known[name] for name in names]
-        if None in values:
-            raise ValueError(f"this text was not embedded again, so its {names[values.index(None)]} is not known")
-        return tuple(float(value) for value in values if value is not None)
+        columns: list[Any] = [known[name] for name in names]
+        for name, column in zip(names, columns, strict=True):
+            if column is None:
+                raise ValueError(f"these texts were not embedded again, so their {name} is not known")
+        return np.array(columns, dtype=np.float64).reshape(len(names), len(self.pieces)).T
 
 
 @dataclass(frozen=True)
 class Quality:
-    overall_quality: float | None
-    fluency: float | None
-    coherence: float | None  # None where there is no language model to compare with
-    diversity: float
+    """The scores of N decodings; each is (N,), and None where it is not known."""
+
+    overall_quality: Floats | None
+    fluency: Floats | None
+    coherence: Floats | None  # None where there is no language model to compare with
+    diversity: Floats
 
 
 def assess(evidence: Evidence, calibration: Calibration | None, seen: Calibration | None = None) -> Quality:
@@ -80,38 +87,31 @@ def assess(evidence: Evidence, calibration: Calibration | None, seen: Calibratio
     return Quality(
         overall_quality=probability(evidence, judge) if judge else None,
         fluency=rank(evidence.lm_log_prob, calibration.lm_log_probs) if calibration else None,
-        coherence=1.0 - math.exp(-max(0.0, evidence.pmi)),
+        coherence=1.0 - np.exp(-np.maximum(0.0, evidence.pmi)),
         diversity=evidence.diversity,
     )
 
 
-def told(quality: Quality, off_manifold: bool | None) -> Quality:
-    """As a row tells it: to the vector of no text no text is faithful, however sure the network is of it."""
-    unknown = quality.overall_quality is None
-    return replace(quality, overall_quality=0.0) if off_manifold and not unknown else quality
-
-
-def probability(evidence: Evidence, calibration: Calibration) -> float:
-    """P(faithful) of the logistic model."""
+def probability(evidence: Evidence, calibration: Calibration) -> Floats:
+    """P(faithful) (N,) of the logistic model."""
     return logistic(evidence.features(calibration.features), calibration)
 
 
-def logistic(features: Sequence[float], calibration: Calibration) -> float:
-    """The same of the features themselves, in the calibration's order."""
-    total = calibration.bias + math.fsum(w * x for w, x in zip(calibration.weights, features, strict=True))
-    return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total))))
+def logistic(features: Floats, calibration: Calibration) -> Floats:
+    """The same of the features themselves (N, F), in the calibration's order."""
+    totals = calibration.bias + features @ np.asarray(calibration.weights)  # (N,)
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(totals, -60.0, 60.0))))
 
 
-def rank(value: float, quantiles: Sequence[float]) -> float:
-    """Where value stands among evenly spaced, ascending quantiles: 0 below the first, 1 above the last."""
-    above = bisect_left(quantiles, value)
-    if above == 0:
-        return 0.0
-    if above == len(quantiles):
-        return 1.0
-    low, high = quantiles[above - 1], quantiles[above]
-    inside = (value - low) / (high - low) if high > low else 0.0
-    return (above - 1 + inside) / (len(quantiles) - 1)
+def rank(values: Floats, quantiles: Sequence[float]) -> Floats:
+    """Where values (N,) stand among evenly spaced, ascending quantiles: 0 below the first, 1 above the last."""
+    known = np.asarray(quantiles)
+    above = np.searchsorted(known, values)  # (N,)
+    inside = np.clip(above, 1, len(known) - 1)
+    low, high = known[inside - 1], known[inside]
+    share = np.divide(values - low, high - low, out=np.zeros(len(values)), where=high > low)
+    within = (inside - 1 + share) / max(1, len(known) - 1)
+    return np.where(above == 0, 0.0, np.where(above == len(known), 1.0, within))
 
 
 def word_diversity(text: str) -> float:

@@ -15,9 +15,8 @@ from typing import Final
 import numpy as np
 
 from unembed.errors import InputError
-from unembed.models.decoder.base import Candidate
+from unembed.models.decoder.candidates import Candidate, Candidates, Floats, Places
 from unembed.models.decoder.encoder import cosines, is_installed, shared_encoder
-from unembed.models.decoder.search import Draft
 from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions, Ranking
 
@@ -39,17 +38,45 @@ class Embedded:
             self._known |= zip(fresh, shared_encoder(self._encoder).encode(fresh), strict=True)
         return np.stack([self._known[text] for text in texts])
 
-    def cosines(self, texts: Sequence[str], vectors: Vectors) -> list[float]:
-        """Of texts (M,) and vectors (M, D)."""
-        return [float(value) for value in cosines(self.vectors(texts), vectors)] if texts else []
+    def cosines(self, texts: Sequence[str], vectors: Vectors) -> Floats:
+        """(M,) of texts (M,) and vectors (M, D)."""
+        return cosines(self.vectors(texts), vectors).astype(np.float64) if texts else np.empty(0)
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """The candidates of a row, the best first."""
+    """The candidates of N rows, of each row the best first."""
 
-    best: Draft
-    candidates: tuple[Candidate, ...]
+    candidates: Candidates  # M
+    scores: Floats  # (M,): what they were ranked by
+    round_trips: Floats | None  # (M,) cosines, or NaN where a text was not embedded again; None: none was
+
+    @property
+    def firsts(self) -> Places:
+        """(N,): the place of each row's best."""
+        return np.flatnonzero(np.diff(self.candidates.row, prepend=-1))
+
+    @property
+    def best(self) -> Candidates:
+        """Of each row, (N,)."""
+        return self.candidates.take(self.firsts)
+
+    @property
+    def best_round_trips(self) -> Floats | None:
+        """(N,)"""
+        return None if self.round_trips is None else self.round_trips[self.firsts]
+
+    def listed(self, row: int, source: str) -> tuple[Candidate, ...]:
+        """The candidates of one row, to be shown."""
+        begin, end = np.searchsorted(self.candidates.row, (row, row + 1)).tolist()
+        return tuple(
+            Candidate(self.candidates.texts[place], float(self.scores[place]), source, self._round_trip(place))
+            for place in range(begin, end)
+        )
+
+    def _round_trip(self, place: int) -> float | None:
+        known = self.round_trips is not None and not np.isnan(self.round_trips[place])
+        return float(self.round_trips[place]) if known and self.round_trips is not None else None
 
 
 def ranking(options: DecodeOptions, encoder: str | None) -> Ranking:
@@ -62,40 +89,31 @@ def ranking(options: DecodeOptions, encoder: str | None) -> Ranking:
     return options.rank_by
 
 
-def by_decoder(found: Sequence[Sequence[Draft]], options: DecodeOptions, source: str) -> list[Ranked]:
-    ranked = []
-    for row in found:
-        order = sorted(row, key=lambda one: -_score(one, options))  # stable: the first of equals
-        candidates = tuple(Candidate(one.text, _score(one, options), source) for one in order)
-        ranked.append(Ranked(order[0], candidates))
-    return ranked
+def by_decoder(found: Candidates, options: DecodeOptions) -> Ranked:
+    """Of equally likely texts, the one that was found first comes first."""
+    scores = _likelihood(found, options)
+    order = np.lexsort((-scores, found.row))
+    return Ranked(found.take(order), scores[order], None)
 
 
-def by_encoder(
-    found: Sequence[Sequence[Draft]], vectors: Vectors, embedded: Embedded, options: DecodeOptions, source: str
-) -> list[Ranked]:
+def by_encoder(found: Candidates, vectors: Vectors, embedded: Embedded, options: DecodeOptions) -> Ranked:
     """`vectors` (N, D) are those that were decoded."""
-    texts = [one.text for row in found for one in row]
-    owners = np.repeat(np.arange(len(found)), [len(row) for row in found])  # (M,)
-    scores = iter(embedded.cosines(texts, vectors[owners]))
-    ranked = []
-    for row in found:
-        pairs = [(next(scores), one) for one in row]
-        floor = max(score for score, _ in pairs) - TIE
-        pairs.sort(key=lambda pair: (pair[0] < floor, -_score(pair[1], options) if pair[0] >= floor else -pair[0]))
-        candidates = tuple(Candidate(one.text, score, source, score) for score, one in pairs)
-        ranked.append(Ranked(pairs[0][1], candidates))
-    return ranked
+    nearness = embedded.cosines(found.texts, vectors[found.row])  # (M,)
+    nearest = np.full(len(vectors), -np.inf)
+    np.maximum.at(nearest, found.row, nearness)  # (N,)
+    behind = nearness < nearest[found.row] - TIE  # (M,)
+    within = np.where(behind, -nearness, -_likelihood(found, options))  # (M,)
+    order = np.lexsort((within, behind, found.row))
+    return Ranked(found.take(order), nearness[order], nearness[order])
 
 
-def embedded_again(ranked: Sequence[Ranked], vectors: Vectors, embedded: Embedded) -> list[Ranked]:
-    """The same, in the same order, with the cosine of each best candidate and its vector (N, D)."""
-    cosines = embedded.cosines([row.best.text for row in ranked], vectors)
-    return [
-        replace(row, candidates=(replace(row.candidates[0], round_trip=cosine), *row.candidates[1:]))
-        for row, cosine in zip(ranked, cosines, strict=True)
-    ]
+def embedded_again(ranked: Ranked, vectors: Vectors, embedded: Embedded) -> Ranked:
+    """The same, in the same order, with the cosine of each row's best candidate and its vector (N, D)."""
+    round_trips = np.full(len(ranked.candidates), np.nan)
+    round_trips[ranked.firsts] = embedded.cosines(ranked.best.texts, vectors)
+    return replace(ranked, round_trips=round_trips)
 
 
-def _score(one: Draft, options: DecodeOptions) -> float:
-    return float(one.log_prob / len(one.ids) ** options.length_penalty)
+def _likelihood(found: Candidates, options: DecodeOptions) -> Floats:
+    """(M,)"""
+    return np.asarray(found.log_prob / found.lengths**options.length_penalty)

@@ -9,8 +9,7 @@ decoding. What the rounds gain, and why STEP is what it is, is in docs/lab.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -19,14 +18,14 @@ import torch
 from torch import Tensor
 
 from unembed.errors import InputError
-from unembed.models.decoder.base import Indices
+from unembed.models.decoder.candidates import Candidates, joined
 from unembed.models.decoder.checkpoint import Checkpoint
 from unembed.models.decoder.device import Device
 from unembed.models.decoder.engine import piece_log_probs
 from unembed.models.decoder.rank import Embedded, Ranked, by_decoder, by_encoder, embedded_again, ranking
 from unembed.models.decoder.ret import RET
-from unembed.models.decoder.search import Draft, as_generated, drafts
-from unembed.models.decoder.vectors import Vectors
+from unembed.models.decoder.search import Known, Search, texts_of
+from unembed.models.decoder.vectors import Indices, Vectors
 from unembed.schemas import DecodeOptions
 
 STEP: Final = 0.2
@@ -34,7 +33,7 @@ STEP: Final = 0.2
 
 @dataclass(frozen=True)
 class Searched:
-    rows: list[Ranked]
+    ranked: Ranked
     decode_seconds: float  # in the network; the rest of the time went into ranking
 
 
@@ -65,9 +64,9 @@ class Searcher:
                 "expected rounds 1"
             )
         begun = time.perf_counter()
-        found = self._drafts(self._tensor(vectors), indices, options, seed)
+        found = self._found(options, seed, self._tensor(vectors), indices, range(options.candidates))
         seconds = time.perf_counter() - begun
-        ranked = by_decoder(found, options, self._name)
+        ranked = by_decoder(found, options)
         if options.round_trip:
             ranked = embedded_again(ranked, vectors, Embedded(self._needed("round_trip")))
         return Searched(ranked, seconds)
@@ -76,58 +75,44 @@ class Searcher:
         self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int, embedded: Embedded
     ) -> Searched:
         given = self._tensor(vectors)  # (N, E)
-        seconds = 0.0
-        found: list[list[Draft]] = []
-        ranked: list[Ranked] = []
-        for numbers in shares(options.candidates, options.rounds):
+        first, *later = shares(options.candidates, options.rounds)
+        begun = time.perf_counter()
+        found = self._found(options, seed, given, indices, first)
+        seconds = time.perf_counter() - begun
+        ranked = by_encoder(found, vectors, embedded, options)
+        for numbers in later:
             begun = time.perf_counter()
-            if not found:
-                found = self._drafts(given, indices, options, seed, numbers)
-            else:
-                nearest = embedded.vectors([row.best.text for row in ranked])  # (N, E)
-                moved = self._drafts(moved_on(given, self._tensor(nearest)), indices, options, seed, numbers, found)
-                found = self._judged(given, found, moved)
+            nearest = embedded.vectors(ranked.best.texts)  # (N, E)
+            known = texts_of(found, len(vectors))
+            fresh = self._found(options, seed, moved_on(given, self._tensor(nearest)), indices, numbers, known)
+            found = joined([found, self._judged(given, fresh)])
             seconds += time.perf_counter() - begun
-            ranked = by_encoder(found, vectors, embedded, options, self._name)
+            ranked = by_encoder(found, vectors, embedded, options)
         return Searched(ranked, seconds)
 
-    def _drafts(
+    def _found(
         self,
-        embeddings: Tensor,
-        indices: Indices,
         options: DecodeOptions,
         seed: int,
-        numbers: range | None = None,
-        known: Sequence[Sequence[Draft]] = (),
-    ) -> list[list[Draft]]:
+        embeddings: Tensor,
+        indices: Indices,
+        numbers: range,
+        known: Known = (),
+    ) -> Candidates:
         rows = torch.from_numpy(indices).to(self.device.torch_device)  # (N,)
         longest = self.checkpoint.config.network.max_pieces
         limit = min(options.max_pieces or longest, longest)
         with self.device.autocast():
-            found = drafts(
-                self.network, self.checkpoint.tokenizer, embeddings, rows, options, seed, limit, numbers, known
-            )
+            search = Search(self.network, self.checkpoint.tokenizer, options, seed, limit)
+            found = search.candidates(embeddings, rows, numbers, known)
             self.device.synchronize()
         return found
 
-    def _judged(
-        self, embeddings: Tensor, known: Sequence[Sequence[Draft]], found: Sequence[Sequence[Draft]]
-    ) -> list[list[Draft]]:
-        """The drafts found beyond the known ones, with log-probabilities given embeddings (N, E) and no others."""
-        fresh = [row[len(before) :] for row, before in zip(found, known, strict=True)]
-        flat = [one for row in fresh for one in row]
-        if not flat:
-            return [list(row) for row in found]
-        owners = torch.arange(len(fresh)).repeat_interleave(torch.tensor([len(row) for row in fresh]))  # (M,)
+    def _judged(self, embeddings: Tensor, found: Candidates) -> Candidates:
+        """The same, with log-probabilities given embeddings (N, E), and not the moved ones that they were found by."""
+        owners = torch.from_numpy(found.row).to(embeddings.device)  # (M,)
         with self.device.autocast():
-            generated = as_generated(flat, self.device.torch_device)
-            log_probs = piece_log_probs(self.network, embeddings[owners.to(embeddings.device)], generated)  # (M, T)
-        sums, least = log_probs.sum(dim=1).tolist(), log_probs.min(dim=1).values.tolist()
-        judged = iter(
-            replace(one, log_prob=total, least_log_prob=worst)
-            for one, total, worst in zip(flat, sums, least, strict=True)
-        )
-        return [[*before, *(next(judged) for _ in row)] for before, row in zip(known, fresh, strict=True)]
+            return found.with_log_probs(piece_log_probs(self.network, embeddings[owners], found.pieces))
 
     def _tensor(self, vectors: Vectors) -> Tensor:
         return torch.from_numpy(np.require(vectors, np.float32, ("C", "W"))).to(self.device.torch_device)

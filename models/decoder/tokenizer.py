@@ -11,6 +11,7 @@ Choices:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
@@ -102,8 +103,15 @@ class Tokenizer:
         for piece_id in ids:
             if piece_id == END:
                 break
-            if piece_id == UNKNOWN:
-                pieces.append(REPLACEMENT)
-            elif piece_id != PAD:
-                pieces.append(self._inner.id_to_token(int(piece_id)) or REPLACEMENT)
+            if piece_id != PAD:
+                pieces.append(self._pieces.get(piece_id, REPLACEMENT))
         return unfold_case("".join(pieces))
+
+    def decode_many(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        return [self.decode(row) for row in rows]
+
+    @cached_property
+    def _pieces(self) -> dict[int, str]:
+        """What each id reads as; asking the library for each piece of each row would take longer than the rest."""
+        found = {number: piece for piece, number in self._inner.get_vocab(with_added_tokens=True).items()}
+        return found | {UNKNOWN: REPLACEMENT}

@@ -11,6 +11,7 @@ from unembed.errors import DimensionError, InputError
 
 Vectors = npt.NDArray[np.float32]  # (N, D)
 Embeddings = npt.ArrayLike | Tensor
+Indices = npt.NDArray[np.int64]  # (N,): places in the corpus
 
 
 def as_array(embeddings: Embeddings) -> Vectors:

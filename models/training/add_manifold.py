@@ -20,7 +20,7 @@ from unembed.models.training.card import with_manifold_section
 READ_ROWS = 4096
 
 
-def add_manifold(checkpoint: str, sources: Sequence[Path]) -> Manifold:
+def add_manifold(checkpoint: str | Path, sources: Sequence[Path]) -> Manifold:
     """Fits it and saves it in the checkpoint's folder, in place of an earlier one; the model card gets a section.
 
     `sources` are files of embeddings, or of texts (.txt), which are embedded by the decoder's encoder. They should be

@@ -9,7 +9,7 @@ from unembed.models.decoder.checkpoint import checkpoint_folder, load_checkpoint
 from unembed.models.decoder.self_test import ROWS, SelfTest, make_self_test
 
 
-def add_self_test(checkpoint: str, corpus: Path) -> SelfTest:
+def add_self_test(checkpoint: str | Path, corpus: Path) -> SelfTest:
     """Makes it and saves it in the checkpoint's folder, in place of an earlier one."""
     loaded = load_checkpoint(checkpoint)
     vectors = next(open_corpus(corpus).batches(ROWS)).embeddings

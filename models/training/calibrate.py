@@ -11,7 +11,7 @@ import torch
 from unembed.errors import MissingExtraError
 from unembed.models.decoder.config import Calibration
 from unembed.models.decoder.engine import Generated, log_likelihood
-from unembed.models.decoder.generative import Decoded, GenerativeDecoder
+from unembed.models.decoder.generative import GenerativeDecoder, Scored
 from unembed.models.decoder.quality import FEATURES, logistic
 from unembed.models.decoder.tokenizer import END, PAD
 from unembed.models.evaluation.reliability import CalibrationReport, check, is_faithful
@@ -39,10 +39,10 @@ def calibrate(
 
     `names` are the features; the cosine is among them only where every way embeds the texts again.
     """
-    decoded = [one for way in ways for one in decode_rows(decoder, embeddings, way)]
+    decoded = [one for way in ways for one in decode_in_parts(decoder, embeddings, way)]
     references = [*texts] * len(ways)
-    features = np.array([one.evidence.features(names) for one in decoded])  # (N·W, F)
-    faithful = is_faithful([one.text for one in decoded], references)
+    features = np.concatenate([one.evidence.features(names) for one in decoded])  # (N·W, F)
+    faithful = is_faithful([text for one in decoded for text in one.texts], references)
     natural = lm_log_probs(decoder, texts)
     folds = np.tile(np.arange(len(texts)) % FOLDS, len(ways))  # (N·W,)
     judged = check(cross_fitted(features, faithful, folds, names), faithful)
@@ -60,23 +60,22 @@ def cross_fitted(
     for fold in np.unique(folds):
         inside = folds == fold
         judge = fit(features[~inside], faithful[~inside], [0.0], names)
-        probabilities[inside] = [logistic(row, judge) for row in features[inside]]
+        probabilities[inside] = logistic(features[inside], judge)
     return probabilities
 
 
-def decode_rows(
+def decode_in_parts(
     decoder: GenerativeDecoder, embeddings: npt.NDArray[np.float32], options: DecodeOptions
-) -> list[Decoded]:
-    """Every row of (N, D) with its evidence, a micro-batch at a time."""
+) -> list[Scored]:
+    """All rows of (N, D) with their evidence, a micro-batch at a time."""
     return [
-        one
-        for begin in range(0, len(embeddings), MICRO_BATCH)
-        for one in decoder.decode_batch(
+        decoder.decode_batch(
             np.ascontiguousarray(embeddings[begin : begin + MICRO_BATCH], dtype=np.float32),
             np.arange(begin, min(begin + MICRO_BATCH, len(embeddings))),
             options,
             0,
         )
+        for begin in range(0, len(embeddings), MICRO_BATCH)
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -32,7 +33,7 @@ class WarmStart:
     checkpoint: Checkpoint
 
     @classmethod
-    def read(cls, name_or_folder: str, architecture: str) -> WarmStart:
+    def read(cls, name_or_folder: str | Path, architecture: str) -> WarmStart:
         """A decoder by name, or from a checkpoint's folder.
 
         Raises UnknownDecoderError for a name that is not known, CheckpointError for what is damaged, no network, or of

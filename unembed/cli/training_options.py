@@ -26,7 +26,7 @@ StartFrom = Annotated[
     typer.Option(
         "--start-from",
         metavar="NAME|FOLDER",
-        help="A decoder whose pieces and weights to begin with, by name or as a checkpoint's folder (with a /).",
+        help="The decoder to start from: its name, or the path of its folder, such as runs/mine.",
     ),
 ]
 MaxPieces = Annotated[int, typer.Option("--max-pieces", min=4, max=4096, help="Longer texts are left out.")]

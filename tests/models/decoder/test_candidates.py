@@ -6,19 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from tests.models.decoder.toy import DIM, random_checkpoint, vectors
 from unembed.errors import InputError
 from unembed.models.decoder import encoder as encoders
 from unembed.models.decoder import rank, search
-from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.candidates import Candidates, read
+from unembed.models.decoder.engine import Generated, generate
+from unembed.models.decoder.generative import GenerativeDecoder, Scored
 from unembed.models.decoder.rank import Embedded, by_decoder, by_encoder
-from unembed.models.decoder.search import Draft
+from unembed.models.decoder.sampling import Sampler
+from unembed.models.decoder.tokenizer import PAD
 from unembed.schemas import DecodeOptions
 
 SAMPLED = DecodeOptions(candidates=6, temperature=1.0)
 MIXED = DecodeOptions(candidates=6, beams=3, temperature=1.0)
+
+
+def listed(decoded: Scored) -> list[list[str]]:
+    """The candidates' texts of each row, the best first."""
+    return [[one.text for one in decoded.ranked.listed(row, "toy")] for row in range(len(decoded.texts))]
 
 
 @pytest.fixture
@@ -30,34 +39,34 @@ def decoder(tmp_path: Path) -> GenerativeDecoder:
 def test_texts_do_not_depend_on_how_the_batch_is_cut(decoder: GenerativeDecoder, options: DecodeOptions) -> None:
     whole = decoder.decode_batch(vectors(9), np.arange(9), options, 3)
     parts = [decoder.decode_batch(vectors(9)[part], np.arange(9)[part], options, 3) for part in (slice(4), slice(4, 9))]
-    assert [[c.text for c in one.candidates] for one in whole] == [
-        [c.text for c in o.candidates] for p in parts for o in p
-    ]
-    assert whole[0].candidates != decoder.decode_batch(vectors(1), np.arange(1), options, 4)[0].candidates
+    assert listed(whole) == [row for part in parts for row in listed(part)]
+    assert listed(whole)[0] != listed(decoder.decode_batch(vectors(1), np.arange(1), options, 4))[0]
 
 
 def test_texts_do_not_depend_on_how_many_fit_in_the_loop(
     decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = [one.text for one in decoder.decode_batch(vectors(9), np.arange(9), MIXED, 3)]
+    whole = decoder.decode_batch(vectors(9), np.arange(9), MIXED, 3).texts
     monkeypatch.setitem(search.AT_ONCE, "cpu", 7)
-    assert [one.text for one in decoder.decode_batch(vectors(9), np.arange(9), MIXED, 3)] == whole
+    assert decoder.decode_batch(vectors(9), np.arange(9), MIXED, 3).texts == whole
 
 
 def test_the_first_sample_is_what_a_row_draws_alone(decoder: GenerativeDecoder) -> None:
     alone = decoder.decode_batch(vectors(5), np.arange(5), DecodeOptions(temperature=1.0), 3)
     several = decoder.decode_batch(vectors(5), np.arange(5), SAMPLED, 3)
-    for one, many in zip(alone, several, strict=True):
-        assert one.text in [candidate.text for candidate in many.candidates]
+    for one, many in zip(alone.texts, listed(several), strict=True):
+        assert one in many
 
 
 def test_the_likeliest_is_kept_and_the_others_come_after_it(decoder: GenerativeDecoder) -> None:
-    for one in decoder.decode_batch(vectors(9), np.arange(9), MIXED, 3):
-        scores = [candidate.score for candidate in one.candidates]
+    decoded = decoder.decode_batch(vectors(9), np.arange(9), MIXED, 3)
+    for row in range(9):
+        candidates = decoded.ranked.listed(row, "toy")
+        scores = [candidate.score for candidate in candidates]
         assert scores == sorted(scores, reverse=True)
-        assert one.text == one.candidates[0].text
-        assert one.evidence.log_prob == pytest.approx(scores[0])
-        assert len({candidate.text for candidate in one.candidates}) == len(scores)
+        assert decoded.texts[row] == candidates[0].text
+        assert decoded.evidence.log_prob[row] == pytest.approx(scores[0])
+        assert len({candidate.text for candidate in candidates}) == len(scores)
 
 
 def test_beams_alone_are_ranked_as_the_search_ranks_them(decoder: GenerativeDecoder) -> None:
@@ -65,8 +74,8 @@ def test_beams_alone_are_ranked_as_the_search_ranks_them(decoder: GenerativeDeco
     top = decoder.decode_batch(vectors(9), np.arange(9), DecodeOptions(beams=4), 0)
     every = decoder.decode_batch(vectors(9), np.arange(9), DecodeOptions(beams=4, candidates=4, rank_by="decoder"), 0)
     # Then both keep the same text
-    assert [one.text for one in top] == [one.text for one in every]
-    assert {len(one.candidates) for one in top} == {1}
+    assert top.texts == every.texts
+    assert {len(row) for row in listed(top)} == {1}
 
 
 def test_n_best_lists_the_candidates(decoder: GenerativeDecoder) -> None:
@@ -78,8 +87,14 @@ def test_n_best_lists_the_candidates(decoder: GenerativeDecoder) -> None:
         decoder.generate(vectors(1)[0], n_best=0)
 
 
-def draft(text: str, log_prob: float, pieces: int = 1) -> Draft:
-    return Draft((5,) * pieces, text, log_prob, log_prob, truncated=False, diversity=1.0)
+def found(*drafts: tuple[str, float, int]) -> Candidates:
+    """The candidates of one row: texts, the sums of their pieces' log-probabilities, and how many pieces they have."""
+    longest = max(pieces for _, _, pieces in drafts)
+    ids = torch.tensor([[5] * pieces + [PAD] * (longest - pieces) for _, _, pieces in drafts])
+    log_probs = torch.tensor([[total] + [0.0] * (longest - 1) for _, total, _ in drafts])
+    lengths = torch.tensor([pieces for _, _, pieces in drafts])
+    texts = tuple(text for text, _, _ in drafts)
+    return Candidates(np.zeros(len(drafts), np.int64), Generated(ids, log_probs, lengths), texts)
 
 
 class ThreeTexts:
@@ -94,20 +109,41 @@ class ThreeTexts:
 def test_the_nearest_is_kept_and_of_two_that_are_equally_near_the_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a likely text that is far, and two spellings of a near one
     monkeypatch.setattr(rank, "shared_encoder", lambda name: ThreeTexts())
-    row = [draft("far", -1.0), draft("NEAR", -9.0), draft("near", -3.0)]
-    for found in (row, row[::-1]):
+    row = [("far", -1.0, 1), ("NEAR", -9.0, 1), ("near", -3.0, 1)]
+    for drafts in (row, row[::-1]):
         # When they are ranked by the encoder
-        ranked = by_encoder([found], np.array([[1.0, 0.0]], np.float32), Embedded("toy"), DecodeOptions(), "d")[0]
+        ranked = by_encoder(found(*drafts), np.array([[1.0, 0.0]], np.float32), Embedded("toy"), DecodeOptions())
         # Then the likelier spelling of the near one comes first, with its cosine
-        assert ranked.best.text == "near"
-        assert [candidate.text for candidate in ranked.candidates] == ["near", "NEAR", "far"]
-        assert ranked.candidates[0].round_trip == pytest.approx(1 / np.sqrt(1.01), abs=1e-5)
+        assert ranked.best.texts == ("near",)
+        assert ranked.candidates.texts == ("near", "NEAR", "far")
+        assert ranked.listed(0, "d")[0].round_trip == pytest.approx(1 / np.sqrt(1.01), abs=1e-5)
 
 
 def test_the_length_penalty_decides_between_long_and_short() -> None:
-    row = [draft("short", -2.0, 2), draft("long", -6.0, 8)]
-    kept = [by_decoder([row], DecodeOptions(length_penalty=p), "d")[0].best.text for p in (0.0, 1.0)]
-    assert kept == ["short", "long"]
+    row = found(("short", -2.0, 2), ("long", -6.0, 8))
+    kept = [by_decoder(row, DecodeOptions(length_penalty=p)).best.texts for p in (0.0, 1.0)]
+    assert kept == [("short",), ("long",)]
+
+
+def test_a_rows_candidates_are_chosen_as_one_by_one(decoder: GenerativeDecoder) -> None:
+    # Given the pieces of 12 rows of 6 samples, some of them alike, and what is known of two rows
+    network, tokenizer = decoder.checkpoint.network, decoder.checkpoint.tokenizer
+    sampler = Sampler(DecodeOptions(temperature=0.5), 3)
+    keys = sampler.keys(torch.arange(12).repeat_interleave(6), torch.arange(6).repeat(12))
+    generated = generate(network, torch.from_numpy(vectors(12)).repeat_interleave(6, dim=0), sampler, keys, 5)
+    texts = [tokenizer.decode(ids) for ids in generated.ids.tolist()]
+    known = [frozenset({texts[6 * row]}) if row in (2, 7) else frozenset[str]() for row in range(12)]
+    # When they are read as columns
+    columns = read(generated, tokenizer, 0, each=6, most=4, known=known)
+    # Then each row has what a plain loop finds: the first four different texts that are not known
+    for row in range(12):
+        plain: list[str] = []
+        for text in texts[6 * row : 6 * row + 6]:
+            if text not in plain and text not in known[row] and len(plain) < 4:
+                plain.append(text)
+        assert [columns.texts[place] for place in np.flatnonzero(columns.row == row)] == plain
+    # And each text has kept its own pieces
+    assert [tokenizer.decode(ids) for ids in columns.pieces.ids.tolist()] == list(columns.texts)
 
 
 def test_ranking_by_an_encoder_that_the_decoder_does_not_name_is_refused(decoder: GenerativeDecoder) -> None:

@@ -84,7 +84,7 @@ def test_what_a_decoder_is_made_with_goes_before_what_was_saved(decoder: Generat
     folder = decoder.save_model(tmp_path / "warm")
     decoder.configure(temperature=0.7, seed=5)
     decoder.save_model(folder)
-    config = GenerativeConfig(embedding_dim=16, checkpoint=f"{folder}/", device="cpu", seed=9)
+    config = GenerativeConfig(embedding_dim=16, checkpoint=folder, device="cpu", seed=9)
     assert GenerativeDecoder(config).defaults == Defaults(options=DecodeOptions(temperature=0.7), seed=9)
 
 

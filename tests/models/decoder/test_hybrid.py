@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,16 @@ import pytest
 from tests.builders import decode_rows
 from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, vectors
 from unembed.errors import CheckpointError, DimensionError, UnknownDecoderError
-from unembed.models.decoder import generative, rank
-from unembed.models.decoder.base import Answer, Candidate
+from unembed.generations import from_columns
+from unembed.models.decoder import rank
+from unembed.models.decoder.base import Answered
+from unembed.models.decoder.candidates import Candidate
 from unembed.models.decoder.config import HybridConfig
 from unembed.models.decoder.create import create_generative_decoder, load_decoder
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.hybrid import HybridDecoder, save_hybrid
 from unembed.models.decoder.phrase_bank import Bank, PhraseBankDecoder
-from unembed.models.decoder.quality import Quality
-from unembed.models.decoder.vectors import Vectors
+from unembed.models.decoder.vectors import Indices, Vectors
 from unembed.schemas import DecodeOptions, Generation, RowStatus
 
 BLIND = DecodeOptions(rank_by="decoder")
@@ -57,12 +59,13 @@ def test_a_phrase_that_is_near_enough_answers_and_the_row_says_fallback(network:
 def scripted(network: GenerativeDecoder, cosine: float, quality: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the network answer "own" with this cosine and overall_quality, and rank by an encoder."""
 
-    def answer(given: Vectors, *rest: object) -> list[Answer]:
+    def raw_answer(given: Vectors, indices: Indices, *rest: object) -> Answered:
         candidates = (Candidate("own", cosine, "toy", cosine), Candidate("other", cosine - 0.2, "toy", cosine - 0.2))
-        judged = Quality(quality, 0.5, 0.5, 1.0)
-        return [Answer(RowStatus.OK, "toy", "own", 1, judged, cosine, candidates) for _ in given]
+        known = {"tokens": 1, "overall_quality": quality, "diversity": 1.0, "round_trip": cosine}
+        own = from_columns(indices, text="own", status=RowStatus.OK, source="toy", **known)
+        return Answered(own, 1.0, 1.0, candidates=lambda row: candidates)
 
-    monkeypatch.setattr(network, "answer", answer)
+    monkeypatch.setattr(network, "raw_answer", raw_answer)
     monkeypatch.setattr("unembed.models.decoder.hybrid.ranking", lambda options, encoder: "encoder")
 
 
@@ -119,14 +122,14 @@ def test_a_row_over_which_the_network_fails_takes_no_other_with_it(
     # Given a network that fails over row 3
     given = vectors(6)
     expected = [row.text for row in decode_rows(network, given, range(6), BLIND, 0)]
-    whole = network.answer
+    whole = network.raw_answer
 
-    def fails(some: Vectors, indices: np.ndarray, *rest: object) -> list[Answer]:
+    def fails(some: Vectors, indices: np.ndarray, *rest: object) -> Answered:
         if 3 in indices:
             raise RuntimeError("index out of range in self")
         return whole(some, indices, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(network, "answer", fails)
+    monkeypatch.setattr(network, "raw_answer", fails)
     # When six rows are decoded
     decoder = HybridDecoder(config(bank="phrases" if bank else None), network, phrases() if bank else None)
     decoded = rows(decoder, given)
@@ -143,10 +146,10 @@ def test_a_row_over_which_the_network_fails_takes_no_other_with_it(
 def test_what_no_row_is_at_fault_for_passes_through(
     network: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    def fails(*rest: object) -> list[Answer]:
+    def fails(*rest: object) -> Answered:
         raise error
 
-    monkeypatch.setattr(network, "answer", fails)
+    monkeypatch.setattr(network, "raw_answer", fails)
     with pytest.raises(type(error)):
         rows(HybridDecoder(config(), network, phrases()), vectors(4))
 
@@ -171,7 +174,7 @@ def test_where_there_is_an_encoder_the_one_text_is_embedded_again(
 
     monkeypatch.setattr(rank, "shared_encoder", lambda name: Same())
     monkeypatch.setattr(rank, "is_installed", lambda name: True)
-    monkeypatch.setattr(generative.GenerativeDecoder, "encoder", property(lambda self: "toy"))
+    network.description = replace(network.description, encoder="toy")
     # When the first phrase's vector is decoded greedily, Then the network's text is as near as the phrase, and answers
     row = rows(HybridDecoder(config(margin=0.001), network, phrases()), vectors(1), DecodeOptions())[0]
     assert (row.source, row.status) == ("toy", RowStatus.OK)

@@ -276,9 +276,9 @@ def test_vectors_that_a_decoder_does_not_read_are_refused(tmp_path: Path) -> Non
     np.save(tmp_path / "wide.npy", vectors(1200, 24))
     (tmp_path / "a.txt").write_text("a text\n")
     with pytest.raises(DimensionError, match="24 dimensions"):
-        add_manifold(f"{folder}/", [tmp_path / "wide.npy"])
+        add_manifold(folder, [tmp_path / "wide.npy"])
     with pytest.raises(InputError, match="'toy' names no encoder; expected files of embeddings"):
-        add_manifold(f"{folder}/", [tmp_path / "a.txt"])
+        add_manifold(folder, [tmp_path / "a.txt"])
 
 
 def test_a_report_tells_of_the_set_and_of_vectors_that_are_of_no_text(wide: Manifold) -> None:

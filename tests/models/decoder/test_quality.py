@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
+import numpy as np
 import pytest
 
 from unembed.models.decoder.config import Calibration
@@ -11,8 +13,10 @@ from unembed.models.decoder.quality import FEATURES, SEEN_FEATURES, Evidence, as
 
 
 def evidence(log_prob: float = -1.0, lm_log_prob: float = -2.0, **changes: object) -> Evidence:
+    """Of one text."""
     known = {"least_log_prob": -3.0, "pieces": 10, "words": 4, "diversity": 1.0, "truncated": False} | changes
-    return Evidence(log_prob=log_prob, lm_log_prob=lm_log_prob, **known)  # type: ignore[arg-type]
+    known |= {"log_prob": log_prob, "lm_log_prob": lm_log_prob}
+    return Evidence(**{name: np.array([value]) for name, value in known.items()})  # type: ignore[arg-type]
 
 
 def calibration(**weights: float) -> Calibration:
@@ -66,13 +70,28 @@ def test_a_text_that_was_embedded_again_is_judged_by_its_cosine_too() -> None:
     assert known == pytest.approx(1 / (1 + math.exp(-2.0)))
     assert unknown == 0.5
     assert assess(near, calibration()).overall_quality == 0.5, "no second calibration: as the others"
-    with pytest.raises(ValueError, match="not embedded again, so its round_trip is not known"):
+    with pytest.raises(ValueError, match="not embedded again, so their round_trip is not known"):
         probability(unseen, seen_calibration())
 
 
 def test_fluency_is_the_rank_among_real_texts() -> None:
     quantiles = (-3.0, -2.0, -1.0)
-    assert [rank(x, quantiles) for x in (-9.0, -2.5, -2.0, -1.5, 0.0)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert rank(np.array([-9.0, -2.5, -2.0, -1.5, 0.0]), quantiles).tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_ranks_of_many_are_those_of_each_by_bisection() -> None:
+    # Given quantiles, some of which are equal, and values on, between and beyond them
+    quantiles = (-4.0, -3.0, -3.0, -3.0, -1.5, -1.0)
+    values = np.concatenate([np.linspace(-5.0, 0.0, 41), quantiles])
+
+    def plain(value: float) -> float:
+        above = bisect_left(quantiles, value)
+        if above in (0, len(quantiles)):
+            return float(above > 0)
+        low, high = quantiles[above - 1], quantiles[above]
+        return (above - 1 + ((value - low) / (high - low) if high > low else 0.0)) / (len(quantiles) - 1)
+
+    assert rank(values, quantiles).tolist() == pytest.approx([plain(float(value)) for value in values], abs=1e-12)
 
 
 def test_diversity_sees_a_tree_tree_tree() -> None:

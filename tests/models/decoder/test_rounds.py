@@ -18,8 +18,8 @@ from unembed.models.decoder.device import choose
 from unembed.models.decoder.encoder import cosines
 from unembed.models.decoder.engine import piece_log_probs
 from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.rank import Ranked
 from unembed.models.decoder.rounds import STEP, Searcher, moved_on, shares
-from unembed.models.decoder.search import as_generated
 from unembed.schemas import DecodeOptions
 
 BEAMS = DecodeOptions(candidates=6, beams=8, rounds=2)
@@ -53,7 +53,12 @@ def decoder(tmp_path: Path) -> GenerativeDecoder:
 
 def texts_of(decoder: GenerativeDecoder, count: int, options: DecodeOptions, seed: int = 0) -> list[set[str]]:
     decoded = decoder.decode_batch(vectors(count), np.arange(count), options, seed)
-    return [{candidate.text for candidate in one.candidates} for one in decoded]
+    return [set(row) for row in listed(decoded.ranked)]
+
+
+def listed(ranked: Ranked) -> list[list[str]]:
+    """The candidates' texts of each row, the best first."""
+    return [[one.text for one in ranked.listed(row, "toy")] for row in range(len(ranked.firsts))]
 
 
 def test_two_rounds_give_what_two_searches_by_hand_give(decoder: GenerativeDecoder, encoder: ByText) -> None:
@@ -90,12 +95,12 @@ def test_texts_in_rounds_do_not_depend_on_the_batch(
 ) -> None:
     whole = decoder.decode_batch(vectors(9), np.arange(9), options, 3)
     parts = [
-        one
+        row
         for part in (slice(4), slice(4, 9))
-        for one in decoder.decode_batch(vectors(9)[part], np.arange(9)[part], options, 3)
+        for row in listed(decoder.decode_batch(vectors(9)[part], np.arange(9)[part], options, 3).ranked)
     ]
-    assert [[c.text for c in one.candidates] for one in whole] == [[c.text for c in one.candidates] for one in parts]
-    assert [one.text for one in whole] == [one.candidates[0].text for one in whole]
+    assert listed(whole.ranked) == parts
+    assert list(whole.texts) == [row[0] for row in parts]
 
 
 def test_samples_of_later_rounds_are_drawn_as_those_of_one(
@@ -110,26 +115,26 @@ def test_a_later_round_never_loses_what_an_earlier_one_found(decoder: Generative
     # Given the first round alone
     first = decoder.decode_batch(vectors(9), np.arange(9), DecodeOptions(candidates=3, beams=8), 0)
     # When a second one follows, Then its candidates are still there, and the best is at least as near
-    for one, two in zip(first, decoder.decode_batch(vectors(9), np.arange(9), BEAMS, 0), strict=True):
-        assert {candidate.text for candidate in one.candidates} <= {candidate.text for candidate in two.candidates}
-        assert two.candidates[0].score >= one.candidates[0].score
+    second = decoder.decode_batch(vectors(9), np.arange(9), BEAMS, 0)
+    for row in range(9):
+        one, two = (decoded.ranked.listed(row, "toy") for decoded in (first, second))
+        assert {candidate.text for candidate in one} <= {candidate.text for candidate in two}
+        assert two[0].score >= one[0].score
 
 
 def test_every_text_is_judged_by_the_given_vector(decoder: GenerativeDecoder, encoder: ByText) -> None:
     # Given rows that were searched in two rounds, the second with a vector that was moved
     checkpoint, cpu = decoder.checkpoint, choose("cpu", "float32")
     searcher = Searcher(checkpoint, checkpoint.network, cpu, decoder.encoder)
-    alone = searcher.search(vectors(30), np.arange(30), DecodeOptions(candidates=3, beams=8), 0).rows
-    found = searcher.search(vectors(30), np.arange(30), BEAMS, 0).rows
-    later = [row for row in range(30) if found[row].best.text not in {one.text for one in alone[row].candidates}]
+    alone = searcher.search(vectors(30), np.arange(30), DecodeOptions(candidates=3, beams=8), 0).ranked
+    found = searcher.search(vectors(30), np.arange(30), BEAMS, 0).ranked.best
+    later = np.array([row for row, texts in enumerate(listed(alone)) if found.texts[row] not in texts])
     assert len(later) > 5
     # When the log-probabilities of their best texts are computed from the given vectors, Then they are those reported
-    best = [found[row].best for row in later]
-    log_probs = piece_log_probs(
-        checkpoint.network, torch.from_numpy(vectors(30)[later]), as_generated(best, cpu.torch_device)
-    )
-    assert [one.log_prob for one in best] == pytest.approx(log_probs.sum(dim=1).tolist(), abs=1e-3)
-    assert [one.least_log_prob for one in best] == pytest.approx(log_probs.min(dim=1).values.tolist(), abs=1e-4)
+    best = found.take(later)
+    log_probs = piece_log_probs(checkpoint.network, torch.from_numpy(vectors(30)[later]), best.pieces)
+    assert best.log_prob.tolist() == pytest.approx(log_probs.sum(dim=1).tolist(), abs=1e-3)
+    assert best.least_log_prob.tolist() == pytest.approx(log_probs.min(dim=1).values.tolist(), abs=1e-4)
 
 
 def test_the_vector_moves_by_what_the_nearest_text_lacks_whatever_its_length() -> None:

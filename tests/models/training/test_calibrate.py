@@ -50,7 +50,7 @@ def test_what_a_fit_learns_by_heart_is_worth_nothing_to_the_check() -> None:
         features, faithful = drawn.normal(size=(40, len(SEEN_FEATURES))), drawn.random(40) < 0.5
         # When they are judged by a fit of themselves, and cross-fitted
         known = fit(features, faithful, [0.0], SEEN_FEATURES)
-        by_heart.append(check(np.array([logistic(row, known) for row in features]), faithful).auroc)
+        by_heart.append(check(logistic(features, known), faithful).auroc)
         judged.append(check(cross_fitted(features, faithful, np.arange(40) % FOLDS, SEEN_FEATURES), faithful).auroc)
     # Then only the first claims to tell them apart
     assert np.mean(by_heart) > 0.7
@@ -63,7 +63,7 @@ def test_one_row_alone_is_no_obstacle(decoder: GenerativeDecoder) -> None:
 
 
 def test_the_cosine_cannot_be_a_feature_of_texts_that_were_not_embedded_again(decoder: GenerativeDecoder) -> None:
-    with pytest.raises(ValueError, match="its round_trip is not known"):
+    with pytest.raises(ValueError, match="their round_trip is not known"):
         calibrate(decoder, TEXTS, vectors(), (DecodeOptions(),), SEEN_FEATURES)
 
 

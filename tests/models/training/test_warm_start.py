@@ -46,7 +46,7 @@ def quiet(progress: Progress) -> None:
 
 def test_a_network_of_the_same_dimension_takes_every_weight(base: Path) -> None:
     # Given a decoder, When it is taken as a base for the embeddings that it reads
-    warm = WarmStart.read(f"{base}/", V21)
+    warm = WarmStart.read(base, V21)
     weights = warm.weights(warm.config(embedding_dim=16))
     # Then all of its weights are there, and its shape
     theirs = load_checkpoint(base).network.state_dict()
@@ -59,7 +59,7 @@ def test_a_network_of_the_same_dimension_takes_every_weight(base: Path) -> None:
 
 
 def test_a_network_of_another_dimension_takes_everything_but_the_bridge(base: Path) -> None:
-    warm = WarmStart.read(f"{base}/", V21)
+    warm = WarmStart.read(base, V21)
     assert not warm.fits(24)
     weights = warm.weights(warm.config(embedding_dim=24))
     assert warm.checkpoint.network.state_dict().keys() - weights.keys() == {"bridge.weight"}
@@ -71,7 +71,7 @@ def test_gates_that_the_base_has_are_taken_and_those_it_has_not_begin_without_ef
     # Given a base with 9 gates
     network = random_network(gated_units=9)
     save_checkpoint(tmp_path, Checkpoint(CheckpointConfig(name="gated", network=network.config), network, tokenizer()))
-    warm = WarmStart.read(f"{tmp_path}/", V21)
+    warm = WarmStart.read(tmp_path, V21)
     # When a network of the same kind takes its weights, Then the gates are among them
     assert torch.equal(warm.weights(warm.config(embedding_dim=16))["gate.weight"], network.gate.weight.half().float())
     # And when it is to have more, Then they begin fresh
@@ -141,7 +141,7 @@ def test_a_run_that_has_learnt_its_own_pieces_is_not_taken_up_from_a_base(tmp_pa
 
 def test_a_base_of_another_architecture_is_refused(base: Path) -> None:
     with pytest.raises(CheckpointError, match=rf"'base' is a {V21} and the run's network a {V2}; expected the same"):
-        WarmStart.read(f"{base}/", V2)
+        WarmStart.read(base, V2)
 
 
 def test_a_base_that_cannot_write_the_texts_is_refused(tmp_path: Path, base: Path) -> None:

@@ -89,7 +89,7 @@ def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
 
 def _revive(deps: Deps, batch: Batch, payload: bytes) -> Batch:
     deps.payloads.put(batch.id, payload)  # first: whoever claims the batch looks for it at once
-    revived = deps.store.requeue.resent(batch.id)
+    revived = deps.store.requeue.after_resend(batch.id)
     announce(deps, revived)
     return revived
 

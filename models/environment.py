@@ -31,15 +31,15 @@ def is_service_link(name: str, value: str) -> bool:
     return bool(_LINK_NAME.search(name) or (name.endswith("_PORT") and _LINK_VALUE.match(value)))
 
 
-def warn_of_strangers(fields: Iterable[str]) -> None:
+def warn_of_unknown(fields: Iterable[str]) -> None:
     """A line in the log for each variable that looks like a setting and is none; once a process."""
-    for name, warning in _strangers([PREFIX + field.upper() for field in fields]):
+    for name, warning in _unknown([PREFIX + field.upper() for field in fields]):
         if name not in _warned:
             _warned.add(name)
             log.warning(warning)
 
 
-def _strangers(settings: list[str]) -> Iterator[tuple[str, str]]:
+def _unknown(settings: list[str]) -> Iterator[tuple[str, str]]:
     for name, value in sorted(os.environ.items()):
         if not name.startswith(PREFIX):
             continue

@@ -26,7 +26,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from unembed.boundary import describe
 from unembed.errors import SettingsError
-from unembed.models.environment import PREFIX, is_service_link, warn_of_strangers
+from unembed.models.environment import PREFIX, is_service_link, warn_of_unknown
 from unembed.schemas import Precision
 
 DEFAULT_PORT: Final = 8765
@@ -185,7 +185,7 @@ def read_settings(**given: Any) -> Settings:
     Raises SettingsError, naming the variable, its value unless it is secret, and what was expected. Variables that
     look like settings and are none are warned of, once a process.
     """
-    warn_of_strangers(Settings.model_fields)
+    warn_of_unknown(Settings.model_fields)
     try:
         return Settings(**given)
     except ValidationError as error:

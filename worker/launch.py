@@ -136,7 +136,7 @@ class Stack:
             if self._database_url is None:
                 # We own the folder, so no worker of its database lives, and none of them ended in order: what they had
                 # need not wait for its lease to run out. It counts as an attempt, for it may be what ended them.
-                Store(engine, read_settings(database_url=url)).sweeping.take_back_all()
+                Store(engine, read_settings(database_url=url)).sweeping.reclaim_all()
 
     def _start_redis(self, supervisor: Supervisor, path: Path, environment: dict[str, str]) -> None:
         data = self.home / "redis"

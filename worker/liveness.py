@@ -26,7 +26,7 @@ REPUBLISHED: Final = 5  # times that lost messages may have been sent again befo
 def is_alive(store: Store, host: str) -> bool:
     """Whether a worker of this host was seen of late, and takes what there is. Raises StoreUnavailableError."""
     settings = store.settings
-    seen = store.workers.seen_of_late(host, SILENCE * max(settings.sweep_interval, settings.heartbeat))
+    seen = store.workers.recently_seen(host, SILENCE * max(settings.sweep_interval, settings.heartbeat))
     return any(not is_deaf(store, name) for name in seen)
 
 

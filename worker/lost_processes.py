@@ -21,12 +21,12 @@ from unembed.worker.home_lock import started_at
 
 log = logging.getLogger(__name__)
 
-_watching: Final[list[Context]] = []
+_contexts: Final[list[Context]] = []
 
 
 def watch_children(context: Context) -> None:
     """From now on, in this main process, a child's death gives its batch back."""
-    _watching[:] = [context]
+    _contexts[:] = [context]
 
 
 def reclaim_from_predecessor(context: Context) -> int:
@@ -56,8 +56,8 @@ class BatchRequest(Request):  # type: ignore[misc]
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         # First, because what follows hands the message to the next child, and the batch has to be free by then.
-        if _is_lost(exc_info.exception) and _watching:
-            _reclaim(_watching[0], str(self.args[0]))
+        if _is_lost(exc_info.exception) and _contexts:
+            _reclaim(_contexts[0], str(self.args[0]))
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
 

@@ -46,18 +46,18 @@ def run(name: str | None = None) -> int:
     context = open_context(settings, node, os.getpid())
     lost_processes.reclaim_from_predecessor(context)
     lost_processes.watch_children(context)
-    watch = _Watch(context)
-    worker_ready.connect(watch.on_ready)
-    worker_shutting_down.connect(watch.on_shutting_down)
+    main_process = _MainProcess(context)
+    worker_ready.connect(main_process.on_ready)
+    worker_shutting_down.connect(main_process.on_shutting_down)
     arguments = ["worker", "--hostname", node, "--pool", "prefork", "--concurrency", "1"]
     arguments += ["--queues", QUEUE, "--task-events", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-    signal.signal(CANNOT_WORK, lambda *_: watch.on_cannot_work())
+    signal.signal(CANNOT_WORK, lambda *_: main_process.on_cannot_work())
     try:
         make_app(settings).worker_main(arguments)
     except SystemExit as ended:
         if ended.code:
             return int(ended.code)
-    return INCAPABLE if watch.cannot_work else 0
+    return INCAPABLE if main_process.cannot_work else 0
 
 
 def default_name() -> str:
@@ -66,7 +66,7 @@ def default_name() -> str:
     return f"gpu{gpu}" if gpu else "worker"
 
 
-class _Watch:
+class _MainProcess:
     """What happens in the main process beside Celery."""
 
     def __init__(self, context: Context) -> None:

@@ -45,7 +45,7 @@ def decode_batch(batch_id: str) -> Outcome:
 def run(batch_id: str, worker: Context) -> Outcome:
     """One attempt at a batch. Raises StoreUnavailableError alone: the lease, or the sweeper, brings the batch back."""
     store, settings = worker.store, worker.settings
-    claim = _patiently(lambda: store.attempts.claim(batch_id, worker.name, settings.lease))
+    claim = _retrying(lambda: store.attempts.claim(batch_id, worker.name, settings.lease))
     if claim is None:
         # Somebody has it, or it has ended, and this message was one too many; or it waits for its back-off.
         return {"batch": batch_id, "outcome": "not claimed"}
@@ -80,7 +80,7 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
     decoded = runtime.decode_slice(decoder, part, job, micro_batch=worker.settings.micro_batch, between=heart.check)
     timings = Timings(load_ms=load_ms, decode_ms=decoded.decode_ms, score_ms=decoded.score_ms)
     memory = decoder.peak_memory_bytes()
-    finished = _patiently(
+    finished = _retrying(
         lambda: worker.store.attempts.finish(
             batch.id,
             claim.attempt,
@@ -115,7 +115,7 @@ def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
     code = error.code if isinstance(error, UnembedError) else _CODES.get(type(error), FailureCode.DECODE_FAILED)
     why = error.message if isinstance(error, UnembedError) else f"{type(error).__name__}: {error}"
     log.error("batch %s, attempt %d: %s", claim.batch.id, claim.attempt, why, exc_info=error)
-    state = _patiently(
+    state = _retrying(
         lambda: worker.store.attempts.fail(claim.batch.id, claim.attempt, code, why, final=_is_final(error))
     )
     if is_broken_device(error):
@@ -160,7 +160,7 @@ def _outcome(claim: Claim, outcome: str, **more: Any) -> Outcome:
     return {"batch": claim.batch.id, "attempt": claim.attempt, "outcome": outcome, **more}
 
 
-def _patiently(do: Callable[[], T]) -> T:
+def _retrying(do: Callable[[], T]) -> T:
     """Does it again for a while when the database is away: the work of a whole batch may hang on it."""
     for pause in _PATIENCE:
         try:

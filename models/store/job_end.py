@@ -17,7 +17,7 @@ def settle(connection: Connection, job: RowMapping) -> None:
     `job` is the row as it was when it was locked; of it only the state before that move, the seal and the reason of a
     cancel are looked at.
     """
-    if JobState(job["state"]).is_ended or _goes_on(connection, job["id"]):
+    if JobState(job["state"]).is_ended or _has_open_batches(connection, job["id"]):
         return
     sums = sums_of(connection, job["id"])
     batches = batch_counts(sums)
@@ -28,7 +28,7 @@ def settle(connection: Connection, job: RowMapping) -> None:
         _end(connection, job["id"], _outcome(rows, batches), _reason(connection, job["id"], rows, batches))
 
 
-def _goes_on(connection: Connection, job_id: str) -> bool:
+def _has_open_batches(connection: Connection, job_id: str) -> bool:
     """Whether a batch waits or runs. Asked after every batch, so not by counting them all."""
     open_ = BATCHES.c.state.in_((BatchState.QUEUED, BatchState.RUNNING))
     return bool(connection.scalar(select(select(BATCHES.c.id).where(BATCHES.c.job_id == job_id, open_).exists())))

@@ -31,7 +31,7 @@ class Requeue(StorePart):
                 raise ConflictError(f"job {job_id} is {job['state']} and has no dead batch that could be tried again")
             return read_job(connection, job_id)
 
-    def resent(self, batch_id: str) -> Batch:
+    def after_resend(self, batch_id: str) -> Batch:
         """The vectors that a dead batch lacked are there again: queue it. One that is not dead stays as it is.
 
         Raises ConflictError when its job was cancelled.

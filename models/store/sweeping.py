@@ -52,8 +52,8 @@ class Sweeping(StorePart):
         taken, _ = self._reclaim(held if batch_id is None else and_(held, BATCHES.c.id == batch_id), _GONE)
         return taken
 
-    def take_back_all(self) -> int:
-        """As `take_back`, of every worker: all that used this database are known to be dead."""
+    def reclaim_all(self) -> int:
+        """The same for every worker: all that used this database are known to be dead."""
         return self._reclaim(BATCHES.c.state == BatchState.RUNNING, _GONE)[0]
 
     def queued(self) -> set[str]:
@@ -83,13 +83,13 @@ class Sweeping(StorePart):
         """Cancel the jobs that their clients began and left; their ids."""
         given_up = []
         with self._read() as connection:
-            abandoned = connection.scalars(select(JOBS.c.id).where(_was_left(self.settings.receive_timeout))).all()
+            abandoned = connection.scalars(select(JOBS.c.id).where(_was_abandoned(self.settings.receive_timeout))).all()
         for job_id in abandoned:
             with self._write() as connection:
                 lock_job(connection, job_id)
-                still = and_(JOBS.c.id == job_id, _was_left(self.settings.receive_timeout))
+                still = and_(JOBS.c.id == job_id, _was_abandoned(self.settings.receive_timeout))
                 if connection.scalar(select(JOBS.c.id).where(still)) is not None:
-                    cancel_locked(connection, job_id, _unsealed(self.settings.receive_timeout))
+                    cancel_locked(connection, job_id, _why_unsealed(self.settings.receive_timeout))
                     given_up.append(job_id)
         return given_up
 
@@ -170,14 +170,14 @@ def _end_without_payload(connection: Connection, job_id: str, batch_ids: Sequenc
     return dead
 
 
-def _was_left(receive_timeout: float) -> ColumnElement[bool]:
+def _was_abandoned(receive_timeout: float) -> ColumnElement[bool]:
     """Receiving, and neither begun nor sent a batch of late."""
     late = now(-receive_timeout)
     came = select(BATCHES.c.id).where(BATCHES.c.job_id == JOBS.c.id, BATCHES.c.queued_at >= late).exists()
     return and_(JOBS.c.state == JobState.RECEIVING, JOBS.c.created_at < late, ~came)
 
 
-def _unsealed(receive_timeout: float) -> str:
+def _why_unsealed(receive_timeout: float) -> str:
     return f"its client began it and never sealed it: nothing came for {receive_timeout:g} s"
 
 

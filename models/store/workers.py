@@ -48,7 +48,7 @@ class Workers(StorePart):
             found = connection.execute(select(WORKERS).order_by(WORKERS.c.name)).mappings()
             return [Worker(**row) for row in found]
 
-    def seen_of_late(self, host: str, seconds: float) -> list[str]:
+    def recently_seen(self, host: str, seconds: float) -> list[str]:
         """The workers of a host that showed themselves in the last `seconds`, by the database's clock."""
         with self._read() as connection:
             of_late = select(WORKERS.c.name).where(WORKERS.c.host == host, WORKERS.c.last_seen > now(-seconds))

@@ -259,9 +259,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert (found.id, added) == (batch.id, False)
         if self.plain.cancelled:
             with pytest.raises(ConflictError):
-                self.store.requeue.resent(batch.id)
+                self.store.requeue.after_resend(batch.id)
             return
-        assert self.store.requeue.resent(batch.id).state is (
+        assert self.store.requeue.after_resend(batch.id).state is (
             BatchState.QUEUED if known.state is BatchState.DEAD else known.state
         )
         if known.state is BatchState.DEAD:

@@ -205,13 +205,13 @@ class TestTakeBack:
             claim = store.attempts.claim(bad.id, f"w{attempt}", 3600)
             assert claim is not None
             assert claim.attempt == attempt
-            assert store.sweeping.take_back_all() == 1
+            assert store.sweeping.reclaim_all() == 1
         # Then it is dead and says why, and the other still waits, with no attempt against it
         dead, other = store.jobs.batches(job.id)
         assert (dead.state, dead.error_code) == (BatchState.DEAD, "worker_lost")
         assert (other.id, other.state, other.attempt) == (waiting.id, BatchState.QUEUED, 0)
         assert store.attempts.claim(bad.id, "w", 60) is None
-        assert store.sweeping.take_back_all() == 0
+        assert store.sweeping.reclaim_all() == 0
 
     def test_of_a_cancelled_job_it_ends(self, store: Store) -> None:
         job = make_job(store)

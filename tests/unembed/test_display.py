@@ -58,7 +58,7 @@ def test_without_a_terminal_progress_is_a_line_every_five_seconds(
     # When a job is seen every second for eleven seconds
     for second in range(12):
         clock[0] = 100.0 + second
-        lines.seen(job(done=second * 50))
+        lines.show_job(job(done=second * 50))
     # Then there are two lines, with the rows, the pace and what is left
     assert capsys.readouterr().err.splitlines() == [
         "5.0 s: decoded 250 of 1,000 rows, 50 rows/s, 15 s left",

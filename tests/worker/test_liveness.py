@@ -98,6 +98,6 @@ def test_it_is_the_clock_of_the_database_that_tells(store: Store, engine: sqlalc
     with engine.begin() as connection:
         connection.execute(sqlalchemy.update(WORKERS).values(last_seen=now(-100)))
     # When its host is asked, Then it was seen within 200 seconds and not within 50, whatever this machine's clock says
-    assert store.workers.seen_of_late("here", 200) == ["worker@here"]
-    assert store.workers.seen_of_late("here", 50) == []
-    assert store.workers.seen_of_late("elsewhere", 200) == []
+    assert store.workers.recently_seen("here", 200) == ["worker@here"]
+    assert store.workers.recently_seen("here", 50) == []
+    assert store.workers.recently_seen("elsewhere", 200) == []

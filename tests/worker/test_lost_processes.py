@@ -87,7 +87,7 @@ class TestChild:
             return request
 
         yield make
-        lost_processes._watching.clear()
+        lost_processes._contexts.clear()
 
     @staticmethod
     def info(error: BaseException) -> ExceptionInfo:

@@ -131,9 +131,9 @@ def decode_to_file(
         try:
             with display() as progress:
 
-                def seen(job: Job) -> None:
+                def show_job(job: Job) -> None:
                     server.check()
-                    progress.seen(job)
+                    progress.show_job(job)
 
                 handle = client.submit(
                     corpus,
@@ -142,9 +142,9 @@ def decode_to_file(
                     seed=seed,
                     options=options,
                     name=name,
-                    progress=progress.sent,
+                    progress=progress.show_sent,
                 )
-                handle.wait(progress=seen, check=False)
+                handle.wait(progress=show_job, check=False)
         except KeyboardInterrupt as error:
             say(f"interrupted; {_how_to_resume(handle, server, output)}", "yellow")
             raise typer.Exit(Exit.INTERRUPTED) from error

@@ -61,16 +61,16 @@ def evaluate(
     scores: dict[str, Any] = {}
     analyses = []
     with err.status("") as status:
-        for one in map(text_set, sets):
+        for one in map(parse_text_set, sets):
             lines = read_texts([one.texts])[:rows]
             status.update(f"embedding {one.name}")
             vectors = library.vectors(one, lines, rows)
             encoder = shared_encoder(encoder_name) if round_trip and encoder_name else None
 
-            def moved(done: int, name: str = one.name, total: int = len(lines)) -> None:
+            def show_progress(done: int, name: str = one.name, total: int = len(lines)) -> None:
                 status.update(f"decoding {name}: {done:,} of {total:,}")
 
-            measured = measure(model, lines, vectors, encoder, options, seed, moved)
+            measured = measure(model, lines, vectors, encoder, options, seed, show_progress)
             scores[one.name] = asdict(measured.scores)
             if report is not None:
                 status.update(f"resampling {one.name}")
@@ -94,7 +94,7 @@ def _check_report(path: Path) -> None:
         raise InputError(f"cannot write {str(path)!r}; {str(path.parent)!r} is not a folder")
 
 
-def text_set(spec: str) -> Any:
+def parse_text_set(spec: str) -> Any:
     """NAME=TEXTS[,EMBEDDINGS] as a TextSet. Raises InputError naming the value."""
     from unembed.models.evaluation.text_sets import TextSet
 

@@ -13,7 +13,7 @@ def wait_for(handle: JobHandle, timeout: float | None = None) -> None:
     """Returns when the job has ended; leaves the program, and says how to come back, at a Ctrl-C or the timeout."""
     try:
         with display() as progress:
-            handle.wait(timeout, progress=progress.seen, check=False)
+            handle.wait(timeout, progress=progress.show_job, check=False)
     except TimeoutError as error:
         say(f"{error}; it goes on: unembed wait {handle.id}", "yellow")
         raise typer.Exit(Exit.UNREACHABLE) from error

@@ -10,7 +10,7 @@ import typer
 from unembed.cli import options as given
 from unembed.cli.console import say
 from unembed.cli.decode_flags import decode_options, flag
-from unembed.cli.evaluate import text_set
+from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
 from unembed.errors import InputError
 from unembed.schemas import DEFAULT_DECODER
@@ -75,7 +75,7 @@ def _held_out(dev: list[str], encoder: str | None) -> tuple[list[str], Any]:
 
     from unembed.models.evaluation.text_sets import Library, read_texts
 
-    sets = [text_set(one) for one in dev]
+    sets = [parse_text_set(one) for one in dev]
     texts = [read_texts([one.texts]) for one in sets]
     library = Library(encoder, None, say)
     vectors = [library.vectors(one, lines) for one, lines in zip(sets, texts, strict=True)]

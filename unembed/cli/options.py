@@ -92,13 +92,13 @@ class SayBusy:
     """Says once in a while why nothing seems to happen."""
 
     def __init__(self) -> None:
-        self._said: float | None = None
+        self._last_said: float | None = None  # when, by the monotonic clock
         self._lock = threading.Lock()  # uploads are refused several at a time
 
     def __call__(self, why: str, pause: float) -> None:
         now = time.monotonic()
         with self._lock:
-            again = self._said is None or now - self._said > _SAY_AGAIN
-            self._said = now if again else self._said
-        if again:
+            due = self._last_said is None or now - self._last_said > _SAY_AGAIN
+            self._last_said = now if due else self._last_said
+        if due:
             say(f"the server has no room yet, trying again every {pause:.0f} s: {why}", "yellow")

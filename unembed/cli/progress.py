@@ -17,11 +17,11 @@ LINE_EVERY: Final = 5.0  # seconds
 
 
 class Display(Protocol):
-    """Shows what it is told; `sent` is a client's progress of a submit, `seen` that of a wait."""
+    """Shows a person how far it is: `show_sent` while a corpus is sent, `show_job` while a job is waited for."""
 
-    def sent(self, rows: int, total: int) -> None: ...
+    def show_sent(self, rows: int, total: int) -> None: ...
 
-    def seen(self, job: Job) -> None: ...
+    def show_job(self, job: Job) -> None: ...
 
 
 @contextmanager
@@ -66,10 +66,10 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._pace = Pace()
 
-    def sent(self, rows: int, total: int) -> None:
+    def show_sent(self, rows: int, total: int) -> None:
         self._show("sent", rows, total, "")
 
-    def seen(self, job: Job) -> None:
+    def show_job(self, job: Job) -> None:
         note = self._pace.note(job.rows.written, job.rows.total) or _waiting(job)
         self._show("decoded", job.rows.written, job.rows.total, note)
 
@@ -87,10 +87,10 @@ class Lines:
         self._start = self._last = time.monotonic()
         self._pace = Pace()
 
-    def sent(self, rows: int, total: int) -> None:
+    def show_sent(self, rows: int, total: int) -> None:
         self._line(f"sent {rows:,} of {total:,} rows")
 
-    def seen(self, job: Job) -> None:
+    def show_job(self, job: Job) -> None:
         rows = job.rows
         note = self._pace.note(rows.written, rows.total) or _waiting(job)
         self._line(f"decoded {rows.written:,} of {rows.total:,} rows, {note}")

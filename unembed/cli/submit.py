@@ -45,7 +45,7 @@ def submit(
             options=options,
             name=name or source.name,
             idempotency_key=idempotency_key,
-            progress=progress.sent,
+            progress=progress.show_sent,
         )
     typer.echo(job.id)
     say(f"{corpus.rows:,} rows sent; next: unembed wait {job.id}", "dim")

@@ -11,7 +11,7 @@ import typer
 
 from unembed.cli import training_options as given
 from unembed.cli.console import Exit, say
-from unembed.cli.evaluate import text_set
+from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
 from unembed.errors import InputError
 from unembed.threads import wait_without_spinning
@@ -86,8 +86,8 @@ def train(
     plan = Plan(
         name=out.resolve().name,
         folder=out,
-        train=tuple(map(text_set, sets)),
-        dev=tuple(map(text_set, dev or [])),
+        train=tuple(map(parse_text_set, sets)),
+        dev=tuple(map(parse_text_set, dev or [])),
         encoder=encoder,
         architecture=architecture,
         licence=licence,
@@ -127,7 +127,7 @@ def progress_line(progress: Progress) -> str:
     done = progress.step / progress.steps
     left = progress.seconds / max(done, 1e-9) * (1.0 - done)
     end = "  no gain any more: annealing" if progress.annealing else ""
-    dev = ", ".join(f"{name} {loss:.3f}{_heard(progress, name)}" for name, loss in progress.dev_loss.items())
+    dev = ", ".join(f"{name} {loss:.3f}{_scores_of(progress, name)}" for name, loss in progress.dev_loss.items())
     return (
         f"step {progress.step:,}/{progress.steps:,}  pass {progress.epoch:.2f}  loss {progress.loss:.3f}"
         f"{'  dev ' + dev if dev else ''}  {progress.pieces_per_second:,.0f} pieces/s"
@@ -135,7 +135,7 @@ def progress_line(progress: Progress) -> str:
     )
 
 
-def _heard(progress: Progress, name: str) -> str:
+def _scores_of(progress: Progress, name: str) -> str:
     one = progress.scores.get(name)
     return f" (BLEU {one.bleu:.1f}, F1 {one.word_f1:.3f})" if one else ""
 

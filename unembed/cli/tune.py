@@ -10,7 +10,7 @@ import typer
 
 from unembed.cli import training_options as given
 from unembed.cli.console import Exit, err, say
-from unembed.cli.evaluate import text_set
+from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
 from unembed.cli.train import stop_on_interrupt
 from unembed.errors import InputError
@@ -59,8 +59,8 @@ def tune(
     plan = Plan(
         name="search",
         folder=out,
-        train=tuple(map(text_set, sets)),
-        dev=tuple(map(text_set, dev)),
+        train=tuple(map(parse_text_set, sets)),
+        dev=tuple(map(parse_text_set, dev)),
         encoder=encoder,
         licence="",
         recipe=Recipe(seed=seed),

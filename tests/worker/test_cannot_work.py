@@ -1,0 +1,62 @@
+"""A worker whose device is not there says so and ends, and a stack of nothing but such workers gives up."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from unembed.errors import UnavailableError
+from unembed.models.settings import Settings
+from unembed.worker import process
+from unembed.worker.launch import Stack
+
+
+def test_a_child_whose_device_is_not_there_ends_its_worker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, settings: Settings
+) -> None:
+    # Given a device that no machine has
+    monkeypatch.setenv("UNEMBED_DEVICE", "cuda:99")
+    monkeypatch.setenv("UNEMBED_REDIS_URL", settings.redis_url)
+    monkeypatch.setattr(process, "_opened", [])
+    sent: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda _pid, number: sent.append(number))
+    before = signal.getsignal(process.HAND_BACK)
+    # When the child starts
+    process.start("cpu0@here")
+    signal.signal(process.HAND_BACK, before)
+    process.context().store.engine.dispose()
+    # Then it tells its main process why, before it asks it to end, and the log has the reason
+    assert sent == [process.CANNOT_WORK, signal.SIGTERM]
+    assert "device 'cuda:99' is not available here" in caplog.text
+
+
+class Supervised:
+    """A supervisor of workers of which some are hopeless."""
+
+    def __init__(self, *hopeless: str) -> None:
+        self._hopeless = hopeless
+
+    def is_hopeless(self, name: str) -> bool:
+        return name in self._hopeless
+
+    def last_words(self, _name: str) -> str:
+        return "device 'cuda' is not available here"
+
+
+@pytest.mark.parametrize("hopeless", [(), ("worker-gpu0",), ("worker-gpu1",)])
+def test_a_stack_goes_on_while_one_worker_may_work(tmp_path: Path, hopeless: tuple[str, ...]) -> None:
+    stack = Stack(tmp_path)
+    stack.workers = ("gpu0", "gpu1")
+    stack._supervisor = Supervised(*hopeless)  # type: ignore[assignment]
+    stack.check()
+
+
+def test_a_stack_whose_workers_are_all_hopeless_gives_up_with_their_last_words(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    stack.workers = ("gpu0", "gpu1")
+    stack._supervisor = Supervised("worker-gpu0", "worker-gpu1")  # type: ignore[assignment]
+    with pytest.raises(UnavailableError, match="no worker can work: device 'cuda' is not available here"):
+        stack.check()

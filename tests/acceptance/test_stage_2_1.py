@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,16 @@ def test_04_speed(record: dict[str, Any]) -> None:
     assert new["latency_ms"] <= new["together_ms"] < 1000
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine take many times as long, and not evenly."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_04_the_engine_is_fast_on_this_machine_too() -> None:
     # Given v2.1 in the engine, and beside it v2.0, which has four times as many parameters, in the plainest loop
     cpu = choose("cpu", "float32")
@@ -102,16 +113,17 @@ def test_04_the_engine_is_fast_on_this_machine_too() -> None:
     new, old = (workload(NetworkConfig.of(name, embedding_dim=384), lengths, cpu) for name in (V21, V2))
     new.decode(slice(None))
     plain_loop(old)
-    # When they take turns
-    ratios = []
+    # When they take turns, and the best turn of each counts, in which the machine did the least else
+    engine, loop = [], []
     for _ in range(5):
         begun = time.perf_counter()
         new.decode(slice(None))
         between = time.perf_counter()
         plain_loop(old)
-        ratios.append((time.perf_counter() - between) / (between - begun))
-    # Then the engine keeps up with it: it is some times as fast, and would be a fraction of it if ten times slower
-    assert max(ratios) > 0.7
+        engine.append(between - begun)
+        loop.append(time.perf_counter() - between)
+    # Then the engine, nearly twice as fast when nothing is wrong, takes at most twice the loop's time
+    assert min(engine) < 2 * min(loop)
 
 
 @torch.no_grad()

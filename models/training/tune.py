@@ -34,7 +34,7 @@ UNJUDGED: Final = 2  # reports of a run before it may be ended
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchLimits:
     """How long to look, and how far."""
 
     trials: int = 20
@@ -53,7 +53,7 @@ class Tried:
     ended_early: bool
 
 
-def tune(plan: Plan, search: Search, say: Say) -> list[Tried]:
+def tune(plan: Plan, search: SearchLimits, say: Say) -> list[Tried]:
     """All runs, those of earlier sittings too: the best first, those that were ended early last.
 
     Searches until there are `search.trials`, or until `plan.stop`. `plan.recipe` has what is not searched for, and
@@ -72,7 +72,7 @@ def tune(plan: Plan, search: Search, say: Say) -> list[Tried]:
 class _Tuning:
     """A search under way."""
 
-    def __init__(self, plan: Plan, search: Search, material: Material) -> None:
+    def __init__(self, plan: Plan, search: SearchLimits, material: Material) -> None:
         self._plan, self._search, self._material = plan, search, material
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(

@@ -51,7 +51,7 @@ def tune(
         from unembed.models.decoder.device import choose
         from unembed.models.training.recipe import Recipe
         from unembed.models.training.run import Plan
-        from unembed.models.training.tune import Search
+        from unembed.models.training.tune import SearchLimits
         from unembed.models.training.tune import tune as search
     if threads:
         torch.set_num_threads(threads)
@@ -70,7 +70,7 @@ def tune(
         start_from=start_from,
         stop=lambda: bool(stopping),
     )
-    tried = search(plan, Search(trials, epochs, most_passes), say)
+    tried = search(plan, SearchLimits(trials, epochs, most_passes), say)
     _show(tried)
     if stopping:
         say(f"stopped; the same command goes on from what is saved in {out}")

@@ -16,9 +16,9 @@ from unembed.models.decoder.config import NetworkConfig
 from unembed.models.evaluation.text_sets import TextSet
 from unembed.models.training.recipe import Recipe
 from unembed.models.training.run import Plan
-from unembed.models.training.tune import JOURNAL_FILE, Search, tune
+from unembed.models.training.tune import JOURNAL_FILE, SearchLimits, tune
 
-SEARCH = Search(trials=3, epochs=5)
+SEARCH = SearchLimits(trials=3, epochs=5)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_search_that_was_stopped_goes_on_with_the_run_that_it_was_at(plan: Pla
 
 def test_runs_that_fall_behind_are_ended_early_and_come_last(plan: Plan) -> None:
     # Given a search of more runs than are let through in any case
-    tried = tune(plan, Search(trials=12, epochs=8), quiet)
+    tried = tune(plan, SearchLimits(trials=12, epochs=8), quiet)
     # Then some were ended early, and those are not taken for the best, whatever their loss
     assert any(one.ended_early for one in tried)
     flags = [one.ended_early for one in tried]
@@ -87,7 +87,7 @@ def test_runs_that_fall_behind_are_ended_early_and_come_last(plan: Plan) -> None
 
 
 def test_the_passes_are_searched_for_where_that_is_asked(plan: Plan) -> None:
-    tried = tune(plan, Search(trials=5, epochs=1, most_passes=3), quiet)
+    tried = tune(plan, SearchLimits(trials=5, epochs=1, most_passes=3), quiet)
     assert tried[[one.number for one in tried].index(0)].passes == 1
     assert {one.passes for one in tried} <= {1, 2, 3}
     assert len({one.passes for one in tried}) > 1

@@ -129,6 +129,6 @@ def announce(deps: Deps, batch: Batch) -> None:
     try:
         publish(deps.celery, batch.id)
     except QueueUnavailableError as error:
-        log.warning("batch %s was not published, the sweeper will do it: %s", batch.id, error)
+        log.warning("batch %s is not announced yet; the sweeper will do it: %s", batch.id, error)
         return
     deps.store.queue.mark_published([batch.id])

@@ -19,7 +19,7 @@ from unembed.models.redis_client import open_redis
 SOCKET_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 5
 
-SEND_AGAIN = "submit the corpus again, under the idempotency key of its job to keep what is done"
+SEND_AGAIN = "submit the corpus again; with the idempotency key of its job, finished rows are kept"
 
 _PREFIX = "unembed:payload:"
 _KEYS_AT_ONCE = 1000

@@ -84,7 +84,7 @@ class Heart:
     def _run(self) -> None:
         while not self._ended.wait(self._interval):
             if time.monotonic() - self._progress > STALL:
-                log.error("no micro-batch has ended for %.0f s: the decoder hangs", STALL)
+                log.error("no micro-batch has finished for %.0f s: the decoder hangs", STALL)
                 self._hung()
                 return
             self._ask()
@@ -95,6 +95,6 @@ class Heart:
             try:
                 answer = self._beat()
             except UnavailableError as error:
-                log.warning("no heartbeat: %s", error)
+                log.warning("the lease could not be extended: %s", error)
             else:
                 self._last = answer if self._last is Beat.ALIVE else self._last

@@ -33,14 +33,18 @@ def reclaim_from_predecessor(context: Context) -> int:
     """How many batches a dead worker of this name held; 0 when that worker lives, or the database is away."""
     try:
         if other := _living_namesake(context):
-            log.warning("process %d may be another worker called %s: give each a name of its own", other, context.name)
+            log.warning(
+                "process %d may be another worker called %s: give each worker its own name", other, context.name
+            )
             return 0
         taken = context.store.sweeping.reclaim(context.name)
     except UnavailableError as error:
-        log.warning("what the last %s held waits for its lease to run out: %s", context.name, error)
+        log.warning(
+            "the batches that the last %s held will be queued again when their leases expire: %s", context.name, error
+        )
         return 0
     if taken:
-        log.warning("the last %s died and held %d batches: they are given back", context.name, taken)
+        log.warning("the last %s died; batches returned to the queue: %d", context.name, taken)
     return taken
 
 
@@ -70,7 +74,7 @@ def _reclaim(context: Context, batch_id: str) -> None:
     try:
         taken = context.store.sweeping.reclaim(context.name, batch_id)
     except UnavailableError as error:
-        log.warning("batch %s waits for its lease to run out: %s", batch_id, error)
+        log.warning("batch %s will be queued again when its lease expires: %s", batch_id, error)
     else:
         if taken:
-            log.warning("the child that decoded batch %s died: it is given back", batch_id)
+            log.warning("the process that decoded batch %s died: the batch returns to the queue", batch_id)

@@ -148,7 +148,7 @@ class _Run:
         if len(offsets) == 1:
             raise self._does_not_fit(error) from error
         self.micro_batch = len(offsets) // 2
-        log.warning("out of memory on %s; going on with %d rows at a time", self.decoder.device, self.micro_batch)
+        log.warning("out of memory on %s; continuing with %d rows at a time", self.decoder.device, self.micro_batch)
         forget_cache()
 
     def _set_aside(self, offsets: Offsets, error: Exception) -> None:
@@ -158,7 +158,7 @@ class _Run:
             raise error
         for offset, fault in faults.items():
             index, why = self.first_index + offset, f"{type(fault).__name__}: {fault}"
-            log.error("row %d of job %s makes the decoder fail: %s", index, self.job.id, why, exc_info=fault)
+            log.error("the decoder fails on row %d of job %s: %s", index, self.job.id, why, exc_info=fault)
             self.rows.append(error_rows([index], FailureCode.DECODE_FAILED, why[:_ERROR_CHARACTERS]))
 
     def _bisect(self, offsets: Offsets, error: Exception) -> dict[int, Exception]:

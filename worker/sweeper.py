@@ -54,7 +54,12 @@ class Sweeper:
             self._publish(batch_id)
         self._store.queue.mark_published(swept.publish)
         if swept.publish or swept.expired:
-            log.info("%d sent again, %d leases ran out, %d dead", len(swept.publish), swept.expired, swept.dead)
+            log.info(
+                "messages sent again: %d, leases expired: %d, batches failed for good: %d",
+                len(swept.publish),
+                swept.expired,
+                swept.dead,
+            )
         self._sweeps += 1
         if self._sweeps % _TIDIES_EVERY == 0:
             self.tidy()
@@ -68,7 +73,7 @@ class Sweeper:
         unlisted = waiting - there
         lost = unlisted.difference(self._payloads.present(sorted(unlisted)))
         if dead := self._store.sweeping.fail_missing_payloads(lost):
-            log.error("%d batches have lost their vectors and are dead", dead)
+            log.error("batches that failed for good because their vectors are lost: %d", dead)
         self._payloads.delete(self._store.sweeping.done_or_cancelled(there))
         for job_id in self._store.sweeping.cancel_unsealed():
             log.warning("job %s was never sealed and is cancelled", job_id)
@@ -80,7 +85,7 @@ class Sweeper:
             self._payloads.delete(self._store.jobs.remove(job_id))
         except (ConflictError, NotFoundError):
             return  # somebody retried or removed it just now
-        log.info("job %s is older than it is to be kept and was removed", job_id)
+        log.info("job %s was removed: it is older than UNEMBED_JOB_TTL", job_id)
 
     def run(self, ended: threading.Event, alive: Callable[[], None]) -> None:
         """Until `ended`; `alive` is called every time, leader or not."""
@@ -91,7 +96,7 @@ class Sweeper:
                 self.sweep()
             except UnavailableError as error:
                 if not away:
-                    log.warning("no sweeping for now: %s", error)
+                    log.warning("cannot look for lost batches now: %s", error)
                 away = True
             except Exception:
                 # What nobody foresaw must not end the only thread that brings back what was lost.

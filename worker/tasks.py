@@ -138,7 +138,7 @@ def _hand_back(claim: Claim, worker: Context) -> None:
         worker.publish(claim.batch.id)
         worker.store.queue.mark_published([claim.batch.id])
     except UnavailableError as error:
-        log.warning("batch %s waits for the sweeper: %s", claim.batch.id, error)
+        log.warning("batch %s waits for the sweeper to queue it again: %s", claim.batch.id, error)
 
 
 def _forget_payload(batch_id: str, worker: Context) -> None:
@@ -153,7 +153,7 @@ def _count(worker: Context, decoder: runtime.Decoder, rows: int) -> None:
         worker.check_in(decoder.device, decoder.precision)
         worker.store.workers.count_batch(worker.name, rows)
     except UnavailableError as error:
-        log.warning("not counted: %s", error)
+        log.warning("the worker's counters were not updated: %s", error)
 
 
 def _outcome(claim: Claim, outcome: str, **more: Any) -> Outcome:
@@ -166,6 +166,6 @@ def _retrying(do: Callable[[], T]) -> T:
         try:
             return do()
         except UnavailableError as error:
-            log.warning("again in %.1f s: %s", pause, error)
+            log.warning("trying again in %.1f s: %s", pause, error)
             time.sleep(pause)
     return do()

@@ -109,7 +109,7 @@ class HybridDecoder(TextDecoder):
             if isinstance(error, UnembedError) or is_out_of_memory(error) or is_broken_device(error):
                 raise
             if len(vectors) == 1:
-                log.warning("%s fails over row %d: %s", self._network.name, int(indices[0]), error)
+                log.warning("%s fails on row %d: %s", self._network.name, int(indices[0]), error)
                 return self._failed(vectors, indices, error)
         middle = len(vectors) // 2
         first = self._own(vectors[:middle], indices[:middle], options, seed)

@@ -43,11 +43,10 @@ def _outcome(rows: RowCounts, batches: BatchCounts) -> JobState:
 def _reason(connection: Connection, job_id: str, rows: RowCounts, batches: BatchCounts) -> str | None:
     if batches.dead:
         last = _last_error(connection, job_id)
-        return (
-            f"{batches.dead} of {batches.total} batches are dead; the last error: {last['error_code']}: {last['error']}"
-        )
+        which = "its only batch" if batches.total == 1 else f"{batches.dead} of {batches.total} batches"
+        return f"{which} failed for good; the last error: {last['error_code']}: {last['error']}"
     if rows.error == rows.total:
-        return f"all {rows.total} rows are errors; each says why"
+        return "no row could be decoded; the rows say why"
     return None
 
 

@@ -100,7 +100,7 @@ def test_a_batch_that_kills_every_worker_is_dead_in_the_end(store: Store, settin
     store.attempts.finish(good.id, 1, generations(good), Timings())
     ended = store.jobs.get(job.id)
     assert ended.state is JobState.PARTIAL
-    assert ended.error == "1 of 2 batches are dead; the last error: lease_expired: the worker stopped answering"
+    assert ended.error == "1 of 2 batches failed for good; the last error: lease_expired: the worker stopped answering"
 
 
 def test_the_last_dead_batch_ends_the_job(store: Store, engine: Engine, settings: Settings) -> None:

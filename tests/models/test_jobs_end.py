@@ -116,7 +116,7 @@ class TestSettling:
         add_batches(store, job, (1, 1))
         ended = run_job(store, job, errors=(0,))
         assert ended.state is JobState.FAILED
-        assert ended.error == "all 2 rows are errors; each says why"
+        assert ended.error == "no row could be decoded; the rows say why"
 
     def test_a_dead_batch_makes_it_a_part_and_the_job_says_why(self, store: Store) -> None:
         # Given two batches, one of which cannot be decoded
@@ -128,7 +128,7 @@ class TestSettling:
         ended = run_job(store, job)
         # Then
         assert ended.state is JobState.PARTIAL
-        assert ended.error == "1 of 2 batches are dead; the last error: payload_missing: the payload expired"
+        assert ended.error == "1 of 2 batches failed for good; the last error: payload_missing: the payload expired"
         assert [batch.id for batch in store.jobs.dead_batches(job.id)] == [lost.id]
 
     def test_nothing_but_dead_batches_is_a_failure(self, store: Store) -> None:

@@ -137,7 +137,7 @@ def test_a_job_is_followed_with_status_wait_results_and_ls(run: Run, server: str
     assert [found["id"] for found in json.loads(run("ls", "--json", "--state", "running").out)] == [job]
     ran = run("results", job)
     assert "text 0" in ran.out
-    assert "10 of 25 rows are there so far" in ran.err
+    assert "10 of 25 rows are finished so far" in ran.err
     # And when the rest is done, wait and status --watch end with the code of a partial job
     hand.work()
     assert run("wait", job).code == 3
@@ -238,6 +238,9 @@ def test_decode_without_a_server_has_one_of_its_own_in_a_folder_that_goes_away(
         def __exit__(self, *_: object) -> None:
             assert homes[-1].is_dir(), "the folder outlives the stack"
 
+        def check(self) -> None:
+            """Its workers are well."""
+
     monkeypatch.setattr("unembed.worker.launch.Stack", Stack)
     monkeypatch.delenv("UNEMBED_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(corpus.parent / "data"))
@@ -262,7 +265,7 @@ def test_retry_says_what_waits_and_what_stays_dead(run: Run, server: str, hand: 
     ran = run("retry", job.id)
     assert (ran.code, ran.out) == (0, "")
     assert f"unembed wait {job.id}" in ran.err
-    assert "still dead: 1 of its batches" in ran.err
+    assert "lost their vectors: 1 of its batches" in ran.err
     assert "--idempotency-key" in ran.err
     # And of a job that has nothing dead there is nothing to retry
     hand.work()

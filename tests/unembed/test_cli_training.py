@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.models.decoder.toy import TEXTS, random_checkpoint, vectors
+from unembed.cli.train import progress_line
+from unembed.models.training.recipe import Progress
 
 UNEMBED = [sys.executable, "-c", "from unembed.cli import main; main()"]
 
@@ -120,7 +122,7 @@ def test_a_training_that_is_interrupted_saves_and_goes_on(folder: Path) -> None:
         rest = training.stderr.read()
         # Then it saves, says how to go on, and ends as interrupted programs do
         assert training.wait(timeout=60) == 130
-    assert "the same command goes on" in rest
+    assert "the same command continues" in rest
     assert (folder / "mine" / "run" / "state.safetensors").exists()
     # And the same command takes it up, to its end
     began = time.monotonic()
@@ -223,3 +225,11 @@ def test_a_hybrid_that_cannot_be_made_is_refused(folder: Path, args: list[str], 
     done = unembed("hybrid", "-o", "both", *args, cwd=folder)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds", "shown"),
+    [(1, 0.0, "1.0 s so far, at most 1.0 s left"), (50, 90.0, "90 s so far, at most 90 s left"), (100, 600.0, "done")],
+)
+def test_a_line_of_progress_is_sensible_at_the_start_and_at_the_end(step: int, seconds: float, shown: str) -> None:
+    assert shown in progress_line(Progress(step, 100, 1.0, 2.0, {}, 5000.0, seconds))

@@ -106,7 +106,7 @@ def test_rows_off_the_manifold_are_marked_and_counted() -> None:
     shown = shown_wide(row_table(rows))
     assert [("off manifold" in line) for line in shown.splitlines()[1:]] == [True, False, False, True]
     # And the summary of their job says how many they are, and nothing where there are none
-    for some, line in ((rows, "off manifold +2 +vectors unlike any of a text"), (rows[1:3], None)):
+    for some, line in ((rows, "off manifold +2 +vectors that do not look like embeddings of texts"), (rows[1:3], None)):
         tally = RowTally()
         assert [row for batch in tally.of([from_rows(some)]) for row in rows_of(batch)] == some
         told = shown_wide(summary(job(), [], tally, 1.0))

@@ -17,18 +17,20 @@ def bank(
     texts: Annotated[
         list[Path], typer.Argument(help="UTF-8 text files, one phrase a line.", exists=True, dir_okay=False)
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The bank's folder; its name is the decoder's name.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write; its name becomes the decoder's name.")],
     embeddings: Annotated[
         Path | None,
         typer.Option(
-            help="Of the phrases, .npy, a row a line; without it, the encoder's.", exists=True, dir_okay=False
+            help="The embeddings of the phrases: .npy, one row a line. Without it, --encoder makes them.",
+            exists=True,
+            dir_okay=False,
         ),
     ] = None,
     encoder: Annotated[
-        str, typer.Option(help=f"The embedder of the phrases and of what will be decoded: {ENCODERS}.")
+        str, typer.Option(help=f"The embedder of the phrases, and of the vectors to decode: {ENCODERS}.")
     ] = "all-MiniLM-L6-v2",
     threshold: Annotated[
-        float, typer.Option(min=-1.0, max=1.0, help="The least cosine with which a phrase answers.")
+        float, typer.Option(min=-1.0, max=1.0, help="Answer only if the nearest phrase has at least this cosine.")
     ] = 0.0,
     device: Annotated[str, typer.Option(help="Where to embed: auto, cpu, cuda, cuda:0, mps.")] = "cpu",
 ) -> None:
@@ -42,7 +44,7 @@ def bank(
         from unembed.models.evaluation.text_sets import read_texts
     lines = read_texts(texts)
     if not lines:
-        raise InputError(f"{', '.join(map(str, texts))}: no line in it; expected one phrase a line")
+        raise InputError(f"{', '.join(map(str, texts))} has no lines; expected one phrase a line")
     if embeddings is None:
         model = Encoder(encoder, str(choose(device).torch_device))
         vectors = model.encode(lines, lambda done: say(f"{done:,} of {len(lines):,} phrases embedded"))

@@ -14,14 +14,14 @@ from unembed.cli.extras import needs
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-app = typer.Typer(no_args_is_help=True, help="The database's tables.")
+app = typer.Typer(no_args_is_help=True, help="Upgrade or check the tables of the database.")
 
 Database = Annotated[str | None, typer.Option("--database-url", help="Default: UNEMBED_DATABASE_URL.")]
 
 
 @app.command()
 def upgrade(database_url: Database = None) -> None:
-    """Bring the tables to this version. Safe to repeat, and to run from several places at once."""
+    """Upgrade the tables to this version. Safe to repeat, and to run from several places at once."""
     with _engine(database_url) as engine:
         from unembed.models import database
 
@@ -33,7 +33,7 @@ def upgrade(database_url: Database = None) -> None:
 
 @app.command()
 def revision(database_url: Database = None) -> None:
-    """Print the revision that the tables are at; nothing when there are none."""
+    """Print the revision of the tables, or nothing if there are none."""
     with _engine(database_url) as engine:
         from unembed.models import database
 
@@ -44,12 +44,12 @@ def revision(database_url: Database = None) -> None:
 
 @app.command()
 def check(database_url: Database = None) -> None:
-    """Compare the tables with what this version expects; fail when they differ."""
+    """Check that the tables are what this version expects."""
     with _engine(database_url) as engine:
         from unembed.models import database
 
         database.check(engine)
-    say("the tables are what this version expects")
+    say("the tables are as this version expects")
 
 
 @contextmanager

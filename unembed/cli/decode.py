@@ -36,7 +36,7 @@ BatchSize = Annotated[
     typer.Option(
         "--batch-size",
         min=1,
-        help=f"Rows a batch; without it, {DEFAULT_BATCH_SIZE}, or fewer when the corpus is small.",
+        help=f"Rows in a batch. Default: {DEFAULT_BATCH_SIZE}, or fewer for a small corpus.",
         show_default=False,
         rich_help_panel=given.CORPUS_PANEL,
     ),
@@ -46,7 +46,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         min=1,
-        help="Worker processes, when no server runs; without it, one a GPU, or one.",
+        help="Worker processes, if no server is running. Default: one for each GPU, or one on the CPU.",
         show_default=False,
         rich_help_panel=given.WHERE_PANEL,
     ),
@@ -71,8 +71,8 @@ def decode(
 ) -> None:
     """Decode a file of embeddings into a file of texts.
 
-    Uses the server that --url or UNEMBED_URL names, or the running `unembed up`. Without one, it starts its own for
-    the length of this job.
+    Uses the server given by --url or UNEMBED_URL, or the running `unembed up`. If there is none, it starts one for this
+    job and stops it afterwards.
     """
     check_output(output)
     corpus = open_corpus(source, column, id_column)
@@ -173,7 +173,7 @@ def _server(url: str | None, home: Path | None, workers: int | None) -> Iterator
         from unembed.worker.launch import Stack
     with ExitStack() as stack:
         folder = home_folder(home) if home else Path(stack.enter_context(_temporary_folder()))
-        say(f"no server runs: starting one for this job in {folder}", "dim")
+        say(f"no server is running: starting one for this job in {folder}", "dim")
         running = stack.enter_context(Stack(folder, port=0, flower_port=None, workers=workers, say=say))
         yield _Server(running.url, home, is_own=True, check=running.check)
 
@@ -184,10 +184,10 @@ def _temporary_folder() -> TemporaryDirectory[str]:
 
 def _how_to_resume(handle: JobHandle | None, server: _Server, output: Path) -> str:
     if handle is None:
-        return "the corpus was not sent whole, so its job is cancelled"
+        return "the corpus was only partly sent, so its job is cancelled"
     read_on = f"unembed wait {handle.id} && unembed results {handle.id} -o {output}"
     if not server.is_own:
-        return f"the job goes on: {read_on}"
+        return f"the job continues; to come back to it: {read_on}"
     if server.home:
-        return f"the job is kept and goes on with: unembed up --home {server.home}"
-    return "its server was for this job alone, so nothing is kept"
+        return f"the job is kept; to continue it: unembed up --home {server.home}"
+    return "the server was started for this job only, so nothing is kept"

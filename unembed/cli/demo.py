@@ -29,7 +29,7 @@ Source = Annotated[
     Path | None,
     typer.Argument(
         metavar="[IN]",
-        help="A .parquet with a column `text` beside the embeddings; without it, the example corpus of a checkout.",
+        help="A .parquet file with a column `text` beside the embeddings. Default: the examples of the repository.",
         show_default=False,
     ),
 ]
@@ -37,7 +37,10 @@ Output = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A .pa
 Rows = Annotated[
     int | None,
     typer.Option(
-        "--rows", min=1, help="As many rows; more than there are repeats them. Without it, all.", show_default=False
+        "--rows",
+        min=1,
+        help="Decode this many rows; if the file has fewer, they repeat. Default: all.",
+        show_default=False,
     ),
 ]
 
@@ -50,10 +53,10 @@ def demo(
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
-    """Decode example sentences from their embeddings, by the same path as `unembed decode`, and show them."""
+    """Decode example sentences as `unembed decode` would, and show them beside the originals."""
     examples = read_examples(source or _examples(), rows)
     if output.suffix != ".parquet":
-        raise typer.BadParameter(f"{output} is no .parquet file", param_hint="--out")
+        raise typer.BadParameter(f"{output} is not a .parquet file", param_hint="--out")
     output.parent.mkdir(parents=True, exist_ok=True)
     check_output(output)
     corpus = examples.corpus

@@ -22,7 +22,7 @@ _SCORES: Final = {"all": "overall_quality", "flu": "fluency", "coh": "coherence"
 
 LEGEND: Final = (
     "all, flu, coh, div: the decoder's own estimates of overall quality, fluency, coherence and diversity, 0 to 1, "
-    "made without the reference. F1: the words that reference and decoding share, 1 when they are the same."
+    "made without the reference. F1: how many words the reference and the decoded text share; 1 when all."
 )
 
 
@@ -104,7 +104,7 @@ def _decoding(row: Generation) -> Text:
         return _plain(f"({row.error_code}: {row.error})")
     text = _plain(row.text or "")
     if row.off_manifold:
-        text = Text.assemble(text, (" (its vector is off the manifold)", "yellow"))
+        text = Text.assemble(text, (" (off manifold: not an embedding of a text)", "yellow"))
     return text if row.status is RowStatus.OK else Text.assemble(text, (f" ({row.status}: {row.source})", "dim"))
 
 

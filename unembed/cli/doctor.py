@@ -53,7 +53,7 @@ _EXTRAS: Final = {
 
 
 def doctor(home: Home = None) -> None:
-    """Check this machine, and say what to do about what is wrong. Ends with 1 when the main job cannot work."""
+    """Check this machine, and say how to fix what is wrong. Exit code 1 if decoding cannot work."""
     folder = home_folder(home)
     findings = [finding for check in _CHECKS for finding in _safely(check, folder)]
     table = Table("", "check", "found", "what to do", box=None, pad_edge=False, header_style="bold")

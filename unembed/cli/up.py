@@ -24,19 +24,19 @@ _LOOKS_EVERY: Final = 1.0  # seconds, for whether any worker can work
 
 def up(
     home: Home = None,
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the API; 0: any free one.")] = 8765,
-    flower_port: Annotated[int, typer.Option(min=0, max=65_535, help="Of Flower; 0: any free one.")] = 5555,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port of the API; 0: any free one.")] = 8765,
+    flower_port: Annotated[int, typer.Option(min=0, max=65_535, help="The port of Flower; 0: any free one.")] = 5555,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Worker processes; without it, one a GPU, or one.", show_default=False),
+        typer.Option(min=1, help="Worker processes. Default: one for each GPU, or one on the CPU.", show_default=False),
     ] = None,
     database_url: Annotated[
-        str | None, typer.Option(help="Another database than SQLite in the home folder.", show_default=False)
+        str | None, typer.Option(help="The database. Default: SQLite in the home folder.", show_default=False)
     ] = None,
 ) -> None:
-    """Run the API, the workers, Redis, the database and Flower, all on loopback, until Ctrl-C.
+    """Run everything on this machine until Ctrl-C: API, workers, Redis, database and Flower, all on loopback.
 
-    What is unfinished when it ends goes on at the next start from the same folder.
+    Unfinished jobs continue the next time it starts from the same folder.
     """
     with needs("local"):
         from unembed.worker.launch import Stack
@@ -51,11 +51,11 @@ def up(
             _show(stack)
             while not ended.wait(_LOOKS_EVERY):
                 stack.check()
-            say("ending: workers hand their batches back; again to end at once")
+            say("stopping: workers return their batches to the queue; press Ctrl-C again to stop at once")
     except KeyboardInterrupt:
-        say("ended before everything had started", "yellow")
+        say("stopped before everything had started", "yellow")
         raise typer.Exit(130) from None
-    say("ended")
+    say("stopped")
 
 
 def _until_told_to_end(stack: Stack) -> threading.Event:
@@ -84,7 +84,7 @@ def _show(stack: Stack) -> None:
     table.add_row("home", str(stack.home))
     table.add_row("logs", str(stack.home / "logs"))
     err.print(table)
-    say("ready; Ctrl-C ends it", "green")
+    say("ready; press Ctrl-C to stop", "green")
 
 
 def _say_of_a_part(line: str) -> None:

@@ -12,12 +12,13 @@ from unembed.cli.follow import wait_for
 from unembed.cli.tables import job_details
 
 Timeout = Annotated[
-    float | None, typer.Option("--timeout", min=0, help="Seconds, then exit with 5.", show_default=False)
+    float | None,
+    typer.Option("--timeout", min=0, help="Give up after this many seconds, with exit code 5.", show_default=False),
 ]
 
 
 def wait(job_id: given.JobId, timeout: Timeout = None, url: given.Url = None, home: given.Home = None) -> None:
-    """Wait until a job ends: exit 0 when every row has a text, 3 when some have, 1 when it failed or was cancelled."""
+    """Wait until a job ends. Exit code 0: every row has a text; 3: some have; 1: it failed or was cancelled."""
     with given.connect(url, home) as client:
         handle = client.job(job_id)
         wait_for(handle, timeout)

@@ -12,13 +12,15 @@ from unembed.cli.extras import needs
 def worker(
     name: Annotated[
         str | None,
-        typer.Option(help="Its name before @HOST; unique on this machine. Default: gpuN where pinned, or worker."),
+        typer.Option(
+            help="Its name before @HOST, unique on this machine. Default: gpuN if pinned to a GPU, otherwise worker."
+        ),
     ] = None,
 ) -> None:
-    """Run one worker. The environment (UNEMBED_DATABASE_URL, UNEMBED_REDIS_URL, ...) says where it belongs.
+    """Run one worker. Its database and Redis come from the environment (UNEMBED_DATABASE_URL, UNEMBED_REDIS_URL).
 
-    For several GPUs run one worker each: CUDA_VISIBLE_DEVICES=0 unembed worker --name gpu0. On TERM or Ctrl-C it hands
-    its batch back and ends.
+    For several GPUs, run one worker on each: CUDA_VISIBLE_DEVICES=0 unembed worker --name gpu0. On TERM or Ctrl-C it
+    returns its batch to the queue and ends.
     """
     with needs("worker"):
         from unembed.worker.main import run

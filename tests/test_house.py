@@ -173,6 +173,20 @@ def test_no_class_name_is_defined_twice() -> None:
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
+@pytest.mark.parametrize(("room", "others"), [("api", {"attempts", "sweeping"}), ("worker", {"requeue", "results"})])
+def test_a_room_uses_only_its_own_parts_of_the_store(room: str, others: set[str]) -> None:
+    # Given every `store.<part>` in a room, When they are listed, Then no part is the other room's
+    used = {
+        node.attr
+        for path, tree in _sources()
+        if path.is_relative_to(ROOT / room)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).rpartition(".")[2] in ("store", "_store")
+    }
+    assert used
+    assert not used & others
+
+
 def test_make_without_a_target_lists_them_all() -> None:
     # Given a machine that has make
     make = shutil.which("make")

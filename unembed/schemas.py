@@ -91,20 +91,31 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 class JobCreate(Wire):
     """The body of POST /v1/jobs."""
 
-    decoder: Annotated[str, Field(min_length=1, max_length=200, pattern=_NO_NUL)] = DEFAULT_DECODER
-    embedding_dim: Annotated[int, Field(ge=1, le=65_536)]
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    decoder: Annotated[
+        str, Field(min_length=1, max_length=200, pattern=_NO_NUL, description="The name of the decoder")
+    ] = DEFAULT_DECODER
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536, description="How many values each vector has")]
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="The same seed gives the same texts")] = 0
     options: DecodeOptions = DecodeOptions()
-    name: Annotated[str, Field(max_length=200, pattern=_NO_NUL)] | None = None  # for people; need not be unique
-    # Of the corpus; guards the idempotency key.
-    fingerprint: Annotated[str, Field(max_length=128, pattern=_NO_NUL)] | None = None
+    name: Annotated[
+        str | None,
+        Field(max_length=200, pattern=_NO_NUL, description="A name for people to read; it need not be unique"),
+    ] = None
+    fingerprint: Annotated[
+        str | None,
+        Field(
+            max_length=128,
+            pattern=_NO_NUL,
+            description="A hash of the corpus: an idempotency key is not accepted for another corpus",
+        ),
+    ] = None
 
 
 class JobSeal(Wire):
     """The body of POST /v1/jobs/{job_id}/seal: what the client believes it has sent."""
 
-    batches: Annotated[int, Field(ge=1)]
-    rows: Annotated[int, Field(ge=1)]
+    batches: Annotated[int, Field(ge=1, description="How many batches were sent")]
+    rows: Annotated[int, Field(ge=1, description="How many rows they have together")]
 
 
 class DecoderInfo(Wire):

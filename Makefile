@@ -23,7 +23,7 @@ OTHER_PRECISION_TESTS := $(addprefix tests/models/decoder/test_,$(addsuffix .py,
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-precisions faults check bench compare train up wheels clean
 
-help: ## what can be made (this list)
+help: ## this list
 	@echo "make TARGET [NAME=value ...]"
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,35 +32,35 @@ help: ## what can be made (this list)
 	@echo "  JOBS=2      how many processes run the tests"
 	@echo "  ARGS=...    handed on to what runs: make test ARGS='-k fence', make demo ARGS='--rows 50'"
 
-demo: $(VENV)/.local ## decode the example corpus through the queue and show the texts (OUT=out/demo.parquet)
+demo: $(VENV)/.local ## decode the example sentences and show the texts (OUT=out/demo.parquet)
 	@$(BIN)/unembed demo --out $(OUT) $(ARGS)
 
-test: check ## everything that is checked, then all tests
+test: check ## make check, then all tests
 	@echo "== tests: on a real Redis, SQLite and PostgreSQL, which start by themselves"
 	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
 	@echo "== tests: the decoder's, in the precision that this machine would not choose"
 	@$(BIN)/pytest -n $(JOBS) --precision other $(OTHER_PRECISION_TESTS)
 
-test-precisions: $(VENV)/.dev ## all tests of the decoder, its training and the workers, once in each precision
+test-precisions: $(VENV)/.dev ## the decoder's and the workers' tests, once in each precision
 	@for precision in float32 bfloat16 float16; do \
 	    echo "== tests, in $$precision"; \
 	    $(BIN)/pytest -n $(JOBS) --dist loadgroup --precision $$precision $(PRECISION_TESTS) $(ARGS) || exit 1; \
 	done
 
-faults: $(VENV)/.dev ## kill workers, Redis and databases for half an hour; what was lost, as a table in out/
+faults: $(VENV)/.dev ## kill workers, Redis and databases for half an hour, and report what was lost in out/
 	@$(BIN)/pytest tests/faults --rounds $(ROUNDS) --soak-batches $(SOAK_BATCHES) --faults-out out $(ARGS)
 	@$(BIN)/python -m tests.faults.cost --out out
 
-check: $(VENV)/.dev ## format, lint, types, and that imports point one way
+check: $(VENV)/.dev ## formatting, linting, types, and the direction of imports
 	@echo "== format" && $(BIN)/ruff format --check .
 	@echo "== lint" && $(BIN)/ruff check .
 	@echo "== types (about a minute the first time)" && $(BIN)/mypy
 	@echo "== imports" && $(BIN)/lint-imports
 
-bench: $(VENV)/.local ## rows a second through the whole queue, on this machine (BENCH_ROWS=12000)
+bench: $(VENV)/.local ## rows per second through the whole queue on this machine (BENCH_ROWS=12000)
 	@$(BIN)/unembed demo --rows $(BENCH_ROWS) --out out/bench.parquet $(ARGS)
 
-compare: $(VENV)/.local ## the decoder v2.1 against v2.0: memory, rows a second, latency; writes docs/benchmarks/
+compare: $(VENV)/.local ## compare decoder v2.1 with v2.0: memory, rows per second, latency; writes docs/benchmarks/
 	@$(BIN)/unembed compare examples/sentences.txt $(ARGS)
 
 train: $(VENV)/.train ## train a decoder: make train ARGS='--set mine=texts.txt,embeddings.npy --out runs/mine'
@@ -69,7 +69,7 @@ train: $(VENV)/.train ## train a decoder: make train ARGS='--set mine=texts.txt,
 up: $(VENV)/.local ## Redis, SQLite, workers, API and Flower in the foreground; Ctrl-C ends them
 	@$(BIN)/unembed up --port $(PORT) --flower-port $(FLOWER_PORT) $(ARGS)
 
-wheels: $(VENV)/.dev ## the two packages, unembed and unembed-weights, into dist/
+wheels: $(VENV)/.dev ## build the two packages, unembed and unembed-weights, in dist/
 	rm -rf build dist models/decoder/weights/build
 	@$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation -w dist . ./models/decoder/weights
 

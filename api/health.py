@@ -28,13 +28,13 @@ class Readiness(BaseModel):
 
 @router.get("/healthz")
 async def healthz() -> Health:
-    """The process lives. Asks nothing of others, so that a database that is down does not get the API restarted."""
+    """Answers while the process runs. It checks nothing else, so a database that is down does not restart the API."""
     return Health()
 
 
 @router.get("/readyz", response_model=Readiness, responses=problems.documented(503))
 def readyz(request: Request, deps: Needs) -> Response | Readiness:
-    """The database, its migrations and Redis answer; otherwise 503, and `checks` names each part that failed."""
+    """Checks the database, its migrations and Redis. Answers 503 if one fails; `checks` names it."""
     checks = {name: _outcome(check, deps) for name, check in _CHECKS.items()}
     failed = {name: outcome for name, outcome in checks.items() if outcome != "ok"}
     if not failed:

@@ -28,8 +28,8 @@ from unembed.schemas import (
     Order,
 )
 
-JobId = Annotated[str, Path(description="As POST /v1/jobs gave it", max_length=64, pattern="^[0-9A-Za-z_-]+$")]
-Cursor = Annotated[str | None, Query(description="Where the last page ended", max_length=200)]
+JobId = Annotated[str, Path(description="From POST /v1/jobs", max_length=64, pattern="^[0-9A-Za-z_-]+$")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before", max_length=200)]
 
 router = APIRouter(prefix="/v1", responses=documented(401, 422, 500, 503))
 
@@ -54,10 +54,15 @@ def create_job(
     client: Client,
     response: Response,
     idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=200, description="The same key and body give the same job again")
+        str | None,
+        Header(
+            min_length=1,
+            max_length=200,
+            description="The same key and body return the same job",
+        ),
     ] = None,
 ) -> Job:
-    """A new job, receiving: add its batches, then seal it."""
+    """Create a job. Then send its batches, and seal it when all are sent."""
     entry = catalog.find(spec.decoder)
     if entry.embedding_dim != spec.embedding_dim:
         raise DimensionError.between(spec.embedding_dim, entry.embedding_dim, f"the decoder {spec.decoder!r}")
@@ -75,33 +80,33 @@ def list_jobs(
     cursor: Cursor = None,
     state: JobState | None = None,
 ) -> JobPage:
-    """Jobs, the newest first; `next_cursor` is null on the last page."""
+    """List jobs, the newest first. `next_cursor` is null on the last page."""
     return deps.store.jobs.page(limit=limit, cursor=cursor, state=state)
 
 
 @router.get("/jobs/{job_id}", tags=["jobs"], responses=documented(404))
 def read_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
-    """A job, its counts and its timings, as they are now."""
+    """Show a job: its state, its counts of rows and batches, and its timings."""
     return deps.store.jobs.get(job_id)
 
 
 @router.post("/jobs/{job_id}/seal", tags=["jobs"], responses=documented(400, 404, 409, 413))
 def seal_job(job_id: JobId, seal: JobSeal, deps: Needs, _client: Client) -> Job:
-    """Say that all batches were sent. 409 unless just these arrived and their rows have no gap; may be repeated."""
+    """Say that all batches were sent. Answers 409 if a batch is missing or the rows have a gap. Safe to repeat."""
     return deps.store.jobs.seal(job_id, seal.batches, seal.rows)
 
 
 @router.post("/jobs/{job_id}/cancel", tags=["jobs"], responses=documented(404, 409))
 def cancel_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
-    """Start no further batch, and stop those that run; what is done stays. 409 when the job has ended otherwise."""
+    """Cancel a job: no batch starts any more, running ones stop, finished rows stay. 409 if it has already ended."""
     return deps.store.jobs.cancel(job_id)
 
 
 @router.post("/jobs/{job_id}/retry", tags=["jobs"], responses=documented(404, 409))
 def retry_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
-    """Queue again each dead batch whose vectors are still there; the job runs once more. 409 when there is none.
+    """Try the dead batches of a job again: those that failed at every attempt. Answers 409 if there is none.
 
-    Batches that lost their vectors stay dead: PUT them again.
+    A batch whose vectors are no longer in Redis stays dead until it is sent again with PUT.
     """
     return retention.retry(deps, job_id)
 
@@ -110,7 +115,7 @@ def retry_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
     "/jobs/{job_id}", status_code=204, response_class=Response, tags=["jobs"], responses=documented(404, 409)
 )
 def remove_job(job_id: JobId, deps: Needs, _client: Client) -> None:
-    """Take an ended job away, with its batches, its rows and the vectors that are left. 409 while it has not ended."""
+    """Remove a job that has ended, with its batches, rows and vectors. Answers 409 while it has not ended."""
     retention.remove(deps, job_id)
 
 
@@ -129,18 +134,18 @@ _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 )
 async def put_batch(
     job_id: JobId,
-    ordinal: Annotated[int, Path(ge=0, lt=2**31, description="The batch's place in the job, from 0")],
-    first_index: Annotated[int, Query(ge=0, lt=2**62, description="The index in the corpus of its first row")],
+    ordinal: Annotated[int, Path(ge=0, lt=2**31, description="The number of the batch within the job, from 0")],
+    first_index: Annotated[int, Query(ge=0, lt=2**62, description="The index of its first row in the corpus")],
     request: Request,
     response: Response,
     deps: Needs,
     _client: Client,
-    dtype: Annotated[uploads.RawDtype | None, Query(description="Of raw bytes; needed for them only")] = None,
+    dtype: Annotated[uploads.RawDtype | None, Query(description="The type of the numbers; for raw bytes only")] = None,
 ) -> Batch:
-    """Add a batch: an Arrow IPC stream of one record batch (`embedding`: fixed_size_list of floats, `id`: string,
-    optional), or raw little-endian bytes, row after row.
+    """Send a batch, as an Arrow IPC stream of one record batch or as raw little-endian numbers, row after row.
 
-    Workers may begin with it at once. Sending the same batch again is harmless; other rows at the same ordinal: 409.
+    The Arrow columns are `embedding` (a fixed-size list of floats) and, if you like, `id` (strings). Workers may
+    start on the batch at once. Sending the same batch again is safe. Other rows at the same ordinal are refused (409).
     """
     kind = uploads.media_type(request.headers.get("content-type"))
     job = await to_thread.run_sync(deps.store.jobs.head, job_id)
@@ -160,7 +165,7 @@ def list_batches(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     cursor: Cursor = None,
 ) -> BatchPage:
-    """The job's batches in the order of their ordinals; `next_cursor` is null on the last page."""
+    """List the batches of a job, by ordinal. `next_cursor` is null on the last page."""
     return deps.store.jobs.batch_page(job_id, limit, cursor)
 
 
@@ -181,18 +186,18 @@ def read_results(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     order: Annotated[
         Order,
-        Query(description="`finished` misses nothing when read while the job runs; `index` is the corpus's order"),
+        Query(description="`finished`: as batches finish, complete even while the job runs; `index`: by index"),
     ] = "finished",
     accept: Annotated[str, Header(max_length=1000, description=f"`{ARROW_STREAM}`, or JSON lines")] = JSON_LINES,
 ) -> Response:
-    """A page of the job's rows, while it runs and after: as JSON lines, or as columns for those who accept Arrow."""
+    """Read a page of rows, while the job runs or later: as JSON lines, or as an Arrow stream if you accept one."""
     page = deps.store.results.page(job_id, cursor=cursor, limit=limit, order=order)
     return results.respond(page, accept)
 
 
 @router.get("/decoders", tags=["decoders"])
 def list_decoders(_client: Client) -> list[DecoderInfo]:
-    """The decoders that a job may name."""
+    """List the decoders that a job can use."""
     found = (catalog.find(name) for name in catalog.names())
     return [
         DecoderInfo(

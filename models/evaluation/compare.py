@@ -69,7 +69,7 @@ def times(subjects: Sequence[Workload], rounds: int, requests: int) -> list[list
         def at_once(place: int) -> None:
             for ids in pool.map(lambda one: one.decode(one.typical).ids, twins[place]):
                 if not torch.equal(ids, expected[place]):
-                    raise AssertionError("a request that ran beside others got another text than alone")
+                    raise AssertionError("a request got a different text when it ran beside others")
 
         def round_of(place: int) -> tuple[float, float, float]:
             one = subjects[place]

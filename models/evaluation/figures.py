@@ -124,7 +124,7 @@ class Axes:
 
 
 def reliability_figure(trust: Trust) -> Markup:
-    axes = Axes("Reliability diagram", "overall_quality, mean of a tenth", "faithful")
+    axes = Axes("Reliability diagram", "mean overall_quality", "share faithful")
     axes.line([(0, 0), (1, 1)], "ideal")
     for one in trust.bins:
         low, high = wilson(one.faithful, one.rows)
@@ -134,7 +134,7 @@ def reliability_figure(trust: Trust) -> Markup:
 
 
 def risk_figure(trust: Trust) -> Markup:
-    axes = Axes("Risk-coverage curve", "rows kept, the surest first", "of these not faithful")
+    axes = Axes("Risk-coverage curve", "share of rows kept, most certain first", "share not faithful")
     base = 1.0 - trust.summary.base_rate
     axes.line([(0, base), (1, base)], "ideal")
     axes.line(_points(trust.coverage, trust.best_risk), "best")

@@ -32,7 +32,7 @@ def read_texts(paths: Sequence[Path]) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, 1):
             if not line.strip():
-                raise InputError(f"{path}, line {number} is empty; expected one text a line")
+                raise InputError(f"{path}, line {number} is empty; expected one text per line")
         texts.extend(lines)
     return texts
 
@@ -49,11 +49,11 @@ class Library:
         if one.embeddings is not None:
             return _checked(np.load(one.embeddings, mmap_mode="r", allow_pickle=False)[:rows], lines, one)
         if self._name is None:
-            raise InputError(f"{one.name} has texts but no embeddings; give them, or an encoder")
+            raise InputError(f"{one.name} has texts but no embeddings; expected embeddings or an encoder")
         kept = self._kept(lines)
         if kept is not None and kept.exists():
             return _checked(np.load(kept, allow_pickle=False), lines, one)
-        self._say(f"embedding {len(lines):,} texts of {one.name} with {self._name}")
+        self._say(f"{one.name}: embedding {len(lines):,} texts with {self._name}")
         encoder = shared_encoder(self._name)
         vectors = encoder.encode(lines, lambda done: self._say(f"  {done:,} of {len(lines):,}"))
         if kept is not None:
@@ -72,6 +72,6 @@ def _checked(vectors: npt.NDArray[np.float32], lines: Sequence[str], one: TextSe
     if vectors.ndim != 2 or vectors.shape[0] != len(lines) or vectors.dtype.kind != "f":
         raise InputError(
             f"{one.name}: {len(lines)} texts need floating-point embeddings of shape ({len(lines)}, dim), "
-            f"not {vectors.dtype} of {vectors.shape}"
+            f"not {vectors.dtype} of shape {vectors.shape}"
         )
     return vectors

@@ -58,7 +58,9 @@ class LikeWords:
         counts = Counter(word for text in folded for word in text)
         vocabulary = [word for word, count in counts.items() if count >= LEAST_COUNT and word[0].isalpha()]
         if len(vocabulary) < 2:
-            raise InputError(f"no two words occur {LEAST_COUNT} times in {len(texts)} texts: nothing to exchange")
+            raise InputError(
+                f"no two words occur {LEAST_COUNT} times in {len(texts)} texts, so none can be exchanged; add more"
+            )
         likeness = _likeness(folded, vocabulary, [word for word, _ in counts.most_common(CONTEXTS)])
         kept = {word for word, _ in counts.most_common(KEPT)}
         neighbours, weights = {}, {}
@@ -111,7 +113,7 @@ def augment(texts: Sequence[str], times: float, seed: int = 0, apart_from: Itera
             offer(joined)
     new = list(found)
     if not new:
-        raise InputError(f"no new text could be made from {len(texts)} texts: they have too few words to exchange")
+        raise InputError(f"no new text could be made from {len(texts)} texts: too few words can be exchanged; add more")
     return [new[place] for place in random.permutation(len(new))]
 
 

@@ -84,11 +84,11 @@ def figures(lines: Sequence[Progress]) -> list[Figure]:
     rate = {"now": _points(lines, [line.learning_rate or None for line in lines])}
     speed = {"now": _points(lines, [line.pieces_per_second for line in lines])}
     drawn = [
-        _figure(lines, "Loss", "nats a piece", "Cross-entropy.", losses, "{:.3f}"),
+        _figure(lines, "Loss", "nats per piece", "Cross-entropy.", losses, "{:.3f}"),
         _figure(lines, "BLEU", "BLEU", "Dev sets, decoded greedily.", bleu, "{:.1f}", 1),
         _figure(lines, "Word F1", "word F1", "Dev sets, decoded greedily.", words, "{:.3f}", 1),
-        _figure(lines, "Learning rate", "learning rate", "Up, then down a cosine.", rate, "{:.2g}"),
-        _figure(lines, "Speed", "pieces/s", "Pieces trained on a second.", speed, "{:,.0f}"),
+        _figure(lines, "Learning rate", "learning rate", "Warm-up, then a cosine decay.", rate, "{:.2g}"),
+        _figure(lines, "Speed", "pieces/s", "Training pieces per second.", speed, "{:,.0f}"),
     ]
     return [figure for figure in drawn if figure is not None]
 

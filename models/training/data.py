@@ -63,7 +63,9 @@ def pair(texts: Sequence[str], embeddings: np.ndarray, tokenizer: Tokenizer, max
     encoded = tokenizer.encode_many(texts)
     kept = [row for row, ids in enumerate(encoded) if len(ids) < max_pieces]
     if not kept:
-        raise InputError(f"none of {len(texts)} texts fits in {max_pieces} pieces")
+        raise InputError(
+            f"none of the {len(texts)} texts fits in {max_pieces} pieces; expected shorter texts or a higher limit"
+        )
     starts = np.zeros(len(kept) + 1, dtype=np.int64)
     np.cumsum([len(encoded[row]) + 1 for row in kept], out=starts[1:])
     pieces = np.fromiter((piece for row in kept for piece in (*encoded[row], END)), dtype=np.uint16, count=starts[-1])

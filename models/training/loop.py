@@ -31,6 +31,7 @@ from unembed.models.training.patience import Anneal, Watch
 from unembed.models.training.recipe import DevScore, Progress, Recipe
 
 PLAIN_FROM: Final = 0.8  # of a run: from there on it sees the texts alone, not those made of them
+REMEDY: Final = "use the same options, or another folder"
 
 
 class Run:
@@ -101,11 +102,11 @@ class Run:
             metadata = file.metadata()
             theirs, ours = self.recipe.differences(json.loads(metadata["recipe"]))
             if theirs:
-                raise CheckpointError(f"{self.folder} was begun with the recipe {theirs}, not {ours}")
+                raise CheckpointError(f"{self.folder} was started with the recipe {theirs}, not {ours}; {REMEDY}")
             begun = metadata.get("network")  # runs of earlier versions do not say
             shape = self.network.config.model_dump_json()
             if begun is not None and begun != shape:
-                raise CheckpointError(f"{self.folder} was begun with the network {begun}, not {shape}")
+                raise CheckpointError(f"{self.folder} was started with the network {begun}, not {shape}; {REMEDY}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         by_kind: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "best": {}, "optimiser": {}}
         for name, tensor in tensors.items():

@@ -28,7 +28,7 @@ from unembed.models.training.card import Trained, write_card
 from unembed.models.training.curves import CURVES_FILE, write_curves
 from unembed.models.training.data import Pairs, pair
 from unembed.models.training.greedy import GreedyScorer, HeldOut
-from unembed.models.training.loop import Run
+from unembed.models.training.loop import REMEDY, Run
 from unembed.models.training.recipe import Progress, Recipe, StartingDecoder
 from unembed.models.training.warm import WarmStart
 
@@ -78,14 +78,14 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
     cannot write the texts; CheckpointError for a run that was begun otherwise, and for a base that does not fit.
     """
     if plan.recipe.patience and not plan.dev:
-        raise InputError(f"patience is {plan.recipe.patience} without texts to judge by; expected at least one --dev")
+        raise InputError(f"patience is {plan.recipe.patience}, but there is no dev set; expected at least one --dev")
     material = gather(plan, say)
     config, pairs, tokenizer = material.config, material.pairs, material.tokenizer
     recipe = replace(plan.recipe, base=material.base)
     run = Run(plan.folder / "run", config, recipe, plan.device, material.weights)
     if run.resume():
-        say(f"going on from step {run.step:,}, {run.seconds / 60:.0f} minutes in")
-    say(f"training {config.parameters:,} parameters on {len(pairs):,} texts, {pairs.total_pieces:,} pieces a pass")
+        say(f"continuing from step {run.step:,}, after {run.seconds / 60:.0f} minutes of training")
+    say(f"training {config.parameters:,} parameters on {len(pairs):,} texts, {pairs.total_pieces:,} pieces per pass")
     scorer = GreedyScorer(tokenizer, material.held_out, plan.score_rows)
 
     def reported(progress: Progress) -> None:
@@ -128,7 +128,7 @@ def gather(plan: Plan, say: Say) -> Material:
     config, tokenizer = _network(plan, vectors.shape[1], lines, warm, say)
     pairs, left_out = pair(lines, vectors, tokenizer, plan.max_pieces)
     if left_out:
-        say(f"{left_out:,} texts of more than {plan.max_pieces} pieces are left out")
+        say(f"leaving out {left_out:,} texts that have more than {plan.max_pieces} pieces")
     if warm:
         _tell(warm, pairs, config, say)
     fresh = Library(plan.encoder, None, say)  # in float32, as `unembed evaluate` embeds them
@@ -137,8 +137,8 @@ def gather(plan: Plan, say: Say) -> Material:
     for name, held in held_out.items():
         if held.embeddings.shape[1] != config.embedding_dim:
             raise InputError(
-                f"{name} has embeddings of {held.embeddings.shape[1]} dimensions; expected {config.embedding_dim}, as "
-                "of the texts to train on"
+                f"{name} has embeddings of {held.embeddings.shape[1]} dimensions; expected {config.embedding_dim}, "
+                "like the training texts"
             )
     made = None
     if plan.recipe.augment:
@@ -171,23 +171,25 @@ def _made(
 ) -> Pairs:
     """Pairs of texts made from the others. Raises InputError where no encoder can embed them as the others were."""
     if plan.encoder is None:
-        raise InputError(f"augment is {plan.recipe.augment}, but new texts need an encoder; expected one to be named")
+        raise InputError(
+            f"augment is {plan.recipe.augment}, but there is no encoder to embed new texts; expected --encoder"
+        )
     dim = shared_encoder(plan.encoder).dim
     if dim != config.embedding_dim:
         raise InputError(
             f"augment is {plan.recipe.augment}, but {plan.encoder!r} embeds new texts in {dim} dimensions; expected "
-            f"{config.embedding_dim}, as of the texts to train on"
+            f"{config.embedding_dim}, like the training texts"
         )
     texts = augment(lines, plan.recipe.augment, plan.recipe.seed, held_out)
-    say(f"{len(texts):,} texts were made from the {len(lines):,}")
-    vectors = library.vectors(TextSet("the texts made", plan.folder), texts)
+    say(f"made {len(texts):,} new texts from the {len(lines):,}")
+    vectors = library.vectors(TextSet("new texts", plan.folder), texts)
     made, _ = pair(texts, vectors, tokenizer, plan.max_pieces)
     return made
 
 
 def _tell(warm: WarmStart, pairs: Pairs, config: NetworkConfig, say: Say) -> None:
     """What is taken from the base, and how well it can write the texts. Raises InputError when it cannot."""
-    say(f"starting from {warm.base.name!r}; {warm.check_pieces(pairs):.2%} of the pieces are unknown to it")
+    say(f"starting from {warm.base.name!r}; it does not know {warm.check_pieces(pairs):.2%} of the pieces")
     ours, theirs = config.embedding_dim, warm.base.embedding_dim
     if ours != theirs:
         fresh = "the bridge and the gates start" if config.gated_units else "the bridge starts"
@@ -238,7 +240,7 @@ def _manifold(vectors: npt.NDArray[np.float32], say: Say) -> Manifold | None:
     try:
         return fit_manifold(vectors)
     except InputError as error:  # the network is worth keeping without it
-        say(f"no row will say whether its vector is off the manifold: {error}")
+        say(f"the decoder will not recognise vectors off the manifold: {error}")
         return None
 
 
@@ -258,7 +260,7 @@ def _network(
             warm.checkpoint.tokenizer.save(path)
         tokenizer = Tokenizer.load(path)
         if not tokenizer.same_as(warm.checkpoint.tokenizer):
-            raise CheckpointError(f"{path.parent} was begun with other pieces than those of {warm.base.name!r}")
+            raise CheckpointError(f"{path.parent} was started with other pieces than {warm.base.name!r} has; {REMEDY}")
         return warm.config(**numbers), tokenizer
     config = NetworkConfig.of(plan.architecture, **numbers)
     if not path.exists():

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from unembed.errors import InputError
 from unembed.models.evaluation.text_sets import Say
-from unembed.models.training.loop import Run, count_batches
+from unembed.models.training.loop import REMEDY, Run, count_batches
 from unembed.models.training.recipe import Progress, Recipe
 from unembed.models.training.run import Material, Plan, gather
 
@@ -61,7 +61,7 @@ def tune(plan: Plan, search: SearchLimits, say: Say) -> list[Tried]:
     otherwise.
     """
     if not plan.dev:
-        raise InputError("a search needs texts to judge by; expected at least one --dev")
+        raise InputError("a search needs a dev set; expected at least one --dev")
     tuning = _Tuning(plan, search, gather(plan, say))
     while len(tuning.ended()) < search.trials and not plan.stop():
         say(tuning.next_run())
@@ -93,8 +93,8 @@ class _Tuning:
         elif begun != ours:
             theirs = {name: value for name, value in begun.items() if value != ours.get(name)}
             raise InputError(
-                f"the search in {self._plan.folder} was begun with {theirs}, not "
-                f"{ {name: ours.get(name) for name in theirs} }; expected the same, or another folder"
+                f"the search in {self._plan.folder} was started with {theirs}, not "
+                f"{ {name: ours.get(name) for name in theirs} }; {REMEDY}"
             )
         for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # by a process that died
             self._give_up(left.number, left.params)
@@ -142,7 +142,7 @@ class _Tuning:
         else:
             if loss is None:
                 self._give_up(trial.number, trial.params)
-                return f"run {trial.number} was stopped; the search goes on with it"
+                return f"run {trial.number} was stopped; the search will repeat it"
             self._study.tell(trial, loss)
         flags = " ".join(recipe.flags()) or "the defaults"
         layers = f" --passes {passes}" if self._search.most_passes else ""

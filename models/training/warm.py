@@ -43,7 +43,7 @@ class WarmStart:
         config = checkpoint.config
         if config.architecture != architecture:
             raise CheckpointError(
-                f"{config.name!r} is a {config.architecture} and the run's network a {architecture}; expected the same"
+                f"{config.name!r} is a {config.architecture}, but the run trains a {architecture}; expected the same"
             )
         weights = (checkpoint_folder(name_or_folder) / WEIGHTS_FILE).read_bytes()
         return cls(StartingDecoder(config.name, hashlib.sha256(weights).hexdigest(), config.embedding_dim), checkpoint)
@@ -72,7 +72,7 @@ class WarmStart:
         share = float(np.mean(pairs.pieces == UNKNOWN))
         if share > MOST_UNKNOWN:
             raise InputError(
-                f"{share:.0%} of the texts' pieces are unknown to {self.base.name!r}; expected at most "
-                f"{MOST_UNKNOWN:.0%}, so train without it, with pieces learnt from the texts"
+                f"{self.base.name!r} does not know {share:.0%} of the texts' pieces; expected at most "
+                f"{MOST_UNKNOWN:.0%}, so train without it and learn the pieces from the texts"
             )
         return share

@@ -106,7 +106,7 @@ def test_evaluate_names_what_it_cannot_read(folder: Path, args: list[str], messa
 def test_train_needs_embeddings_or_an_encoder(folder: Path) -> None:
     done = unembed("train", "--set", "toys=toys.txt", "-o", "mine", cwd=folder)
     assert done.returncode == 2
-    assert "toys has texts but no embeddings; give them, or an encoder" in done.stderr
+    assert "toys has texts but no embeddings; expected embeddings or an encoder" in done.stderr
 
 
 def test_a_training_that_is_interrupted_saves_and_goes_on(folder: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_training_that_is_interrupted_saves_and_goes_on(folder: Path) -> None:
         command, cwd=folder, capture_output=True, text=True, timeout=240, check=False, env=dict(os.environ)
     )
     assert again.returncode == 0, again.stderr
-    assert "going on from step" in again.stderr
+    assert "continuing from step" in again.stderr
     assert "wrote the decoder 'mine'" in again.stderr
     assert time.monotonic() - began < 200
     assert (folder / "mine" / "README.md").exists()
@@ -157,7 +157,7 @@ def test_a_training_from_a_base_with_patience_writes_its_curves(folder: Path) ->
     [
         (["--start-from", "nobody"], "unknown decoder 'nobody'"),
         (["--start-from", "./base", "--architecture", "resource_efficient_v2"], "'toy' is a resource_efficient_v21"),
-        (["--patience", "3"], "patience is 3 without texts to judge by; expected at least one --dev"),
+        (["--patience", "3"], "patience is 3, but there is no dev set; expected at least one --dev"),
     ],
 )
 def test_a_training_that_cannot_begin_is_refused(folder: Path, args: list[str], message: str) -> None:

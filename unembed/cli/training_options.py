@@ -10,7 +10,7 @@ from unembed.cli.options import ENCODERS
 
 Sets = Annotated[
     list[str],
-    typer.Option("--set", help="What to train on: NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy. May be repeated."),
+    typer.Option("--set", help="A training set: NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy. May be repeated."),
 ]
 TextEncoder = Annotated[
     str | None, typer.Option("--encoder", help=f"The encoder for texts without embeddings: {ENCODERS}.")
@@ -18,7 +18,7 @@ TextEncoder = Annotated[
 Architecture = Annotated[
     str,
     typer.Option(
-        "--architecture", help="resource_efficient_v21, or resource_efficient_v2: four times as large, the baseline."
+        "--architecture", help="resource_efficient_v21, or resource_efficient_v2: the baseline, four times as large."
     ),
 ]
 StartFrom = Annotated[
@@ -33,6 +33,6 @@ MaxPieces = Annotated[
     int,
     typer.Option("--max-pieces", min=4, max=4096, help="Leave out texts with more pieces (parts of words) than this."),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of all random numbers.")]
-Device = Annotated[str, typer.Option("--device", help="Where to train: auto, cpu, cuda, cuda:0.")]
-Threads = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: torch decides.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed for all random numbers.")]
+Device = Annotated[str, typer.Option("--device", help="The device to train on: auto, cpu, cuda or cuda:0.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0 lets torch decide.")]

@@ -74,7 +74,7 @@ def test_halves_are_joined_at_a_word_that_both_texts_have() -> None:
 
 
 def test_texts_of_rare_words_alone_are_refused() -> None:
-    with pytest.raises(InputError, match="no two words occur 4 times in 2 texts: nothing to exchange"):
+    with pytest.raises(InputError, match="no two words occur 4 times in 2 texts, so none can be exchanged"):
         augment(["Alpha beta.", "Gamma delta."], 1.0)
 
 

@@ -150,5 +150,5 @@ def test_a_patience_without_dev_sets_is_refused(tmp_path: Path) -> None:
     plan = Plan(
         name="toy", folder=tmp_path / "toy", train=(), dev=(), encoder=None, licence="CC0", recipe=PATIENT
     )  # fmt: skip
-    with pytest.raises(InputError, match="patience is 2 without texts to judge by; expected at least one --dev"):
+    with pytest.raises(InputError, match="patience is 2, but there is no dev set; expected at least one --dev"):
         train_decoder(plan, lambda line: None, lambda line: None)

@@ -101,7 +101,7 @@ def test_a_run_that_was_stopped_ends_where_it_would_have_ended(tmp_path: Path) -
 def test_a_run_is_not_taken_up_with_another_recipe(tmp_path: Path) -> None:
     run = Run(tmp_path, config(), RECIPE)
     run.train(pairs(), {}, quiet, stop=lambda: True)
-    with pytest.raises(CheckpointError, match="begun with the recipe"):
+    with pytest.raises(CheckpointError, match="was started with the recipe"):
         Run(tmp_path, config(), replace(RECIPE, noise=0.5)).resume()
 
 
@@ -174,7 +174,7 @@ def test_v2_is_trained_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(decoder.batch_generate(vectors())) == 36
     assert "--architecture resource_efficient_v2" in (tmp_path / "two" / "README.md").read_text()
     # And the run is not taken up as one of v2.1
-    with pytest.raises(CheckpointError, match="was begun with the network"):
+    with pytest.raises(CheckpointError, match="was started with the network"):
         train_decoder(replace(plan, architecture="resource_efficient_v21"), lambda line: None, quiet)
 
 
@@ -244,7 +244,7 @@ def test_texts_cannot_be_made_without_an_encoder(tmp_path: Path) -> None:
         name="toy", folder=tmp_path / "toy", train=(texts,), dev=(), encoder=None, licence="CC0",
         recipe=replace(RECIPE, augment=1.5),
     )  # fmt: skip
-    with pytest.raises(InputError, match=r"augment is 1\.5, but new texts need an encoder"):
+    with pytest.raises(InputError, match=r"augment is 1\.5, but there is no encoder to embed new texts"):
         train_decoder(plan, lambda text: None, quiet)
 
 

@@ -65,7 +65,7 @@ def test_a_search_that_was_stopped_goes_on_with_the_run_that_it_was_at(plan: Pla
 
     tried = tune(replace(plan, stop=stop), SEARCH, said.append)
     assert [one.number for one in tried] == [0]
-    assert said[-1] == "run 1 was stopped; the search goes on with it"
+    assert said[-1] == "run 1 was stopped; the search will repeat it"
     # When it is taken up
     again = tune(plan, SEARCH, quiet)
     # Then it ends with the runs that it would have had
@@ -95,12 +95,12 @@ def test_the_passes_are_searched_for_where_that_is_asked(plan: Plan) -> None:
 
 def test_a_search_is_not_taken_up_with_other_bounds(plan: Plan) -> None:
     tune(plan, replace(SEARCH, trials=1), quiet)
-    with pytest.raises(InputError, match=r"was begun with \{'epochs': 5\}, not \{'epochs': 7\}; expected the same"):
+    with pytest.raises(InputError, match=r"was started with \{'epochs': 5\}, not \{'epochs': 7\}; use the same"):
         tune(plan, replace(SEARCH, epochs=7), quiet)
 
 
 def test_a_search_without_dev_sets_is_refused(plan: Plan) -> None:
-    with pytest.raises(InputError, match="a search needs texts to judge by; expected at least one --dev"):
+    with pytest.raises(InputError, match="a search needs a dev set; expected at least one --dev"):
         tune(replace(plan, dev=()), SEARCH, quiet)
 
 

@@ -85,7 +85,7 @@ def test_a_run_begins_with_the_base_and_its_card_says_so(tmp_path: Path, base: P
     said: list[str] = []
     assert train_decoder(plan(tmp_path, base), said.append, quiet)
     # Then it is nearly the base: of the same pieces, a step away from its weights
-    assert "starting from 'base'; 6.12% of the pieces are unknown to it" in said  # a toy's alphabet is small
+    assert "starting from 'base'; it does not know 6.12% of the pieces" in said  # a toy's alphabet is small
     assert "learning the pieces" not in said
     ours, theirs = load_checkpoint(tmp_path / "warm"), load_checkpoint(base)
     assert ours.tokenizer.same_as(theirs.tokenizer)
@@ -121,12 +121,12 @@ def test_a_run_is_not_taken_up_from_another_base(tmp_path: Path, base: Path) -> 
     assert not train_decoder(replace(begun, stop=lambda: True), lambda line: None, quiet)
     # When it is taken up without one, or after the base was trained further, Then it is refused
     with pytest.raises(
-        CheckpointError, match=r"begun with the recipe \{'base': \{'name': 'base'.*, not \{'base': None"
+        CheckpointError, match=r"was started with the recipe \{'base': \{'name': 'base'.*, not \{'base': None"
     ):
         train_decoder(replace(begun, start_from=None), lambda line: None, quiet)
     weights = base / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(CheckpointError, match="begun with the recipe"):
+    with pytest.raises(CheckpointError, match="was started with the recipe"):
         train_decoder(begun, lambda line: None, quiet)
 
 
@@ -135,12 +135,12 @@ def test_a_run_that_has_learnt_its_own_pieces_is_not_taken_up_from_a_base(tmp_pa
     begun = replace(plan(tmp_path, base), start_from=None, stop=lambda: True, recipe=RECIPE)
     assert not train_decoder(begun, lambda line: None, quiet)
     # When it is taken up from a base, Then it is refused
-    with pytest.raises(CheckpointError, match="begun with other pieces than those of 'base'"):
+    with pytest.raises(CheckpointError, match="was started with other pieces than 'base' has"):
         train_decoder(replace(begun, start_from=str(base)), lambda line: None, quiet)
 
 
 def test_a_base_of_another_architecture_is_refused(base: Path) -> None:
-    with pytest.raises(CheckpointError, match=rf"'base' is a {V21} and the run's network a {V2}; expected the same"):
+    with pytest.raises(CheckpointError, match=rf"'base' is a {V21}, but the run trains a {V2}; expected the same"):
         WarmStart.read(base, V2)
 
 
@@ -148,7 +148,7 @@ def test_a_base_that_cannot_write_the_texts_is_refused(tmp_path: Path, base: Pat
     # Given texts in a script that the base has no pieces for
     greek = [f"{article} {noun}" for article in ("η", "μια", "κάθε") for noun in ("θάλασσα", "αυλή", "πόλη")]
     # When a run on them is started from it, Then it says how much it cannot write
-    with pytest.raises(InputError, match=r"\d\d% of the texts' pieces are unknown to 'base'; expected at most 10%"):
+    with pytest.raises(InputError, match=r"'base' does not know \d\d% of the texts' pieces; expected at most 10%"):
         train_decoder(plan(tmp_path, base, texts=greek), lambda line: None, quiet)
 
 

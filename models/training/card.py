@@ -49,22 +49,22 @@ def write_card(
     )
     card = f"""# {config.name}
 
-A decoder of sentence embeddings: `{config.network.architecture}`, {config.network.parameters:,} parameters,
-reads {config.network.embedding_dim}-dimensional vectors of {config.encoder or "its embedder"} and writes
-text. What it writes is an approximate reconstruction: it can leave out or invent names, numbers and facts.
+A decoder of sentence embeddings: `{config.network.architecture}`, {config.network.parameters:,} parameters.
+It reads {config.network.embedding_dim}-dimensional vectors of {config.encoder or "its embedder"} and writes text.
+The text is an approximate reconstruction: it can leave out or invent names, numbers and facts.
 
 ## Scores
 
-On texts that it was not trained on, decoded as by default: greedily, one pass, no search:
+On texts it was not trained on, decoded with the default options (greedy, one pass, no search):
 
 | set | rows | corpus BLEU | chrF | word F1 | exact | round-trip cosine |
 |---|---|---|---|---|---|---|
 {rows}
 
 {signatures}
-- word F1: mean over rows of the F1 of the two bags of words, case-folded, punctuation aside
-- exact: equal character by character
-- round-trip cosine: of the decoding, embedded again, and the given vector; mean over rows
+- word F1: the F1 of the two bags of words, ignoring case and punctuation; mean over rows
+- exact: the share of rows that match their text character by character
+- round-trip cosine: the cosine between the given vector and the embedding of the decoded text; mean over rows
 
 `unembed evaluate {config.name} --set NAME=TEXTS` reproduces a row of this table.
 
@@ -76,11 +76,12 @@ On texts that it was not trained on, decoded as by default: greedily, one pass, 
 - recipe: `{json.dumps(asdict(trained.recipe))}`
 - seed: {trained.recipe.seed}{_started(trained.recipe, config)}
 - time: {trained.last.seconds / 60:.0f} minutes, {trained.last.step:,} steps, {trained.last.epoch:.1f} passes over
-  the texts, on {trained.threads} CPU threads ({platform.machine()}), torch {torch.__version__}
-- last loss, nats per piece: {trained.last.loss:.3f}; of the averaged weights on {_dev_losses(trained.last)}
+  the texts; CPU threads: {trained.threads} ({platform.machine()}), torch {torch.__version__}
+- last training loss: {trained.last.loss:.3f} nats per piece
+- dev loss of the averaged weights: {_dev_losses(trained.last)}
 {_chosen(trained.last)}
 
-To repeat it, with the texts in folders of their names:
+To repeat the training, put the texts of each set in a folder of the same name and run:
 
 ```console
 $ {_command(config, trained, list(scores))}
@@ -107,20 +108,21 @@ def _started(recipe: Recipe, config: CheckpointConfig) -> str:
     base = recipe.base
     if base is None:
         return ""
-    what = "the pieces and the weights"
+    but = ""
     if base.embedding_dim != config.embedding_dim:
         fresh = "the bridge and the gates, which read" if config.network.gated_units else "the bridge, which reads"
-        what = f"the pieces and, but for {fresh} {base.embedding_dim} dimensions there, the weights"
-    return f"\n- started from {what} of `{base.name}` (sha256 `{base.sha256[:16]}…`), which its own card describes"
+        but = f", except {fresh} {base.embedding_dim} dimensions there"
+    origin = f"`{base.name}` (sha256 `{base.sha256[:16]}…`)"
+    return f"\n- started from the pieces and the weights of {origin}{but}; `{base.name}` has its own card"
 
 
 def _chosen(last: Progress) -> str:
     """Which weights they are, where dev sets chose them."""
     if not last.best_step:
         return ""
-    why = ", which the patience ended" if last.annealing else ""
+    why = "; the run ended early because its patience ran out" if last.annealing else ""
     return (
-        f"\n- weights: the average at step {last.best_step:,}, the best on the dev sets of all reports of the run{why}"
+        f"\n- weights: the average at step {last.best_step:,}, which had the lowest mean dev loss of all reports{why}"
     )
 
 
@@ -158,13 +160,13 @@ def calibration_section(
     told = f"""## Calibration
 
 `overall_quality` is the probability that {config.calibration.outcome}. {_checked(config.calibration, check)}
-On texts of another kind it is less trustworthy.
+It is less reliable on other kinds of text.
 """
     if config.seen_calibration is None or seen_check is None:
         return told
     return f"""{told}
-Where the texts are embedded again, greedy ones and the best of several candidates, a second model knows their cosine
-too. {_checked(config.seen_calibration, seen_check)}
+When the decoded text is embedded again (a greedy text, or the best of several candidates), a second model also uses its
+cosine. {_checked(config.seen_calibration, seen_check)}
 """
 
 
@@ -178,13 +180,14 @@ def manifold_section(manifold: Manifold | None) -> str:
     limits = manifold.limits
     least, most = limits.nearness
     return f"""{MANIFOLD_TITLE}
-`off_manifold` says of a row that its vector is unlike those of texts: noise, say, or the mean of many unrelated texts.
-Then there is nothing that the text could be faithful to. A vector at unit length counts as off when more than
+`off_manifold` marks a row whose vector is unlike the vector of any text: noise, for example, or the mean of many
+unrelated texts. No text can be faithful to such a vector. Scaled to unit length, a vector counts as off when more than
 {limits.outside:.2%} of its squared distance from the mean lies in the {len(manifold.directions)} directions that
-real vectors use least, or its cosine with the mean is not within {least:.2f} and {most:.2f}. Fitted on half of
-{limits.rows:,} vectors of texts; limits fixed on a quarter; of the last quarter {limits.false_alarms:.1%} count as off,
-{limits.noise_found:.1%} of Gaussian noise and {limits.centroids_found:.1%} of the means of {MANY} of them, drawn at
-random. What does not count as off need not be of a text: the mean of similar texts does not. Texts of another kind may.
+real vectors use least, or when its cosine with the mean is not between {least:.2f} and {most:.2f}. The model was fitted
+on half of {limits.rows:,} vectors of texts, and the limits were set on a quarter. Of the last quarter,
+{limits.false_alarms:.1%} count as off; of Gaussian noise, {limits.noise_found:.1%}; of the means of {MANY} of these
+vectors drawn at random, {limits.centroids_found:.1%}. A vector that does not count as off may still belong to no text:
+the mean of similar texts, for example. Vectors of other kinds of text may count as off.
 
 """
 
@@ -199,9 +202,9 @@ def with_manifold_section(card: str, manifold: Manifold) -> str:
 
 
 def _checked(calibration: Calibration, check: CalibrationReport) -> str:
-    return f"""Fitted on {calibration.rows:,}
-held-out rows, of which {check.base_rate:.1%} are faithful; each fifth of them was checked by a fit of the other four:
-AUROC {check.auroc:.3f}, expected calibration error {check.ece:.3f} (10 bins)."""
+    return f"""It was fitted on {calibration.rows:,}
+held-out rows; {check.base_rate:.1%} of them are faithful. Five-fold cross-validation gave
+AUROC {check.auroc:.3f} and an expected calibration error of {check.ece:.3f} (10 bins)."""
 
 
 def _dev_losses(last: Progress) -> str:

@@ -139,8 +139,8 @@ def test_what_is_exported_is_the_best_and_its_card_says_so(tmp_path: Path, monke
     assert train_decoder(plan, lambda line: None, lines.append)
     # Then the card says which weights these are, and how to do it again
     card = (tmp_path / "toy" / "README.md").read_text()
-    assert f"the average at step {lines[-1].best_step:,}, the best on the dev sets" in card
-    assert "which the patience ended" in card
+    assert f"the average at step {lines[-1].best_step:,}, which had the lowest mean dev loss" in card
+    assert "its patience ran out" in card
     assert "--patience 2" in card
     record = json.loads((tmp_path / "toy" / "scores.json").read_text())
     assert record["training"]["last"]["best_step"] == lines[-1].best_step

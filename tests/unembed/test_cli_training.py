@@ -91,7 +91,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_decoded(
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "nothing to evaluate on; expected at least one --set NAME=TEXTS"),
+        ([], "no texts to score on; expected at least one --set NAME=TEXTS"),
         (["--set", "toys.txt"], "cannot read the set 'toys.txt'; expected NAME=TEXTS"),
         (["--set", "a=gone.txt"], "the set 'a=gone.txt' names 'gone.txt', which is not a file"),
     ],
@@ -217,7 +217,10 @@ def test_a_hybrid_is_learnt_of_a_decoder_and_a_bank(folder: Path) -> None:
     ("args", "message"),
     [
         (["--decoder", "gone"], "unknown decoder 'gone'"),
-        (["--dev", "toys=toys.txt,toys.npy"], "no rule to learn without a phrase bank; expected --bank beside --dev"),
+        (
+            ["--dev", "toys=toys.txt,toys.npy"],
+            "--dev needs a phrase bank to compare the decoder with; expected --bank too",
+        ),
         (["--margin", "3"], "--margin"),
     ],
 )

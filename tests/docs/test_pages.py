@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = pq.read_table(ROOT / "examples" / "sentences.parquet")
     texts = table["text"].to_pylist()
     vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 384)
-    for name, begin, end in (("texts", 0, 12), ("dev", 12, 52), ("many", 52, 352)):
+    for name, begin, end in (("texts", 0, 12), ("dev", 12, 24), ("many", 52, 352)):
         (folder / f"{name}.txt").write_text("".join(f"{text}\n" for text in texts[begin:end]), "utf-8")
         np.save(folder / f"{name}.npy", vectors[begin:end])
     (folder / "texts.npy").rename(folder / "embeddings.npy")

@@ -108,5 +108,5 @@ class _MainProcess:
         """Raises StoreUnavailableError."""
         self._context.check_in()
         if is_deaf(self._context.store, self._context.name):
-            log.critical("batches wait, and this worker is brought none of them: it ends, to be started again")
+            log.critical("batches are waiting, but none of them reach this worker; it ends, to be started again")
             os._exit(1)  # at once: it runs nothing, and what does not listen may not hear a signal either

@@ -155,7 +155,7 @@ def test_a_second_ctrl_c_ends_it_at_once(up: Callable[..., Up]) -> None:
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     running.process.send_signal(signal.SIGINT)
-    await_(lambda: "again to end at once" in running.said)
+    await_(lambda: "again to stop at once" in running.said)
     # When Ctrl-C comes a second time
     running.process.send_signal(signal.SIGINT)
     # Then it does not wait

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import uvicorn
 
 from tests.builders import DIM
 from unembed.api.app import create_app
+from unembed.cli import main
 from unembed.client import Client
 from unembed.corpus import decode_payload
 from unembed.generations import from_rows
@@ -174,3 +176,29 @@ def hand(server_settings: Settings) -> Iterator[Hand]:
     hand = Hand(server_settings)
     yield hand
     hand.close()
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs the command line in this process, in a folder of its own; its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNEMBED_HOME", str(tmp_path / "home"))
+
+    def run(*args: object) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(arg) for arg in args])
+        code = ended.value.code
+        assert isinstance(code, int)
+        return Ran(code, *capsys.readouterr())
+
+    return run

@@ -1,48 +1,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.builders import DIM
-from tests.unembed.conftest import DECODER, Hand, ServeWith
-from unembed.cli import main
+from tests.unembed.conftest import DECODER, Hand, Run, ServeWith
 from unembed.cli.app import VERBS
 from unembed.cli.options import SayBusy
 from unembed.client import Client
 from unembed.job import JobHandle
 from unembed.schemas import DecodeOptions, JobState
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Runs the command line in this process, in a folder of its own; its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("UNEMBED_HOME", str(tmp_path / "home"))
-
-    def run(*args: object) -> Ran:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([str(arg) for arg in args])
-        code = ended.value.code
-        assert isinstance(code, int)
-        return Ran(code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from unembed.cli import main
+from tests.unembed.conftest import Run
 from unembed.cli.extras import needs
 from unembed.errors import UnembedError
 from unembed.models.database import create_engine, upgrade
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Runs the command line in this process, with a home folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("UNEMBED_HOME", str(tmp_path / "home"))
-
-    def run(*args: object) -> Ran:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([str(arg) for arg in args])
-        assert isinstance(ended.value.code, int)
-        return Ran(ended.value.code, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

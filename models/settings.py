@@ -27,7 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from unembed.boundary import describe
 from unembed.errors import SettingsError
 from unembed.models.environment import PREFIX, is_service_link, warn_of_unknown
-from unembed.schemas import Precision
+from unembed.schemas import EngineChoice, Precision
 
 DEFAULT_PORT: Final = 8765
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     precision: Precision = Field(
         "auto",
         description="of the decoder: `float32`, `bfloat16`, `float16`, or `auto`, the fastest on the device",
+    )
+    engine: EngineChoice = Field(
+        "auto",
+        description="what decodes: `native` is compiled for the CPU, `torch` runs everywhere, and `auto` is `native` "
+        "where it can be",
     )
     micro_batch: int = Field(
         256, ge=1, description="rows that are decoded together; halved automatically when memory runs out"

@@ -86,6 +86,7 @@ class Wire(BaseModel):
 
 # Of the matrix products; norms, residuals and logits are always float32. auto: what the device computes fastest.
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+EngineChoice = Literal["auto", "native", "torch"]
 
 
 class JobCreate(Wire):
@@ -182,6 +183,7 @@ class Batch(Wire):
     worker: str | None = None
     device: str | None = None
     precision: str | None = None  # of its matrix products: float32, bfloat16 or float16
+    engine: str | None = None  # torch, or the instructions that the native engine used: avx2, for example
     peak_memory_bytes: int | None = None
     error_code: str | None = None
     error: str | None = None

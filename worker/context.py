@@ -26,9 +26,9 @@ class Context:
     publish: Callable[[str], None]  # tells the workers that this batch waits
     stopping: threading.Event = field(default_factory=threading.Event)  # set: hand the running batch back
 
-    def check_in(self, device: str | None = None, precision: str | None = None) -> None:
+    def check_in(self, device: str | None = None, precision: str | None = None, engine: str | None = None) -> None:
         """Raises StoreUnavailableError."""
-        self.store.workers.check_in(self.name, socket.gethostname(), self.pid, device, precision)
+        self.store.workers.check_in(self.name, socket.gethostname(), self.pid, device, precision, engine)
 
 
 def open_context(settings: Settings, name: str, pid: int) -> Context:
@@ -40,6 +40,8 @@ def open_context(settings: Settings, name: str, pid: int) -> Context:
         pid=pid,
         store=Store(create_engine(settings.database_url), settings),
         payloads=Payloads.at(settings.payload_redis_url, settings.payload_ttl),
-        decoders=runtime.Decoders(lambda decoder: runtime.load_decoder(decoder, settings.device, settings.precision)),
+        decoders=runtime.Decoders(
+            lambda name: runtime.load_decoder(name, settings.device, settings.precision, settings.engine)
+        ),
         publish=lambda batch_id: publish(app, batch_id),
     )

@@ -25,7 +25,7 @@ from unembed.errors import DimensionError, UnembedError
 from unembed.generations import Decoded, Places, error_rows, in_order, with_column
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
 from unembed.models.store import JobHead
-from unembed.schemas import DecodeOptions, Precision
+from unembed.schemas import DecodeOptions, EngineChoice, Precision
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ class Decoder(Protocol):
     def device(self) -> str: ...
     @property
     def precision(self) -> str: ...
+    @property
+    def engine(self) -> str: ...
     @property
     def embedding_dim(self) -> int: ...
 
@@ -69,7 +71,8 @@ class Decoders:
             began = time.perf_counter()
             decoder = self._loaded[name] = self._load(name)
             took = time.perf_counter() - began
-            log.info("loaded %s on %s (%s) in %.1f s", name, decoder.device, decoder.precision, took)
+            where = f"{decoder.device} ({decoder.precision}, {decoder.engine})"
+            log.info("loaded %s on %s in %.1f s", name, where, took)
         return self._loaded[name]
 
 
@@ -207,11 +210,11 @@ def forget_cache() -> None:
         torch.cuda.empty_cache()
 
 
-def load_decoder(name: str, device: str, precision: Precision) -> Decoder:
+def load_decoder(name: str, device: str, precision: Precision, engine: EngineChoice) -> Decoder:
     """By its name in the catalogue and never by a path: the name comes from whoever submitted the job."""
     from unembed.models.decoder import catalog, create
 
-    return create.load_decoder(catalog.find(name).path, device, precision)
+    return create.load_decoder(catalog.find(name).path, device, precision, engine)
 
 
 def prepare(device: str, precision: Precision, threads: int) -> None:

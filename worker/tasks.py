@@ -88,6 +88,7 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
             timings,
             device=decoder.device,
             precision=decoder.precision,
+            engine=decoder.engine,
             peak_memory_bytes=memory,
         )
     )
@@ -150,7 +151,7 @@ def _forget_payload(batch_id: str, worker: Context) -> None:
 
 def _count(worker: Context, decoder: runtime.Decoder, rows: int) -> None:
     try:
-        worker.check_in(decoder.device, decoder.precision)
+        worker.check_in(decoder.device, decoder.precision, decoder.engine)
         worker.store.workers.count_batch(worker.name, rows)
     except UnavailableError as error:
         log.warning("the worker's counters were not updated: %s", error)

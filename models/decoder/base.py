@@ -35,6 +35,7 @@ class DecoderDescription:
     encoder: str | None  # the embedder whose vectors it reads
     device: str
     precision: str
+    engine: str  # torch, or the instructions that the native engine uses
     trained: bool  # False: its weights are random
     parameters: int
 
@@ -78,6 +79,10 @@ class TextDecoder(ABC):
     @property
     def precision(self) -> str:
         return self.description.precision
+
+    @property
+    def engine(self) -> str:
+        return self.description.engine
 
     @property
     def trained(self) -> bool:

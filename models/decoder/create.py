@@ -13,10 +13,12 @@ from unembed.models.decoder.config import BUDGETS, HYBRID, PHRASE_BANK, RET_V21,
 from unembed.models.decoder.generative import GenerativeConfig, GenerativeDecoder
 from unembed.models.decoder.hybrid import HybridDecoder
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
-from unembed.schemas import Precision
+from unembed.schemas import EngineChoice, Precision
 
 
-def load_decoder(name_or_folder: str | Path, device: str = "auto", precision: Precision = "auto") -> TextDecoder:
+def load_decoder(
+    name_or_folder: str | Path, device: str = "auto", precision: Precision = "auto", engine: EngineChoice = "auto"
+) -> TextDecoder:
     """A decoder of whatever architecture, by name or from its folder.
 
     Raises UnknownDecoderError for a name that is not known, CheckpointError for a folder that is no checkpoint.
@@ -25,8 +27,8 @@ def load_decoder(name_or_folder: str | Path, device: str = "auto", precision: Pr
     if architecture == PHRASE_BANK:
         return PhraseBankDecoder.load(name_or_folder, device)
     if architecture == HYBRID:
-        return HybridDecoder.load(name_or_folder, device, precision)
-    return GenerativeDecoder.load(name_or_folder, device, precision)
+        return HybridDecoder.load(name_or_folder, device, precision, engine)
+    return GenerativeDecoder.load(name_or_folder, device, precision, engine)
 
 
 def create_generative_decoder(
@@ -42,7 +44,7 @@ def create_generative_decoder(
     `checkpoint` is a decoder's name, a folder, None for random weights, or "auto": the shipped decoder of this
     architecture and dimension if there is one, else random weights, with an UntrainedDecoderWarning.
     `target_parameters` is how large the network may be; None: what its architecture is allowed (`BUDGETS`). A phrase
-    bank and a hybrid have to be named; of `config` they take `device` and `precision`.
+    bank and a hybrid have to be named; of `config` they take `device`, `precision` and `engine`.
     Raises UnknownArchitectureError, listing those there are, CheckpointError when the checkpoint is of another
     architecture, and BudgetError, naming both numbers.
     """
@@ -72,13 +74,14 @@ def _by_name(
     checkpoint: str | Path | None,
     device: str = "auto",
     precision: Precision = "auto",
+    engine: EngineChoice = "auto",
 ) -> TextDecoder:
     if checkpoint in (None, "auto"):
         raise InputError(
             f"a {architecture} is made of your own texts and none ships; expected a checkpoint's name or folder"
         )
     assert checkpoint is not None, "it was refused above"
-    decoder = load_decoder(checkpoint, device, precision)
+    decoder = load_decoder(checkpoint, device, precision, engine)
     if decoder.architecture != architecture:
         raise CheckpointError(f"{str(checkpoint)!r} holds a {decoder.architecture}; expected a {architecture}")
     if decoder.embedding_dim != embedding_dim:

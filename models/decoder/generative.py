@@ -41,7 +41,7 @@ from unembed.models.decoder.config import (
     NetworkConfig,
 )
 from unembed.models.decoder.device import Device, choose
-from unembed.models.decoder.engine import log_likelihood
+from unembed.models.decoder.engines import Engine, engine_for
 from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.quality import Evidence, Quality, assess, word_diversity
 from unembed.models.decoder.rank import Ranked
@@ -50,7 +50,7 @@ from unembed.models.decoder.ret import RET
 from unembed.models.decoder.rounds import Searcher
 from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.models.decoder.vectors import Indices, Vectors
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Precision, RowStatus, Wire
+from unembed.schemas import DEFAULT_DECODER, DecodeOptions, EngineChoice, Precision, RowStatus, Wire
 
 
 class UntrainedDecoderWarning(UserWarning):
@@ -66,6 +66,7 @@ class GenerativeConfig(Wire):
     checkpoint: str | Path | None = None  # a decoder's name, or its folder as a Path; None: random
     device: str = "auto"
     precision: Precision = "auto"
+    engine: EngineChoice = "auto"
     # None: the checkpoint's own defaults
     quality_floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
@@ -106,7 +107,13 @@ class GenerativeDecoder(TextDecoder):
         self._take(checkpoint, trained=self.config.checkpoint is not None)
 
     @classmethod
-    def load(cls, name_or_folder: str | Path, device: str = "auto", precision: Precision = "auto") -> GenerativeDecoder:
+    def load(
+        cls,
+        name_or_folder: str | Path,
+        device: str = "auto",
+        precision: Precision = "auto",
+        engine: EngineChoice = "auto",
+    ) -> GenerativeDecoder:
         """A trained decoder by name, or from a checkpoint's folder (a Path)."""
         network = network_config(checkpoint_folder(name_or_folder)).network  # the weights are read once, below
         return cls(
@@ -117,6 +124,7 @@ class GenerativeDecoder(TextDecoder):
                 checkpoint=name_or_folder,
                 device=device,
                 precision=precision,
+                engine=engine,
             )
         )
 
@@ -124,11 +132,12 @@ class GenerativeDecoder(TextDecoder):
         """Raises CheckpointError, and stays as it was, when the checkpoint fails its self-test."""
         device = choose(self.config.device, self.config.precision)
         network = checkpoint.network.to(device.torch_device).eval()
+        engine = engine_for(network, device, self.config.engine)
         if checkpoint.self_test is not None:
-            checkpoint.self_test.run(checkpoint.config.name, network, checkpoint.tokenizer, device)
+            checkpoint.self_test.run(checkpoint.config.name, engine, checkpoint.tokenizer, device)
         self._device: Device = device
         self._checkpoint = checkpoint
-        self._network: RET = network
+        self._engine: Engine = engine
         named = {name: getattr(self.config, name) for name in Defaults.model_fields}
         own = {name: value for name, value in named.items() if value is not None}
         self.defaults = checkpoint.config.defaults.model_copy(update=own)
@@ -140,6 +149,7 @@ class GenerativeDecoder(TextDecoder):
             encoder=checkpoint.config.encoder,
             device=device.name,
             precision=device.precision,
+            engine=engine.name,
             trained=trained,
             parameters=sum(parameter.numel() for parameter in network.parameters()),
         )
@@ -180,7 +190,7 @@ class GenerativeDecoder(TextDecoder):
     def decode_batch(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Scored:
         """Rows (N, D) with what was measured of them; the other methods are this one with a different answer."""
         begun = time.perf_counter()
-        searcher = Searcher(self._checkpoint, self._network, self._device, self.encoder)
+        searcher = Searcher(self._checkpoint, self._engine, self.encoder)
         searched = searcher.search(vectors, indices, options, seed)
         evidence = self._evidence(searched.ranked)
         config = self._checkpoint.config
@@ -191,12 +201,10 @@ class GenerativeDecoder(TextDecoder):
     def _evidence(self, ranked: Ranked) -> Evidence:
         """Of the best of each row."""
         best = ranked.best
-        nothing = torch.zeros((len(best), self.embedding_dim), device=self._device.torch_device)
-        with self._device.autocast():
-            lm_log_prob = log_likelihood(self._network, nothing, best.pieces)  # (N,)
+        alone = best.with_log_probs(self._engine.piece_log_probs(None, best.pieces))  # without the embedding
         return Evidence(
             log_prob=best.log_prob / best.lengths,
-            lm_log_prob=lm_log_prob.cpu().numpy().astype(np.float64),
+            lm_log_prob=alone.log_prob / best.lengths,
             least_log_prob=best.least_log_prob,
             pieces=best.lengths,
             words=np.array([len(text.split()) for text in best.texts], dtype=np.int64),
@@ -216,6 +224,8 @@ class GenerativeDecoder(TextDecoder):
             "parameters_allowed": self.config.budget,
             "device": self.device,
             "precision": self.precision,
+            "engine": self.engine,
+            "engine_reason": self._engine.reason,
             **report,
             "off_manifold": report["off_manifold"] if self.manifold else None,
             "quality_passed": report["quality_passed"] if self.trained else 0,

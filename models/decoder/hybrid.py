@@ -38,7 +38,7 @@ from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.models.decoder.rank import ranking
 from unembed.models.decoder.vectors import Indices, Vectors
-from unembed.schemas import DecodeOptions, Precision, Ranking, RowStatus
+from unembed.schemas import DecodeOptions, EngineChoice, Precision, Ranking, RowStatus
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,13 @@ class HybridDecoder(TextDecoder):
         self.description = replace(network.description, name=config.name, architecture=HYBRID)
 
     @classmethod
-    def load(cls, name_or_folder: str | Path, device: str = "auto", precision: Precision = "auto") -> HybridDecoder:
+    def load(
+        cls,
+        name_or_folder: str | Path,
+        device: str = "auto",
+        precision: Precision = "auto",
+        engine: EngineChoice = "auto",
+    ) -> HybridDecoder:
         """By name, or from its folder; its parts lie beside it, or in the catalogue.
 
         Raises UnknownDecoderError for a part that is not there, CheckpointError for one that is of another kind.
@@ -68,7 +74,7 @@ class HybridDecoder(TextDecoder):
         config = read_config(folder)
         if not isinstance(config, HybridConfig):
             raise CheckpointError(f"{folder} holds a {config.architecture}; expected a {HYBRID}")
-        return cls(config, *load_parts(folder, config.decoder, config.bank, device, precision))
+        return cls(config, *load_parts(folder, config.decoder, config.bank, device, precision, engine))
 
     def save_model(self, folder: str | Path) -> Path:
         """config.json alone: the parts are checkpoints of their own."""
@@ -171,10 +177,15 @@ def save_hybrid(folder: Path, config: HybridConfig) -> None:
 
 
 def load_parts(
-    folder: Path, decoder: str, bank: str | None, device: str = "auto", precision: Precision = "auto"
+    folder: Path,
+    decoder: str,
+    bank: str | None,
+    device: str = "auto",
+    precision: Precision = "auto",
+    engine: EngineChoice = "auto",
 ) -> tuple[GenerativeDecoder, PhraseBankDecoder | None]:
     """The parts of the hybrid in this folder, by their names."""
-    network = GenerativeDecoder.load(_part(folder, decoder), device, precision)
+    network = GenerativeDecoder.load(_part(folder, decoder), device, precision, engine)
     return network, PhraseBankDecoder.load(_part(folder, bank), device) if bank else None
 
 

@@ -138,6 +138,7 @@ class PhraseBankDecoder(TextDecoder):
             embedding_dim=bank.config.embedding_dim,
             encoder=bank.config.encoder,
             device=self._device.name,
+            engine="torch",
             precision="float32",  # of cosines: a coarser one would exchange near phrases
             trained=True,
             parameters=0,

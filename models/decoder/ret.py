@@ -182,9 +182,12 @@ class RET(nn.Module):
 
         Rows of zeros give zeros.
         """
-        norm = embeddings.norm(dim=-1, keepdim=True)  # (B, 1)
-        scaled = embeddings / norm.clamp_min(1e-12) * math.sqrt(self.config.embedding_dim)  # (B, E)
-        context = self.bridge_norm(self.bridge(scaled)) * (norm > 0)  # (B, C)
+        largest = embeddings.abs().amax(dim=-1, keepdim=True)  # (B, 1)
+        # At most 1 before it is squared, or a vector of 1e30 would have no length, and one of 1e-30 none either.
+        unit = embeddings / largest.clamp_min(torch.finfo(embeddings.dtype).tiny)  # (B, E)
+        length = unit.norm(dim=-1, keepdim=True).clamp_min(1e-12)  # (B, 1)
+        scaled = unit / length * math.sqrt(self.config.embedding_dim)  # (B, E)
+        context = self.bridge_norm(self.bridge(scaled)) * (largest > 0)  # (B, C)
         return context if self.gate is None else torch.cat((context, self.gate(scaled)), dim=-1)
 
     def _parts(self, reading: Tensor) -> tuple[Tensor, Tensor]:

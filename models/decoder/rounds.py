@@ -20,10 +20,8 @@ from torch import Tensor
 from unembed.errors import InputError
 from unembed.models.decoder.candidates import Candidates, joined
 from unembed.models.decoder.checkpoint import Checkpoint
-from unembed.models.decoder.device import Device
-from unembed.models.decoder.engine import piece_log_probs
+from unembed.models.decoder.engines import Engine
 from unembed.models.decoder.rank import Embedded, Ranked, by_decoder, by_encoder, embedded_again, ranking
-from unembed.models.decoder.ret import RET
 from unembed.models.decoder.search import Known, Search, texts_of
 from unembed.models.decoder.vectors import Indices, Vectors
 from unembed.schemas import DecodeOptions
@@ -39,11 +37,10 @@ class Searched:
 
 @dataclass(frozen=True)
 class Searcher:
-    """A network on its device, with what its checkpoint says of it, and its encoder's name."""
+    """A network's engine, with what its checkpoint says of it, and its encoder's name."""
 
     checkpoint: Checkpoint
-    network: RET
-    device: Device
+    engine: Engine
     encoder: str | None
 
     @property
@@ -99,23 +96,18 @@ class Searcher:
         numbers: range,
         known: Known = (),
     ) -> Candidates:
-        rows = torch.from_numpy(indices).to(self.device.torch_device)  # (N,)
-        longest = self.checkpoint.config.network.max_pieces
-        limit = min(options.max_pieces or longest, longest)
-        with self.device.autocast():
-            search = Search(self.network, self.checkpoint.tokenizer, options, seed, limit)
-            found = search.candidates(embeddings, rows, numbers, known)
-            self.device.synchronize()
-        return found
+        rows = torch.from_numpy(indices).to(self.engine.device)  # (N,)
+        limit = min(options.max_pieces or self.engine.max_pieces, self.engine.max_pieces)
+        search = Search(self.engine, self.checkpoint.tokenizer, options, seed, limit)
+        return search.candidates(embeddings, rows, numbers, known)
 
     def _judged(self, embeddings: Tensor, found: Candidates) -> Candidates:
         """The same, with log-probabilities given embeddings (N, E), and not the moved ones that they were found by."""
         owners = torch.from_numpy(found.row).to(embeddings.device)  # (M,)
-        with self.device.autocast():
-            return found.with_log_probs(piece_log_probs(self.network, embeddings[owners], found.pieces))
+        return found.with_log_probs(self.engine.piece_log_probs(embeddings[owners], found.pieces))
 
     def _tensor(self, vectors: Vectors) -> Tensor:
-        return torch.from_numpy(np.require(vectors, np.float32, ("C", "W"))).to(self.device.torch_device)
+        return torch.from_numpy(np.require(vectors, np.float32, ("C", "W"))).to(self.engine.device)
 
     def _needed(self, option: str) -> str:
         """Raises InputError, naming the option that needs it, when the checkpoint names no encoder."""

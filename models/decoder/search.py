@@ -13,10 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from unembed.models.decoder.beam import beam_search
 from unembed.models.decoder.candidates import Candidates, joined, read
-from unembed.models.decoder.engine import generate
-from unembed.models.decoder.ret import RET
+from unembed.models.decoder.engines import Engine
 from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.schemas import DecodeOptions
@@ -30,7 +28,7 @@ Known = Sequence[frozenset[str]]  # (N,): the texts that each row has already; e
 class Search:
     """How candidates are looked for; `limit` is the longest text, in pieces."""
 
-    network: RET
+    engine: Engine
     tokenizer: Tokenizer
     options: DecodeOptions
     seed: int
@@ -56,7 +54,7 @@ class Search:
         return joined(
             [
                 read(
-                    beam_search(self.network, embeddings[part], self.options, self.limit),
+                    self.engine.beams(embeddings[part], self.options, self.limit),
                     self.tokenizer,
                     part.start,
                     each=width,
@@ -76,7 +74,7 @@ class Search:
             owners = rows[part].repeat_interleave(each)  # (R·K,)
             keys = sampler.keys(owners, drawn.repeat(len(rows[part])))  # (R·K,)
             repeated = embeddings[part].repeat_interleave(each, dim=0)  # (R·K, E)
-            generated = generate(self.network, repeated, sampler, keys, self.limit)
+            generated = self.engine.generate(repeated, sampler, keys, self.limit)
             found.append(read(generated, self.tokenizer, part.start, each, most=each, known=known[part]))
         return joined(found)
 

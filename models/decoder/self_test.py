@@ -28,7 +28,8 @@ from torch import Tensor
 
 from unembed.errors import CheckpointError
 from unembed.models.decoder.device import Device
-from unembed.models.decoder.engine import greedy
+from unembed.models.decoder.engine import Generated
+from unembed.models.decoder.engines import Engine, TorchEngine, greedy
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.tokenizer import PAD, Tokenizer
 from unembed.models.decoder.vectors import Vectors
@@ -91,16 +92,15 @@ class SelfTest:
         for name in (VECTORS_FILE, EXPECTED_FILE):
             (folder / name).unlink(missing_ok=True)
 
-    def run(self, name: str, network: RET, tokenizer: Tokenizer, device: Device) -> None:
+    def run(self, name: str, engine: Engine, tokenizer: Tokenizer, device: Device) -> None:
         """Raises CheckpointError, saying what was expected and what was found, unless the network is as it was."""
         expected, rows = self.expected, self.expected.rows
         for row in rows:
             if (read := tokenizer.decode(row.pieces)) != row.text:
                 raise _refusal(name, f"its pieces read as {read!r}; expected {row.text!r}")
-        with device.autocast():
-            seen = _look(network, self.vectors, rows, device)
+        seen = _look(engine, self.vectors, rows)
         drift = float(np.mean([abs(mean - row.log_prob) for mean, row in zip(seen.means, rows, strict=True)]))
-        where = f"on {device.name} in {device.precision}"
+        where = f"on {device.name} in {device.precision}, with the engine {engine.name}"
         if not drift <= expected.drift:  # NaN is no pass either
             raise _refusal(
                 name,
@@ -126,38 +126,42 @@ class _Seen:
     gaps: list[float]  # where the two part, by how many nats the found piece is likelier; 0 when they do not
 
 
-@torch.no_grad()
-def _look(network: RET, vectors: Tensor, rows: tuple[Expected, ...], device: Device) -> _Seen:
-    embeddings = vectors.to(device.torch_device)
-    found = greedy(network, embeddings)
-    length = max(len(row.pieces) for row in rows)
-    wanted = torch.tensor(
-        [[*row.pieces, *[PAD] * (length - len(row.pieces))] for row in rows], device=embeddings.device
-    )
-    log_probs = network(embeddings, wanted[:, :-1]).float().log_softmax(dim=-1).cpu()  # (K, T, V)
+def _look(engine: Engine, vectors: Tensor, rows: tuple[Expected, ...]) -> _Seen:
+    embeddings = vectors.to(engine.device)
+    found = greedy(engine, embeddings)
+    likely = engine.piece_log_probs(embeddings, _given(rows, embeddings.device)).cpu()  # (K, T), of what is expected
     pieces = [ids[:count] for ids, count in zip(found.ids.tolist(), found.lengths.tolist(), strict=True)]
     means, gaps = [], []
     for place, (row, ours) in enumerate(zip(rows, pieces, strict=True)):
-        own = log_probs[place]  # (T, V)
-        means.append(float(own[range(len(row.pieces)), list(row.pieces)].mean()))
+        means.append(float(likely[place, : len(row.pieces)].mean()))
         parting = next((t for t, (a, b) in enumerate(zip(ours, row.pieces, strict=False)) if a != b), None)
-        gaps.append(0.0 if parting is None else float(own[parting, ours[parting]] - own[parting, row.pieces[parting]]))
+        gaps.append(0.0 if parting is None else float(found.log_probs[place, parting] - likely[place, parting]))
     return _Seen(pieces, means, gaps)
 
 
-@torch.no_grad()
+def _given(rows: tuple[Expected, ...], device: torch.device) -> Generated:
+    length = max(len(row.pieces) for row in rows)
+    ids = [[*row.pieces, *[PAD] * (length - len(row.pieces))] for row in rows]
+    lengths = [len(row.pieces) for row in rows]
+    return Generated(
+        torch.tensor(ids, device=device),
+        torch.zeros((len(rows), length), device=device),
+        torch.tensor(lengths, device=device),
+    )
+
+
 def make_self_test(network: RET, tokenizer: Tokenizer, vectors: Vectors) -> SelfTest:
     """From the first of vectors (N, E) and a network on the CPU, as `load_checkpoint` gives it."""
+    exact, coarse = (TorchEngine(network, on, "it is the reference") for on in (_EXACT, _COARSE))
     kept = torch.from_numpy(np.array(vectors[:ROWS], dtype=np.float32))  # (K, E)
-    found = greedy(network, kept)
+    found = greedy(exact, kept)
     pieces = [tuple(ids[:count]) for ids, count in zip(found.ids.tolist(), found.lengths.tolist(), strict=True)]
     rows = tuple(Expected(pieces=ids, text=tokenizer.decode(ids), log_prob=0.0) for ids in pieces)
-    means = _look(network, kept, rows, _EXACT).means
+    means = _look(exact, kept, rows).means
     rows = tuple(row.model_copy(update={"log_prob": mean}) for row, mean in zip(rows, means, strict=True))
-    with _COARSE.autocast():
-        coarse = _look(network, kept, rows, _COARSE)
-    drift = float(np.mean([abs(mean - row.log_prob) for mean, row in zip(coarse.means, rows, strict=True)]))
-    tie = max(LEAST_TIE, 2.0 * max(coarse.gaps))
+    seen = _look(coarse, kept, rows)
+    drift = float(np.mean([abs(mean - row.log_prob) for mean, row in zip(seen.means, rows, strict=True)]))
+    tie = max(LEAST_TIE, 2.0 * max(seen.gaps))
     return SelfTest(kept, Expectations(rows=rows, drift=max(LEAST_DRIFT, 3.0 * drift), tie=tie))
 
 

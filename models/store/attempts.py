@@ -80,6 +80,7 @@ class Attempts(StorePart):
         *,
         device: str | None = None,
         precision: str | None = None,
+        engine: str | None = None,
         peak_memory_bytes: int | None = None,
     ) -> bool:
         """Write the rows, columns of `SCHEMA`, and end the batch. False: fenced, nothing was written.
@@ -106,6 +107,7 @@ class Attempts(StorePart):
                 "rows_error": statuses[RowStatus.ERROR],
                 "device": device,
                 "precision": precision,
+                "engine": engine,
                 "peak_memory_bytes": peak_memory_bytes,
                 "error_code": None,
                 "error": None,

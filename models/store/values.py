@@ -71,6 +71,7 @@ class Worker:
     pid: int
     device: str | None
     precision: str | None
+    engine: str | None
     batches_done: int
     rows_done: int
     started_at: datetime

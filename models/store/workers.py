@@ -13,18 +13,18 @@ from unembed.schemas import BatchState
 class Workers(StorePart):
     """The workers that have checked in."""
 
-    def check_in(self, name: str, host: str, pid: int, device: str | None, precision: str | None) -> None:
+    def check_in(
+        self, name: str, host: str, pid: int, device: str | None, precision: str | None, engine: str | None = None
+    ) -> None:
         """A worker is there. With another pid it has started anew."""
         with self._write() as connection:
-            facts = {"host": host, "pid": pid, "device": device, "precision": precision, "last_seen": now()}
+            what = {"device": device, "precision": precision, "engine": engine}
+            facts = {"host": host, "pid": pid, "last_seen": now(), **what}
             statement = insert(connection, WORKERS).values(
                 name=name, started_at=now(), batches_done=0, rows_done=0, **facts
             )
             # The process that started tells a device only once it has one.
-            keep = {
-                column: func.coalesce(statement.excluded[column], WORKERS.c[column])
-                for column in ("device", "precision")
-            }
+            keep = {column: func.coalesce(statement.excluded[column], WORKERS.c[column]) for column in what}
             anew = case((WORKERS.c.pid != statement.excluded.pid, now()), else_=WORKERS.c.started_at)
             changes = facts | keep | {"started_at": anew}
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changes))

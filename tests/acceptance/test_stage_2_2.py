@@ -24,6 +24,7 @@ from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.config import Defaults
 from unembed.models.decoder.create import create_generative_decoder, load_decoder
 from unembed.models.decoder.device import choose, fastest
+from unembed.models.decoder.engines import engine_for
 from unembed.models.decoder.generative import GenerativeDecoder, UntrainedDecoderWarning
 from unembed.models.decoder.phrase_bank import Bank
 from unembed.models.evaluation.scores import decode_all, score, word_f1
@@ -152,7 +153,8 @@ def test_06_rtx_5090_optimization_maintained(vectors: Vectors, decoded: list[Gen
         mixed = GenerativeDecoder.load(DEFAULT_DECODER, "cpu", precision)
         # Then the weights stay in float32, the self-test passes, and the texts are nearly the same
         assert checkpoint.self_test is not None
-        checkpoint.self_test.run("mixed", checkpoint.network, checkpoint.tokenizer, choose("cpu", precision))
+        device = choose("cpu", precision)
+        checkpoint.self_test.run("mixed", engine_for(checkpoint.network, device), checkpoint.tokenizer, device)
         rows = decode_all(mixed, vectors[:100], DecodeOptions())
         assert {parameter.dtype for parameter in mixed.checkpoint.network.parameters()} == {torch.float32}
         same = [word_f1(row.text or "", ours.text or "") for row, ours in zip(rows, decoded[:100], strict=True)]

@@ -73,7 +73,7 @@ def test_the_metrics_of_an_idle_server_are_zeros_not_absent(api: TestClient) -> 
 def test_the_metrics_are_those_of_the_store(api: TestClient, store: Store) -> None:
     # Given a batch of each state, and a worker
     batches = add_batches(store, make_job(store), [3, 4, 5, 6])
-    store.workers.check_in("gpu0@host", "host", 1, "cuda:0", "bfloat16")
+    store.workers.check_in("gpu0@host", "host", 1, "cuda:0", "bfloat16", "torch")
     finish(store, batches[0], errors=(1,))
     assert store.attempts.claim(batches[1].id, "gpu0@host", 60) is not None
     dying = store.attempts.claim(batches[2].id, "gpu0@host", 60)
@@ -94,7 +94,7 @@ def test_the_metrics_are_those_of_the_store(api: TestClient, store: Store) -> No
     assert found["unembed_worker_rows_total", ("gpu0@host",)] == 3
     assert found["unembed_worker_batches_total", ("gpu0@host",)] == 1
     assert abs(found["unembed_worker_last_seen_timestamp_seconds", ("gpu0@host",)] - time.time()) < 60
-    assert found["unembed_worker_info", ("cuda:0", "bfloat16", "gpu0@host")] == 1
+    assert found["unembed_worker_info", ("cuda:0", "torch", "bfloat16", "gpu0@host")] == 1
 
 
 def test_two_applications_in_one_process_keep_their_metrics_apart(serve: Any, empty_database_url: str) -> None:

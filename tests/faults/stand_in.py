@@ -55,6 +55,7 @@ class StandIn:
 
     device = "cpu"
     precision = "float32"
+    engine = "torch"
     embedding_dim = DIM
 
     def decode_rows(self, embeddings: Rows, indices: Places, options: DecodeOptions, seed: int) -> Decoded:
@@ -135,7 +136,7 @@ def patch(faults: Faults) -> None:
     jobs.Jobs.add_batch = added_batch  # type: ignore[method-assign]
     attempts.write_rows = written_rows
     runtime.prepare = prepare
-    runtime.load_decoder = lambda name, device, precision: StandIn()
+    runtime.load_decoder = lambda name, device, precision, engine: StandIn()
     if seconds := os.environ.get("FAULTS_VISIBILITY_TIMEOUT"):
         celery._BROKER["broker_transport_options"] |= {"visibility_timeout": float(seconds)}
         celery._BROKER["broker_transport_options"] |= {"unacked_restore_interval": 0.5}

@@ -123,7 +123,7 @@ class TestStatsAndWorkers:
     def test_a_worker_is_known_by_what_it_did(self, store: Store) -> None:
         # Given a worker whose main process came first, without a device
         store.workers.check_in("gpu0", "host", 7, None, None)
-        store.workers.check_in("gpu0", "host", 7, "cuda:0", "bfloat16")
+        store.workers.check_in("gpu0", "host", 7, "cuda:0", "bfloat16", "torch")
         # When it has done two batches, and its main process is seen again
         store.workers.count_batch("gpu0", 10)
         store.workers.count_batch("gpu0", 5)
@@ -131,7 +131,7 @@ class TestStatsAndWorkers:
         # Then
         (worker,) = store.workers.all()
         assert (worker.name, worker.host, worker.pid) == ("gpu0", "host", 7)
-        assert (worker.device, worker.precision) == ("cuda:0", "bfloat16")
+        assert (worker.device, worker.precision, worker.engine) == ("cuda:0", "bfloat16", "torch")
         assert (worker.batches_done, worker.rows_done) == (2, 15)
         assert worker.last_done is not None
         assert worker.last_seen >= worker.last_done

@@ -19,6 +19,7 @@ class StubDecoder:
 
     device = "stub"
     precision = "float32"
+    engine = "torch"
 
     def __init__(self, before: Before = lambda _: None, *, dim: int = DIM) -> None:
         self.embedding_dim = dim

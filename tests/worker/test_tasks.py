@@ -64,7 +64,7 @@ def test_a_batch_is_claimed_decoded_and_finished(context: Context, store: Store,
     assert context.payloads.present([batch.id]) == []
     (worker,) = store.workers.all()
     assert (worker.name, worker.batches_done, worker.rows_done, worker.device) == ("cpu0@here", 1, 4, "stub")
-    assert worker.precision == "float32"
+    assert (worker.precision, worker.engine) == ("float32", "torch")
 
 
 def test_the_same_message_again_does_nothing(

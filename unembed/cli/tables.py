@@ -190,5 +190,10 @@ def _add_parts(table: Table, job: Job, done: int) -> None:
 
 
 def _devices(batches: Iterable[Batch]) -> str:
-    names = {f"{one.device} in {one.precision}" if one.precision else one.device for one in batches if one.device}
-    return ", ".join(sorted(names)) or "no device"
+    return ", ".join(sorted({_device(one) for one in batches if one.device})) or "no device"
+
+
+def _device(batch: Batch) -> str:
+    precision = f" in {batch.precision}" if batch.precision else ""
+    engine = f" with the {batch.engine} engine" if batch.engine else ""
+    return f"{batch.device}{precision}{engine}"

@@ -19,7 +19,6 @@ from unembed.errors import (
     UnknownDecoderError,
 )
 from unembed.generations import rows_of
-from unembed.models.decoder import search
 from unembed.models.decoder.create import create_generative_decoder, load_decoder
 from unembed.models.decoder.generative import GenerativeConfig, GenerativeDecoder, UntrainedDecoderWarning
 from unembed.schemas import DecodeOptions, RowStatus
@@ -114,13 +113,14 @@ def test_a_batch_gives_each_row_what_it_gets_alone(decoder: GenerativeDecoder) -
 
 def test_a_batch_is_one_run_of_the_loop(decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    loop = search.generate
+    engine = decoder._engine
+    loop = engine.generate
 
-    def counted(network: object, embeddings: torch.Tensor, *rest: object) -> object:
+    def counted(embeddings: torch.Tensor, *rest: object) -> object:
         sizes.append(len(embeddings))
-        return loop(network, embeddings, *rest)  # type: ignore[arg-type]
+        return loop(embeddings, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(search, "generate", counted)
+    monkeypatch.setattr(type(engine), "generate", lambda _, *given: counted(*given))
     decoder.batch_generate(vectors(30))
     assert sizes == [30]
 

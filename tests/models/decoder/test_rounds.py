@@ -17,6 +17,7 @@ from unembed.models.decoder.beam import beam_search
 from unembed.models.decoder.device import choose
 from unembed.models.decoder.encoder import cosines
 from unembed.models.decoder.engine import piece_log_probs
+from unembed.models.decoder.engines import TorchEngine
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.rank import Ranked
 from unembed.models.decoder.rounds import STEP, Searcher, moved_on, shares
@@ -125,7 +126,7 @@ def test_a_later_round_never_loses_what_an_earlier_one_found(decoder: Generative
 def test_every_text_is_judged_by_the_given_vector(decoder: GenerativeDecoder, encoder: ByText) -> None:
     # Given rows that were searched in two rounds, the second with a vector that was moved
     checkpoint, cpu = decoder.checkpoint, choose("cpu", "float32")
-    searcher = Searcher(checkpoint, checkpoint.network, cpu, decoder.encoder)
+    searcher = Searcher(checkpoint, TorchEngine(checkpoint.network, cpu, "it is the reference"), decoder.encoder)
     alone = searcher.search(vectors(30), np.arange(30), DecodeOptions(candidates=3, beams=8), 0).ranked
     found = searcher.search(vectors(30), np.arange(30), BEAMS, 0).ranked.best
     later = np.array([row for row, texts in enumerate(listed(alone)) if found.texts[row] not in texts])

@@ -20,6 +20,7 @@ from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import load_checkpoint, save_checkpoint
 from unembed.models.decoder.create import load_decoder
 from unembed.models.decoder.device import Device
+from unembed.models.decoder.engines import engine_for
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.self_test import make_self_test
 
@@ -94,7 +95,9 @@ def test_coarser_arithmetic_passes(folder: Path, dtype: torch.dtype) -> None:
     checkpoint = load_checkpoint(folder)
     assert checkpoint.self_test is not None
     # Then the texts may part where pieces were as good as tied, and the self-test passes
-    checkpoint.self_test.run("copy", checkpoint.network, checkpoint.tokenizer, Device(torch.device("cpu"), dtype))
+    device = Device(torch.device("cpu"), dtype)
+    for engine in (engine_for(checkpoint.network, device), engine_for(checkpoint.network, device, "torch")):
+        checkpoint.self_test.run("copy", engine, checkpoint.tokenizer, device)
 
 
 def test_a_text_that_parts_where_nothing_was_tied_is_refused(folder: Path) -> None:
@@ -108,8 +111,9 @@ def test_a_text_that_parts_where_nothing_was_tied_is_refused(folder: Path) -> No
             update={"drift": 99.0, "rows": (rows[1], rows[0], *rows[2:])}
         ),
     )
+    device = Device(torch.device("cpu"), torch.float32)
     with pytest.raises(CheckpointError, match=r"within 0\.25 nats") as refused:
-        swapped.run("copy", checkpoint.network, checkpoint.tokenizer, Device(torch.device("cpu"), torch.float32))
+        swapped.run("copy", engine_for(checkpoint.network, device), checkpoint.tokenizer, device)
     assert f"a vector gives {rows[0].text!r}" in str(refused.value)
     assert f"expected {rows[1].text!r}" in str(refused.value)
 

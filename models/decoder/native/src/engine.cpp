@@ -29,6 +29,20 @@ struct Engine {
     Network<bf16>* coarse = nullptr;
 };
 
+// Not `new`: the library then needs no C++ runtime, only libc and libm.
+template <typename Made, typename... Arguments>
+Made* make(Arguments&&... arguments) {
+    void* memory = std::malloc(sizeof(Made));
+    return memory ? new (memory) Made(static_cast<Arguments&&>(arguments)...) : nullptr;
+}
+
+template <typename Made>
+void unmake(Made* made) {
+    if (!made) return;
+    made->~Made();
+    std::free(made);
+}
+
 template <typename Work>
 struct Job {
     Work work;
@@ -42,9 +56,9 @@ void* run_one(void* job) {
     return nullptr;
 }
 
-// Runs `make(thread)`'s work on each thread; all take rows from one counter.
-template <typename Work, typename Make>
-int run_all(int threads, Make make) {
+// Runs what `create` makes on each thread; all take rows from one counter.
+template <typename Work, typename Create>
+int run_all(int threads, Create create) {
     std::atomic<int64_t> counter{0};
     constexpr int MOST = 256;
     threads = std::max(1, std::min(threads, MOST));
@@ -53,7 +67,7 @@ int run_all(int threads, Make make) {
     bool started[MOST] = {};
     int status = OK;
     for (int at = 0; at < threads; at++) {
-        jobs[at] = {make(), &counter};
+        jobs[at] = {create(), &counter};
         if (!jobs[at].work) status = NO_MEMORY;
     }
     if (status == OK) {
@@ -62,7 +76,7 @@ int run_all(int threads, Make make) {
         for (int at = 1; at < threads; at++)
             if (started[at]) pthread_join(handles[at], nullptr);
     }
-    for (int at = 0; at < threads; at++) delete jobs[at].work;
+    for (int at = 0; at < threads; at++) unmake(jobs[at].work);
     return status;
 }
 
@@ -73,9 +87,9 @@ int generate(const Network<T>& network, const Rows& rows, const Options& options
     const int width = lanes_for(rows.count, threads);
     threads = static_cast<int>(std::min<int64_t>(threads, (rows.count + width - 1) / width));
     return run_all<Generation<T>>(threads, [&]() -> Generation<T>* {
-        auto* work = new (std::nothrow) Generation<T>(network, rows, options);
+        auto* work = make<Generation<T>>(network, rows, options);
         if (work && work->allocate(width)) return work;
-        delete work;
+        unmake(work);
         return nullptr;
     });
 }
@@ -95,9 +109,9 @@ int score(const Network<T>& network, const Rows& rows, int threads) {
     }
     const int stretch = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(16, rows.count / (2 * width * threads))));
     return run_all<Scoring<T>>(threads, [&]() -> Scoring<T>* {
-        auto* work = new (std::nothrow) Scoring<T>(network, rows, rows.embeddings ? nullptr : order.data());
+        auto* work = make<Scoring<T>>(network, rows, rows.embeddings ? nullptr : order.data());
         if (work && work->allocate(width, stretch)) return work;
-        delete work;
+        unmake(work);
         return nullptr;
     });
 }
@@ -108,18 +122,18 @@ int search(const Network<T>& network, const Rows& rows, const Options& options, 
     const int groups = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(share, std::max(1, BEAM_LANES / beams))));
     const int staged = static_cast<int>(std::max<int64_t>(groups, std::min<int64_t>(share, BEAM_STAGED)));
     return run_all<BeamSearch<T>>(threads, [&]() -> BeamSearch<T>* {
-        auto* work = new (std::nothrow) BeamSearch<T>(network, rows, options, beams, length_penalty);
+        auto* work = make<BeamSearch<T>>(network, rows, options, beams, length_penalty);
         if (work && work->allocate(groups, staged)) return work;
-        delete work;
+        unmake(work);
         return nullptr;
     });
 }
 
 template <typename T>
 Network<T>* folded(const Shape& shape, const Weights& weights) {
-    auto* network = new (std::nothrow) Network<T>();
+    auto* network = make<Network<T>>();
     if (network && network->fold(shape, weights)) return network;
-    delete network;
+    unmake(network);
     return nullptr;
 }
 
@@ -137,21 +151,21 @@ EXPORT const char* unembed_engine_isa(void) { return UNEMBED_ISA; }
 
 EXPORT void unembed_destroy(Engine* engine) {
     if (!engine) return;
-    delete engine->exact;
-    delete engine->coarse;
-    delete engine;
+    unembed::unmake(engine->exact);
+    unembed::unmake(engine->coarse);
+    unembed::unmake(engine);
 }
 
 // The folded network, in bf16 or in float32; nullptr where there is no memory for it.
 EXPORT Engine* unembed_create(const Shape* shape, const Weights* weights, int32_t in_bf16) {
-    auto* engine = new (std::nothrow) Engine();
+    auto* engine = unembed::make<Engine>();
     if (!engine) return nullptr;
     if (in_bf16)
         engine->coarse = unembed::folded<unembed::bf16>(*shape, *weights);
     else
         engine->exact = unembed::folded<float>(*shape, *weights);
     if (engine->exact || engine->coarse) return engine;
-    delete engine;
+    unembed::unmake(engine);
     return nullptr;
 }
 

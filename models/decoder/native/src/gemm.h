@@ -41,7 +41,7 @@ class Buffer {
 template <typename T>
 struct Packed {
     int inner = 0;  // k, even
-    int outer = 0;  // columns, a multiple of PANEL
+    int outer = 0;  // columns, padded
     Buffer<T> weights;
     Buffer<float> bias;  // (outer), what a product begins with
 

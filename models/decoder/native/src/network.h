@@ -32,7 +32,7 @@ struct Weights {
     const float* sin;          // (positions, head / 2)
 };
 
-// Numbers of the memory's layout. Widths are padded to whole panels, whose further numbers are 0.
+// Numbers of the memory's layout. Widths are padded to a multiple of WIDTH by zeros.
 struct Layout {
     int hidden, head, units, vocabulary, mixed;
     int keys;    // of one position: heads x head

@@ -14,7 +14,7 @@
 
 namespace unembed {
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(UNEMBED_WIDE)  // WIDE: a test of that width on a CPU without it
 constexpr int LANES = 16;
 constexpr int VECTORS = 4;  // of a panel: 6 x 4 accumulators of 32 registers
 #elif defined(__AVX__)
@@ -35,7 +35,9 @@ typedef int32_t Int __attribute__((vector_size(4 * LANES)));
 typedef uint32_t Word __attribute__((vector_size(4 * LANES)));
 typedef uint16_t bf16;  // the upper half of a float
 
-inline int padded(int width) { return (width + PANEL - 1) / PANEL * PANEL; }
+constexpr int WIDTH = 64;  // rows are padded to a multiple of it, which is one of PANEL on each of these CPUs
+
+inline int padded(int width) { return (width + WIDTH - 1) / WIDTH * WIDTH; }
 
 inline Vec load(const float* from) {
     Vec value;

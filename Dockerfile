@@ -15,7 +15,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/unembed/bin:$PATH
 RUN python -m venv /opt/unembed
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-# unembed/models, unembed/api, ... are links to the folders beside it. The weights in models/ are a package of their own.
+# unembed/models, unembed/api, ... are links to the folders beside it. The weights and the engine in models/ are packages of
+# their own; the engine is compiled by the clang of the package ziglang, which the build fetches.
 COPY unembed unembed
 COPY models models
 COPY worker worker
@@ -31,7 +32,7 @@ ARG TORCH_INDEX_URL=
 ARG WORKER_EXTRAS=worker
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install -c constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch \
-    && pip install -c constraints.txt ".[${WORKER_EXTRAS}]" ./models/decoder/weights
+    && pip install -c constraints.txt ".[${WORKER_EXTRAS}]" ./models/decoder/weights ./models/decoder/native
 
 FROM python:${PYTHON_VERSION}-slim AS runtime
 RUN useradd --uid 10001 --create-home unembed

@@ -21,7 +21,7 @@ OTHER_PRECISION_TESTS := $(addprefix tests/models/decoder/test_,$(addsuffix .py,
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-precisions faults check bench compare train up wheels clean
+.PHONY: help demo test test-precisions sanitizers faults check bench compare train up wheels clean
 
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
@@ -50,6 +50,9 @@ test-precisions: $(VENV)/.dev $(VENV)/.engine ## the decoder's and the workers' 
 faults: $(VENV)/.dev $(VENV)/.engine ## kill workers, Redis and databases for half an hour, and report what was lost in out/
 	@$(BIN)/pytest tests/faults --rounds $(ROUNDS) --soak-batches $(SOAK_BATCHES) --faults-out out $(ARGS)
 	@$(BIN)/python -m tests.faults.cost --out out
+
+sanitizers: $(VENV)/.dev ## the native engine's tests, compiled with g++'s sanitizers of addresses and undefined behaviour
+	@$(BIN)/python -m tests.models.decoder.native.sanitized $(ARGS)
 
 check: $(VENV)/.dev ## formatting, linting, types, and the direction of imports
 	@echo "== format" && $(BIN)/ruff format --check .

@@ -106,7 +106,10 @@ class Settings(BaseSettings):
         "where it can be",
     )
     micro_batch: int = Field(
-        256, ge=1, description="rows that are decoded together; halved automatically when memory runs out"
+        1024,
+        ge=1,
+        description="texts that are decoded together, the beams of a row as one each; halved automatically when memory "
+        "runs out",
     )
     threads: int = Field(0, ge=0, description="torch threads of a CPU worker; 0: torch decides")
 

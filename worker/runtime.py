@@ -81,6 +81,8 @@ def decode_slice(
 ) -> Decoded:
     """Every row of the slice, in order. `between` is called before each micro-batch; what it raises passes through.
 
+    A micro-batch has at most `micro_batch` texts: a row with eight beams counts as eight.
+
     Raises DimensionError, OutOfMemoryError when not even one row fits, and what the decoder raises when it cannot be
     told that a row is at fault rather than the decoder.
     """
@@ -89,7 +91,8 @@ def decode_slice(
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and so an error row
         embeddings = part.embeddings.astype(np.float32, copy=False)
     readable, unreadable = _read(embeddings, part.first_index)
-    run = _Run(decoder, embeddings, part.first_index, job, between, micro_batch)
+    beside = max(job.options.width, job.options.candidates)  # texts of a row that are decoded at the same time
+    run = _Run(decoder, embeddings, part.first_index, job, between, max(1, micro_batch // beside))
     run.decode(readable)
     rows = in_order([unreadable, *run.rows])
     return Decoded(rows if part.ids is None else with_column(rows, "id", part.ids), run.decode_ms, run.score_ms)
@@ -104,7 +107,7 @@ class _Run:
     first_index: int
     job: JobHead
     between: Callable[[], None]
-    micro_batch: int  # shrinks when memory runs out
+    micro_batch: int  # rows; shrinks when memory runs out
     rows: list[pa.RecordBatch] = field(default_factory=list)  # decoded or at fault; a micro-batch each, in any order
     known: int | None = None  # the first row that was decoded
     decode_ms: float = 0.0

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
@@ -176,5 +177,8 @@ def _measure(units: Floats, mean: Floats, directions: Floats) -> tuple[Floats, F
     """The share outside and the cosine with the mean of unit vectors (N, D): (N,) each."""
     centred = units - mean
     squared = np.maximum((centred**2).sum(axis=1), TINY)
-    outside = ((centred @ directions.T) ** 2).sum(axis=1) / squared
-    return outside, units @ mean / max(float(np.linalg.norm(mean)), TINY)
+    # By torch: numpy's threads are as many as the machine has cores, and wait for more work at full speed.
+    along = torch.from_numpy(centred) @ torch.from_numpy(directions).T  # (N, T)
+    outside = along.square().sum(dim=1).numpy() / squared
+    towards = (torch.from_numpy(units) @ torch.from_numpy(mean)).numpy()  # (N,)
+    return outside, towards / max(float(np.linalg.norm(mean)), TINY)

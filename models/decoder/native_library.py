@@ -61,7 +61,7 @@ def _found() -> tuple[NativeLibrary | None, str]:
         return _loaded("named", Path(named), f"{LIBRARY} names it")
     files = installed()
     if not files:
-        return None, f"unembed-engine is not installed: {INSTALL}"
+        return None, "unembed-engine is not installed"
     isa, reason = best(cpu_flags(), files)
     if isa is None:
         return None, reason
@@ -73,7 +73,7 @@ def best(flags: frozenset[str], files: Mapping[str, Path]) -> tuple[str | None, 
     passed_over = []
     for isa, needed in NEEDS.items():
         if missing := sorted(needed - flags):
-            passed_over.append(f"{isa} needs {missing[0]}, which the CPU does not have")
+            passed_over.append(f"the CPU has no {missing[0]}, which {isa} needs")
         elif isa not in files:
             passed_over.append(f"{isa} was not compiled")
         else:

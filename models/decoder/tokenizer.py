@@ -37,15 +37,10 @@ def fold_case(text: str) -> str:
 
 def unfold_case(text: str) -> str:
     """The inverse of `fold_case`; a shift mark with nothing to lift is dropped."""
-    plain: list[str] = []
-    shifted = False
-    for char in text:
-        if char == SHIFT:
-            shifted = True
-            continue
-        plain.append(char.upper() if shifted else char)
-        shifted = False
-    return "".join(plain)
+    if SHIFT not in text:
+        return text
+    first, *lifted = text.split(SHIFT)
+    return first + "".join([part[:1].upper() + part[1:] for part in lifted])
 
 
 class Tokenizer:
@@ -99,13 +94,8 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; what comes after the first end mark is not read."""
-        pieces: list[str] = []
-        for piece_id in ids:
-            if piece_id == END:
-                break
-            if piece_id != PAD:
-                pieces.append(self._pieces.get(piece_id, REPLACEMENT))
-        return unfold_case("".join(pieces))
+        read = ids[: ids.index(END)] if END in ids else ids
+        return unfold_case("".join(map(self._pieces.__getitem__, read)))
 
     def decode_many(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return [self.decode(row) for row in rows]
@@ -114,4 +104,9 @@ class Tokenizer:
     def _pieces(self) -> dict[int, str]:
         """What each id reads as; asking the library for each piece of each row would take longer than the rest."""
         found = {number: piece for piece, number in self._inner.get_vocab(with_added_tokens=True).items()}
-        return found | {UNKNOWN: REPLACEMENT}
+        return _Reading(found | {UNKNOWN: REPLACEMENT, PAD: ""})
+
+
+class _Reading(dict[int, str]):
+    def __missing__(self, _: int) -> str:
+        return REPLACEMENT

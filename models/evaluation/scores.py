@@ -17,7 +17,7 @@ from unembed.models.decoder.base import TextDecoder
 from unembed.schemas import DecodeOptions, Generation
 
 WORD: Final = re.compile(r"\w+(?:['’]\w+)*")
-MICRO_BATCH: Final = 256
+MICRO_BATCH: Final = 1024
 FAITHFUL_F1: Final = 0.5  # from here a decoding counts as faithful
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,20 @@ def at_most(rows: int) -> StubDecoder:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     return StubDecoder(before)
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [(DecodeOptions(), 8), (DecodeOptions(beams=4), 2), (DecodeOptions(candidates=8, temperature=1.0), 1)],
+    ids=["greedy", "beams", "samples"],
+)
+def test_a_micro_batch_counts_each_of_a_row_s_beams(options: DecodeOptions, rows: int) -> None:
+    decoder, sizes = StubDecoder(), []
+    decoder.decode_rows = lambda vectors, *rest: (  # type: ignore[method-assign]
+        sizes.append(len(vectors)) or StubDecoder.decode_rows(decoder, vectors, *rest)
+    )
+    decode_slice(decoder, part(8), replace(JOB, options=options), micro_batch=8, between=nothing)
+    assert sizes == [rows] * (8 // rows)
 
 
 def test_out_of_memory_halves_the_micro_batch_and_keeps_it_small() -> None:

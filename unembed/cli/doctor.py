@@ -20,7 +20,7 @@ from unembed.cli.console import Exit, out
 from unembed.cli.options import Home
 from unembed.errors import SettingsError
 from unembed.home import home_folder, running_server
-from unembed.schemas import DEFAULT_DECODER
+from unembed.schemas import DEFAULT_DECODER, EngineChoice
 
 
 class State(StrEnum):
@@ -121,8 +121,22 @@ def _device(_: Path) -> Iterator[Finding]:
     except PackageNotFoundError:
         torch = "of unknown version"
     yield Finding("device", State.OK, f"{chosen.name}, {chosen.precision} (torch {torch})")
+    yield _engine(chosen.name, settings.engine)
     if shutil.which("nvidia-smi") and not chosen.name.startswith("cuda") and wanted == "auto":
         yield Finding("gpu", State.WARN, "there is an NVIDIA driver, but torch sees no GPU", "install torch with CUDA")
+
+
+def _engine(device: str, choice: EngineChoice) -> Finding:
+    """What decodes on this device, and why that."""
+    from unembed.models.decoder.native_library import INSTALL, find_native
+
+    if choice == "torch" or not device.startswith("cpu"):
+        why = "UNEMBED_ENGINE asks for it" if choice == "torch" else f"the native engine has no {device}"
+        return Finding("engine", State.OK, f"torch: {why}")
+    native, reason = find_native(choice)
+    if native is None:
+        return Finding("engine", State.WARN, f"torch, which takes about four times as long: {reason}", INSTALL)
+    return Finding("engine", State.OK, f"native, {native.isa}: {reason}")
 
 
 def _decoders(_: Path) -> Iterator[Finding]:

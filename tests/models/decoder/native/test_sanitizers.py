@@ -1,0 +1,23 @@
+"""A short form of `make sanitizers`: the engine reads and writes nothing but what is its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.models.decoder.native.sanitized import compile_sanitized, run, runtimes
+
+# One test of each way through the engine, at odd widths.
+SOME = (
+    "(beams_are and odd and named) or (given_texts and odd) or (any_number and 49) or (each_option and odd and top_p)"
+)
+
+
+@pytest.mark.skipif(not runtimes(), reason="g++ with libasan and libubsan is not installed")
+def test_the_sanitizers_find_nothing(tmp_path: Path) -> None:
+    library = tmp_path / "engine_wide.so"
+    compile_sanitized(library, "wide")
+    done = run(library, ["-k", SOME])
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert " passed" in done.stdout

@@ -190,7 +190,7 @@ class GenerativeDecoder(TextDecoder):
     def decode_batch(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Scored:
         """Rows (N, D) with what was measured of them; the other methods are this one with a different answer."""
         begun = time.perf_counter()
-        searcher = Searcher(self._checkpoint, self._engine, self.encoder)
+        searcher = Searcher(self._checkpoint, self._engine, self.encoder, self._device.precision)
         searched = searcher.search(vectors, indices, options, seed)
         evidence = self._evidence(searched.ranked)
         config = self._checkpoint.config

@@ -18,7 +18,7 @@ from unembed.errors import InputError
 from unembed.models.decoder.candidates import Candidate, Candidates, Floats, Places
 from unembed.models.decoder.encoder import cosines, is_installed, shared_encoder
 from unembed.models.decoder.vectors import Vectors
-from unembed.schemas import DecodeOptions, Ranking
+from unembed.schemas import DecodeOptions, Precision, Ranking
 
 # Cosines this near are one: an encoder that folds case gives "the sea" and "The sea" the same vector but for the last
 # bits, which change with the batch. The likelier text is then taken.
@@ -28,14 +28,14 @@ TIE: Final = 1e-5
 class Embedded:
     """Texts, embedded again as they are asked for; each of them once."""
 
-    def __init__(self, encoder: str) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: str, precision: Precision = "float32") -> None:
+        self._encoder, self._precision = encoder, precision
         self._known: dict[str, Vectors] = {}
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """(M, D) of texts (M,)."""
         if fresh := [text for text in dict.fromkeys(texts) if text not in self._known]:
-            self._known |= zip(fresh, shared_encoder(self._encoder).encode(fresh), strict=True)
+            self._known |= zip(fresh, shared_encoder(self._encoder, self._precision).encode(fresh), strict=True)
         return np.stack([self._known[text] for text in texts])
 
     def cosines(self, texts: Sequence[str], vectors: Vectors) -> Floats:

@@ -24,7 +24,7 @@ from unembed.models.decoder.engines import Engine
 from unembed.models.decoder.rank import Embedded, Ranked, by_decoder, by_encoder, embedded_again, ranking
 from unembed.models.decoder.search import Known, Search, texts_of
 from unembed.models.decoder.vectors import Indices, Vectors
-from unembed.schemas import DecodeOptions
+from unembed.schemas import DecodeOptions, Precision
 
 STEP: Final = 0.2
 
@@ -42,6 +42,7 @@ class Searcher:
     checkpoint: Checkpoint
     engine: Engine
     encoder: str | None
+    precision: Precision = "float32"
 
     @property
     def _name(self) -> str:
@@ -54,7 +55,7 @@ class Searcher:
         """
         by = ranking(options, self.encoder)
         if by == "encoder" and options.candidates > 1:
-            return self._in_rounds(vectors, indices, options, seed, Embedded(self._needed("rank_by")))
+            return self._in_rounds(vectors, indices, options, seed, self._embedded("rank_by"))
         if options.rounds > 1:
             raise InputError(
                 f"rounds is {options.rounds}, which needs the encoder between two rounds, but {self._why_not()}; "
@@ -65,7 +66,7 @@ class Searcher:
         seconds = time.perf_counter() - begun
         ranked = by_decoder(found, options)
         if options.round_trip:
-            ranked = embedded_again(ranked, vectors, Embedded(self._needed("round_trip")))
+            ranked = embedded_again(ranked, vectors, self._embedded("round_trip"))
         return Searched(ranked, seconds)
 
     def _in_rounds(
@@ -109,11 +110,11 @@ class Searcher:
     def _tensor(self, vectors: Vectors) -> Tensor:
         return torch.from_numpy(np.require(vectors, np.float32, ("C", "W"))).to(self.engine.device)
 
-    def _needed(self, option: str) -> str:
+    def _embedded(self, option: str) -> Embedded:
         """Raises InputError, naming the option that needs it, when the checkpoint names no encoder."""
         if self.encoder is None:
             raise InputError(f"{option} needs an encoder, but the decoder {self._name!r} names none")
-        return self.encoder
+        return Embedded(self.encoder, self.precision)
 
     def _why_not(self) -> str:
         if self.encoder is None:

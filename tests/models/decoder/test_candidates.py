@@ -108,7 +108,7 @@ class ThreeTexts:
 
 def test_the_nearest_is_kept_and_of_two_that_are_equally_near_the_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a likely text that is far, and two spellings of a near one
-    monkeypatch.setattr(rank, "shared_encoder", lambda name: ThreeTexts())
+    monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: ThreeTexts())
     row = [("far", -1.0, 1), ("NEAR", -9.0, 1), ("near", -3.0, 1)]
     for drafts in (row, row[::-1]):
         # When they are ranked by the encoder

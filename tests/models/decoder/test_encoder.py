@@ -17,7 +17,7 @@ from unembed.models.decoder.encoder import (
     is_installed,
     shared_encoder,
 )
-from unembed.models.decoder.pooling import MeanMax
+from unembed.models.decoder.pooling import mean_max
 
 TEXTS = [
     "I like the sea.",
@@ -69,18 +69,17 @@ def test_both_encoders_share_one_network_and_cut_texts_alike() -> None:
     for encoder in (plain, both):
         vectors = encoder.encode([long, long + "sea"])
         assert np.abs(vectors[0] - vectors[1]).max() < CLOSE
-    assert plain._model[0] is both._model[0]
+    assert plain._network is both._network
 
 
-def test_padding_is_in_neither_the_mean_nor_the_maximum() -> None:
-    # Given two rows of states, one of them with padding that is larger than its real states
-    states = torch.tensor([[[3.0, 0.0], [1.0, -4.0], [99.0, 99.0]], [[-1.0, -1.0], [-3.0, -1.0], [-2.0, -1.0]]])
-    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+def test_mean_and_maximum_stand_side_by_side() -> None:
+    # Given two texts' states
+    states = torch.tensor([[[3.0, 0.0], [1.0, -4.0]], [[-1.0, -1.0], [-3.0, -1.0]]])
     # When they are pooled
-    pooled = MeanMax(2)({"token_embeddings": states, "attention_mask": mask})["sentence_embedding"]
-    # Then each half is the unit vector of the real ones' mean, and of their maximum, over √2
-    mean, most = np.array([[2.0, -2.0], [-2.0, -1.0]]), np.array([[3.0, 0.0], [-1.0, -1.0]])
-    halves = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (mean, most)]
+    pooled = mean_max(states)
+    # Then each half is the unit vector of their mean, and of their maximum, over √2
+    middle, most = np.array([[2.0, -2.0], [-2.0, -1.0]]), np.array([[3.0, 0.0], [-1.0, -1.0]])
+    halves = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (middle, most)]
     assert pooled.numpy() == pytest.approx(np.concatenate(halves, axis=1) / np.sqrt(2.0), abs=1e-6)
 
 

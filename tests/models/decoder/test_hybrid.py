@@ -172,7 +172,7 @@ def test_where_there_is_an_encoder_the_one_text_is_embedded_again(
         def encode(self, texts: list[str]) -> np.ndarray:
             return np.repeat(vectors(1), len(texts), axis=0)
 
-    monkeypatch.setattr(rank, "shared_encoder", lambda name: Same())
+    monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: Same())
     monkeypatch.setattr(rank, "is_installed", lambda name: True)
     network.description = replace(network.description, encoder="toy")
     # When the first phrase's vector is decoded greedily, Then the network's text is as near as the phrase, and answers

@@ -41,7 +41,7 @@ class ByText:
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> ByText:
     made = ByText()
-    monkeypatch.setattr(rank, "shared_encoder", lambda name: made)
+    monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: made)
     monkeypatch.setattr(rank, "is_installed", lambda name: True)
     monkeypatch.setattr(GenerativeDecoder, "encoder", property(lambda self: "toy"))
     return made

@@ -26,7 +26,7 @@ def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GenerativeDecode
         def encode(self, texts: list[str]) -> np.ndarray:
             return vectors(64, seed=2)[[len(text) % 64 for text in texts]]
 
-    monkeypatch.setattr(rank, "shared_encoder", lambda name: ByLength())
+    monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: ByLength())
     monkeypatch.setattr(rank, "is_installed", lambda name: True)
     monkeypatch.setattr(GenerativeDecoder, "encoder", property(lambda self: "toy"))
     return GenerativeDecoder.load(random_checkpoint(tmp_path / "toy"), device="cpu")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, Never
 
 import typer
 from rich.table import Table
@@ -77,9 +77,10 @@ def decode(
     check_output(output)
     corpus = open_corpus(source, column, id_column)
     say(f"{source}: {corpus.rows:,} embeddings of {corpus.dim} dimensions, {corpus.dtype.name}")
-    done = decode_to_file(
+    decode_to_file(
         corpus,
         output,
+        lambda done: _show(done, output),
         name=name or source.name,
         decoder=decoder,
         batch_size=batch_size,
@@ -89,13 +90,15 @@ def decode(
         url=url,
         home=home,
     )
+
+
+def _show(done: Done, output: Path) -> None:
     err.print()
     err.print(done.summary)
     err.print()
     if done.job.error:
         say(done.job.error, "red")
     say(f"{done.written:,} rows written to {output}")
-    raise typer.Exit(job_exit_code(done.job))
 
 
 def _usual_batch_size(rows: int) -> int:
@@ -114,6 +117,7 @@ class Done(NamedTuple):
 def decode_to_file(
     corpus: Corpus,
     output: Path,
+    show: Callable[[Done], None],
     *,
     name: str,
     decoder: str = DEFAULT_DECODER,
@@ -123,8 +127,12 @@ def decode_to_file(
     workers: int | None = None,
     url: str | None = None,
     home: Path | None = None,
-) -> Done:
-    """Decodes a corpus in sight of a person, who may interrupt; leaves the program, saying how to go on, if they do."""
+) -> Never:
+    """Decodes a corpus in sight of a person, who may interrupt; says how to go on if they do. Ends the program.
+
+    `show` is called as soon as the rows are in the file: a server of our own takes seconds to stop, and nobody has to
+    wait for that to see what they came for.
+    """
     with _server(url, home, workers) as server, Client(server.url, busy=given.SayBusy()) as client:
         started = time.monotonic()
         handle: JobHandle | None = None
@@ -151,7 +159,8 @@ def decode_to_file(
         tally = RowTally()
         written = write_results(output, tally.of(handle.result_batches(order="index")))
         wall = time.monotonic() - started
-        return Done(handle.job, written, summary(handle.job, client.batches(handle.id), tally, wall))
+        show(Done(handle.job, written, summary(handle.job, client.batches(handle.id), tally, wall)))
+    raise typer.Exit(job_exit_code(handle.job))
 
 
 class _Server(NamedTuple):

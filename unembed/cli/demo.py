@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from unembed.cli import options as given
-from unembed.cli.console import job_exit_code, out, say
-from unembed.cli.decode import BatchSize, decode_to_file
+from unembed.cli.console import out, say
+from unembed.cli.decode import BatchSize, Done, decode_to_file
 from unembed.cli.demo_report import LEGEND, SHOWN, Pair, agreement, pair, pairs_table, ranking_score, spread
 from unembed.corpus import Corpus, corpus_from_array, open_corpus
 from unembed.errors import CorpusError
@@ -63,8 +63,18 @@ def demo(
     say(
         f"{examples.what}: {corpus.rows:,} embeddings of {corpus.dim} dimensions; only they are sent, not the sentences"
     )
-    done = decode_to_file(corpus, output, name="demo", batch_size=batch_size, url=url, home=home)
+    decode_to_file(
+        corpus,
+        output,
+        lambda done: _show(done, examples, output),
+        name="demo",
+        batch_size=batch_size,
+        url=url,
+        home=home,
+    )
 
+
+def _show(done: Done, examples: _Examples, output: Path) -> None:
     pairs = pair(examples.references, rows_of(pq.read_table(output)))
     shown = spread(pairs, SHOWN)
     console = Console(highlight=False, width=None if out.is_terminal else WIDTH)
@@ -78,7 +88,6 @@ def demo(
     if done.job.error:
         say(done.job.error, "red")
     out.print(Text(f"{done.written:,} rows written to {output}"))
-    raise typer.Exit(job_exit_code(done.job))
 
 
 class _Examples(NamedTuple):

@@ -13,7 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from pydantic import ValidationError
 
@@ -47,12 +47,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UPLOADS: Final = 4  # batches on their way at once; twice as many are held in memory
-PAGE_ROWS: Final = 2000
+PAGE_ROWS: Final = 8000
 PAGE_BATCHES: Final = 1000
 
 __all__ = ["Client", "JobHandle", "Order", "Sent"]
 
 Sent = Callable[[int, int], None]  # rows sent, rows in all
+
+
+class _Page(NamedTuple):
+    rows: pa.RecordBatch
+    cursor: str | None  # of the next page
 
 
 class Client:
@@ -187,16 +192,26 @@ class Client:
             yield from rows_of(batch)
 
     def result_batches(self, job_id: str, order: Order = "finished") -> Iterator[pa.RecordBatch]:
-        """The rows that are there by now as columns of `unembed.generations.SCHEMA`, a page at a time."""
-        cursor: str | None = None
-        while True:
-            params = {"limit": PAGE_ROWS, "order": order} | ({"cursor": cursor} if cursor else {})
-            rows, headers = self._api.fetch_rows(f"/v1/jobs/{job_id}/results", params)
-            if rows.num_rows:
-                yield rows
-            cursor = headers.get(NEXT_CURSOR)
-            if cursor is None or not rows.num_rows:
-                return
+        """The rows that are there by now as columns of `unembed.generations.SCHEMA`, a page at a time.
+
+        While one page is used, the next is on its way: two are in memory at most.
+        """
+        ahead = ThreadPoolExecutor(1, "results")
+        try:
+            coming: Future[_Page] | None = ahead.submit(self._page, job_id, order, None)
+            while coming is not None:
+                rows, cursor = coming.result()
+                goes_on = cursor is not None and rows.num_rows > 0
+                coming = ahead.submit(self._page, job_id, order, cursor) if goes_on else None
+                if rows.num_rows:
+                    yield rows
+        finally:
+            ahead.shutdown(wait=False, cancel_futures=True)
+
+    def _page(self, job_id: str, order: Order, cursor: str | None) -> _Page:
+        params = {"limit": PAGE_ROWS, "order": order} | ({"cursor": cursor} if cursor else {})
+        rows, headers = self._api.fetch_rows(f"/v1/jobs/{job_id}/results", params)
+        return _Page(rows, headers.get(NEXT_CURSOR))
 
     def _send(
         self, job: Job, corpus: Corpus, known: Mapping[int, Batch], batch_size: int, progress: Sent | None

@@ -13,7 +13,7 @@ from sqlalchemy import ARRAY, Connection, RowMapping, Select, and_, func, litera
 from sqlalchemy import column as named
 
 from unembed.errors import InputError, NotFoundError
-from unembed.generations import error_rows, from_columns, in_order
+from unembed.generations import SCHEMA, error_rows, from_columns, in_order
 from unembed.models.store import ids
 from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, StorePart, insert, one
 from unembed.models.store.values import ResultsPage
@@ -21,6 +21,7 @@ from unembed.schemas import GENERATION_FIELDS, BatchState, JobState, Order
 
 _RANGES_A_QUERY = 200
 _WITH_DEAD = (JobState.PARTIAL, JobState.FAILED)
+_FLAGS: Final = tuple(field.name for field in SCHEMA if pa.types.is_boolean(field.type))
 _FIELDS: Final = select(*(GENERATIONS.c[name] for name in GENERATION_FIELDS))
 
 
@@ -117,8 +118,13 @@ def _rows_in(connection: Connection, job_id: str, ranges: Sequence[range]) -> pa
 
 
 def _read(connection: Connection, statement: Select[Any]) -> pa.RecordBatch:
-    found = connection.execute(statement).all()
+    result = connection.execute(statement)
+    assert result.cursor is not None, "a SELECT has a cursor"
+    found = result.cursor.fetchall()  # the driver's own tuples: SQLAlchemy's rows would take as long again
+    result.close()
     columns: dict[str, Any] = dict(zip(GENERATION_FIELDS, zip(*found, strict=True), strict=True)) if found else {}
+    if found and connection.dialect.name == "sqlite":  # which has numbers for booleans
+        columns |= {name: pa.array(columns[name], pa.int8()).cast(pa.bool_()) for name in _FLAGS}
     return from_columns(columns.pop("index", ()), **columns)
 
 

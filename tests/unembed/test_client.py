@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,27 @@ def test_rows_are_to_be_had_as_columns_a_page_at_a_time(
     assert sorted(row.index for row in rows) == list(range(25))
     # And all together are one table
     assert job.to_arrow().schema.equals(SCHEMA, check_metadata=True)
+
+
+def test_one_page_is_read_ahead_and_no_more() -> None:
+    # Given a server with five pages, and a caller who takes two of them
+    asked = threading.Semaphore(0)
+    pages = iter(range(5))
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        page = next(pages)
+        asked.release()
+        headers = {"Content-Type": JSON_LINES} | ({"Unembed-Next-Cursor": f"i{page}"} if page < 4 else {})
+        return httpx2.Response(200, content=json_lines(from_columns([page], status="ok", text="a")), headers=headers)
+
+    with Client("http://server:1", transport=httpx2.MockTransport(answer)) as client:
+        batches = client.result_batches("some-job", "index")
+        taken = [next(batches).column("index")[0].as_py() for _ in range(2)]
+        # Then three pages have been asked for, and no fourth when the caller leaves
+        assert taken == [0, 1]
+        assert all(asked.acquire(timeout=30) for _ in range(3))
+        batches.close()
+    assert not asked.acquire(timeout=0.1)
 
 
 def test_a_job_without_rows_yet_has_no_batches_and_an_empty_table(client: Client) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Ranking = Literal["encoder", "decoder"]
+Scoring = Literal["all", "none"]
 
 _MOST_BEAMS: Final = 64
 
@@ -138,6 +139,14 @@ class DecodeOptions(BaseModel):
             examples=[True],
         ),
     ] = False
+    scores: Annotated[
+        Scoring,
+        Field(
+            description="Which of the scores to compute: all, or none, which is faster and leaves overall_quality, "
+            "fluency, coherence and diversity empty",
+            examples=["none"],
+        ),
+    ] = "all"
 
     @property
     def width(self) -> int:

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from unembed.codes import FailureCode
 from unembed.decode_options import DecodeOptions as DecodeOptions
 from unembed.decode_options import Ranking as Ranking
+from unembed.decode_options import Scoring as Scoring
 
 ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
 RAW_BYTES: Final = "application/octet-stream"

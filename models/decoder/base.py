@@ -151,7 +151,8 @@ class TextDecoder(ABC):
         """The texts of embeddings (N, D), decoded together, in their order; `options` are those of
         `configure`.
 
-        With `n_best` above 1, each row also lists that many of its candidates at most, the best first.
+        With `n_best` above 1, each row also lists that many of its candidates at most, the best first. With `scores`
+        "none", `quality_metrics` and `quality_passed` are None.
         Raises InputError for NaN, infinity or zero vectors, naming the row, and DimensionError for a wrong D.
         """
         vectors = check(as_array(embeddings), self.embedding_dim, f"the decoder {self.name!r}")
@@ -162,7 +163,7 @@ class TextDecoder(ABC):
         answered = self.answer(vectors, np.arange(len(vectors)), chosen.options, chosen.seed)
         seconds = (time.perf_counter() - begun) / max(1, len(vectors))
         return [
-            self._as_dict(row, chosen.quality_floor, seconds)
+            self._as_dict(row, chosen, seconds)
             | ({"candidates": _shown(answered.candidates(place)[:n_best])} if n_best > 1 else {})
             for place, row in enumerate(answered.rows.to_pylist())
         ]
@@ -173,8 +174,7 @@ class TextDecoder(ABC):
         share_ms = (answered.decode_ms + answered.score_ms) / max(1, len(embeddings))
         return Decoded(with_column(answered.rows, "decode_ms", share_ms), answered.decode_ms, answered.score_ms)
 
-    def _as_dict(self, row: dict[str, Any], floor: float, seconds: float) -> dict[str, Any]:
-        overall = row["overall_quality"]
+    def _as_dict(self, row: dict[str, Any], chosen: Defaults, seconds: float) -> dict[str, Any]:
         scores = {name: row[name] for name in SCORES}
         return {
             "text": row["text"],
@@ -185,13 +185,17 @@ class TextDecoder(ABC):
             "off_manifold": row["off_manifold"],
             "generation_time": seconds,
             "memory": self.peak_memory_bytes(),
-            "quality_passed": (self.trained and not row["off_manifold"] and overall is not None and overall >= floor),
+            "quality_passed": self._passed(row, chosen.quality_floor) if chosen.options.scores == "all" else None,
             "parameters_used": self.parameters,
             "architecture": self.architecture,
             "source": row["source"],
             "trained": self.trained,
             "error": row["error"],
         }
+
+    def _passed(self, row: dict[str, Any], floor: float) -> bool:
+        overall = row["overall_quality"]
+        return self.trained and not row["off_manifold"] and overall is not None and overall >= floor
 
 
 def _shown(candidates: tuple[Candidate, ...]) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ from unembed.models.decoder.config import (
 from unembed.models.decoder.device import Device, choose
 from unembed.models.decoder.engines import Engine, engine_for
 from unembed.models.decoder.manifold import Manifold
-from unembed.models.decoder.quality import Evidence, Quality, assess, word_diversity
+from unembed.models.decoder.quality import UNSCORED, Evidence, Quality, assess, word_diversity
 from unembed.models.decoder.rank import Ranked
 from unembed.models.decoder.report import DecodeStatistics
 from unembed.models.decoder.ret import RET
@@ -82,10 +82,17 @@ class Scored:
     """N rows as they leave the network: the best of their candidates, and what was measured of it."""
 
     ranked: Ranked
-    evidence: Evidence
+    measured: Evidence | None  # None: the scores were not asked for
     quality: Quality
     decode_ms: float  # in the network
     score_ms: float  # ranking and scores
+
+    @property
+    def evidence(self) -> Evidence:
+        """Raises ValueError when the scores were not asked for."""
+        if self.measured is None:
+            raise ValueError("these rows were decoded with scores 'none', so nothing was measured; expected 'all'")
+        return self.measured
 
     @cached_property
     def best(self) -> Candidates:
@@ -177,7 +184,7 @@ class GenerativeDecoder(TextDecoder):
             status=RowStatus.OK,
             source=self.name,
             tokens=scored.best.lengths,
-            round_trip=scored.evidence.round_trip,
+            round_trip=scored.ranked.best_round_trips,
             off_manifold=self.off_manifold(vectors),
             **{name: getattr(scored.quality, name) for name in SCORES},
         )
@@ -192,9 +199,9 @@ class GenerativeDecoder(TextDecoder):
         begun = time.perf_counter()
         searcher = Searcher(self._checkpoint, self._engine, self.encoder, self._device.precision)
         searched = searcher.search(vectors, indices, options, seed)
-        evidence = self._evidence(searched.ranked)
+        evidence = self._evidence(searched.ranked) if options.scores == "all" else None
         config = self._checkpoint.config
-        quality = assess(evidence, config.calibration, config.seen_calibration)
+        quality = assess(evidence, config.calibration, config.seen_calibration) if evidence else UNSCORED
         score_ms = (time.perf_counter() - begun - searched.decode_seconds) * 1000.0
         return Scored(searched.ranked, evidence, quality, searched.decode_seconds * 1000.0, score_ms)
 

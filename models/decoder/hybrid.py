@@ -27,7 +27,7 @@ import pyarrow as pa
 from unembed.codes import FailureCode
 from unembed.errors import CheckpointError, DimensionError, UnembedError
 from unembed.generations import concatenated, error_rows, floats, from_columns, where, with_column
-from unembed.models.decoder.base import Answered, TextDecoder
+from unembed.models.decoder.base import SCORES, Answered, TextDecoder
 from unembed.models.decoder.candidates import Candidate
 from unembed.models.decoder.catalog import CONFIG_FILE, find, read_config
 from unembed.models.decoder.checkpoint import checkpoint_folder
@@ -96,10 +96,15 @@ class HybridDecoder(TextDecoder):
         by = ranking(options, self.encoder)
         # The phrase is one more candidate: where there is an encoder, the network's text is embedded again to compare.
         asked = options.model_copy(update={"round_trip": options.round_trip or by == "encoder"})
+        if self._config.floor > 0.0:  # the rule needs the overall_quality, even where the caller does not
+            asked = asked.model_copy(update={"scores": "all"})
         own = self._own(vectors, indices, asked, seed)
         begun = time.perf_counter()
         phrases = self._bank.answer(vectors, indices, options, seed) if self._bank else None
         decided = self._decided(own.rows, phrases.rows if phrases else None, by)
+        if options.scores == "none":
+            for name in SCORES:
+                decided = with_column(decided, name, None)
         return Answered(
             decided,
             own.decode_ms,

@@ -188,7 +188,8 @@ class PhraseBankDecoder(TextDecoder):
         return next(best_first), next(best_first)
 
     def raw_answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
-        """Of the options `candidates` alone has a meaning: how many phrases are listed. Nothing is drawn.
+        """Of the options, `candidates` says how many phrases are listed, and `scores` whether the diversity is
+        computed; the others have no meaning here. Nothing is drawn.
 
         The nearest phrase answers if it is near enough; otherwise the row is an error.
         """
@@ -202,7 +203,7 @@ class PhraseBankDecoder(TextDecoder):
             status=np.where(known, RowStatus.OK, RowStatus.ERROR).tolist(),
             text=_where(known, texts),
             source=_where(known, [self.name] * len(texts)),
-            diversity=_where(known, [word_diversity(text) for text in texts]),
+            diversity=_where(known, [word_diversity(text) for text in texts]) if options.scores == "all" else None,
             round_trip=_where(known, nearest.tolist()),
             error_code=_where(~known, [FailureCode.NO_PHRASE] * len(texts)),
             error=_where(~known, [self._too_far(cosine) for cosine in nearest.tolist()]),

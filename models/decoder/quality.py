@@ -11,6 +11,8 @@ overall_quality  P(the text is faithful), from a logistic model fitted on held-o
 
 fluency and overall_quality need a calibrated checkpoint; without one they are None, not a guess.
 
+With the option `scores` at "none", none of the four is computed, and all are None.
+
 All four judge the text, and suppose that its vector is the embedding of a text. Where `off_manifold` says that it is
 not (`manifold.py`), there is nothing that the text could be faithful to: the row reports an overall_quality of 0
 (`TextDecoder.answer`), and `quality_passed` is false. The text and the other scores stay as they are.
@@ -21,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +80,10 @@ class Quality:
     overall_quality: Floats | None
     fluency: Floats | None
     coherence: Floats | None  # None where there is no language model to compare with
-    diversity: Floats
+    diversity: Floats | None  # None where the scores were not asked for
+
+
+UNSCORED: Final = Quality(overall_quality=None, fluency=None, coherence=None, diversity=None)
 
 
 def assess(evidence: Evidence, calibration: Calibration | None, seen: Calibration | None = None) -> Quality:

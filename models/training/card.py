@@ -160,7 +160,7 @@ def calibration_section(
     told = f"""## Calibration
 
 `overall_quality` is the probability that {config.calibration.outcome}. {_checked(config.calibration, check)}
-It is less reliable on other kinds of text.
+It is less reliable on other kinds of text, and empty where rows are decoded with `scores` `none`.
 """
     if config.seen_calibration is None or seen_check is None:
         return told

@@ -83,7 +83,7 @@ def test_every_way_of_decoding_reaches_the_worker(run: Run, server: str, hand: H
     given = {
         "candidates": 8, "rank_by": "encoder", "rounds": 2, "beams": 4, "length_penalty": 0.5, "temperature": 0.6,
         "top_k": 20, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.1, "no_repeat_ngram": 3, "max_pieces": 40,
-        "round_trip": True,
+        "round_trip": True, "scores": "none",
     }  # fmt: skip
     assert given.keys() == DecodeOptions.model_fields.keys()
     flags: list[object] = []

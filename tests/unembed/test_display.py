@@ -113,6 +113,14 @@ def test_rows_off_the_manifold_are_marked_and_counted() -> None:
         assert re.search(line, told) if line else "off manifold" not in told
 
 
+def test_a_summary_says_that_scores_were_not_asked_for() -> None:
+    # Given a job without scores and one with them, both of rows that have none
+    unscored = job().model_copy(update={"options": DecodeOptions(scores="none")})
+    # When they are summed up, Then the first says that it was not scored, and the second says nothing
+    assert re.search("quality +- +not scored: --scores none", shown_wide(summary(unscored, [], RowTally(), 1.0)))
+    assert "quality" not in shown_wide(summary(job(), [], RowTally(), 1.0))
+
+
 def test_rows_are_counted_as_they_pass() -> None:
     # Given rows of every status in two batches
     first = from_columns([0, 1], status="ok", text="a", overall_quality=[0.25, None], round_trip=0.5, off_manifold=True)

@@ -168,6 +168,8 @@ def summary(job: Job, batches: Iterable[Batch], tally: RowTally, wall: float) ->
     if tally.scored:
         mean = f"mean of {tally.scored:,} rows, from 0 to 1"
         table.add_row("quality", f"{tally.quality / tally.scored:.2f}", mean)
+    elif job.options.scores == "none":
+        table.add_row("quality", "-", "not scored: --scores none")
     if tally.embedded:
         table.add_row("round trip", f"{tally.round_trip / tally.embedded:.2f}", "mean cosine with the given embedding")
     table.add_row(

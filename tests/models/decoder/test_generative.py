@@ -190,6 +190,45 @@ def test_the_performance_report_counts_what_was_done(decoder: GenerativeDecoder)
     assert report["precision"] == decoder.precision
 
 
+def test_without_scores_the_texts_are_the_same_and_no_score_is_made_up(
+    decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given what the rows are with their scores, and an engine that cannot score
+    def broken(*given: object) -> object:
+        raise AssertionError("the scores were not asked for")
+
+    scored = decoder.batch_generate(vectors(6))
+    monkeypatch.setattr(decoder, "_engine", Unable(decoder._engine, broken))
+    # When the same rows are decoded without scores
+    unscored = decoder.batch_generate(vectors(6), scores="none")
+    # Then all is the same but the scores, which are not there, and whether they passed
+    missing = {"quality_metrics": None, "quality_passed": None}
+    timed = ("generation_time",)
+    assert [without(answer, timed) for answer in unscored] == [without(answer, timed) | missing for answer in scored]
+    assert decoder.get_performance_report()["generations"] == 12
+    # And what was measured is not there to be had
+    decoded = decoder.decode_batch(vectors(2), np.arange(2), DecodeOptions(scores="none"), 0)
+    with pytest.raises(ValueError, match="decoded with scores 'none', so nothing was measured; expected 'all'"):
+        _ = decoded.evidence
+    # And with scores, they are asked for
+    with pytest.raises(AssertionError, match="not asked for"):
+        decoder.batch_generate(vectors(2))
+
+
+class Unable:
+    """An engine that decodes and cannot score."""
+
+    def __init__(self, engine: object, broken: object) -> None:
+        self._engine, self.piece_log_probs = engine, broken
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+
+def without(answer: dict[str, object], names: tuple[str, ...]) -> dict[str, object]:
+    return {name: value for name, value in answer.items() if name not in names}
+
+
 def test_a_tensor_is_as_good_as_an_array(decoder: GenerativeDecoder) -> None:
     vector = vectors(1)[0]
     assert decoder.decode(torch.from_numpy(vector)) == decoder.decode(vector)

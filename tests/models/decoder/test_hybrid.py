@@ -164,6 +164,22 @@ def test_a_row_gets_the_same_alone_and_among_others(network: GenerativeDecoder) 
     assert {source for _, source in together} == {"toy", "phrases"}
 
 
+def test_without_scores_none_is_there_but_the_floor_still_holds(
+    network: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a hybrid with a floor, whose network answers with an overall_quality under it, and a phrase that is near
+    scripted(network, cosine=0.9, quality=0.1, monkeypatch=monkeypatch)
+    decoder = HybridDecoder(config(floor=0.5), network, phrases())
+    for scores in ("all", "none"):
+        # When a row is decoded with scores and without, Then the phrase answers in place of the text under the floor
+        (row,) = rows(decoder, near(2, 0.8), DecodeOptions(scores=scores))
+        assert (row.status, row.text) == (RowStatus.FALLBACK, TEXTS[2])
+        # And the row has a score only where it was asked for
+        assert (row.diversity is not None) == (scores == "all")
+    # And the bank alone has none either
+    assert phrases().generate(vectors()[3], scores="none")["quality_metrics"] is None
+
+
 def test_where_there_is_an_encoder_the_one_text_is_embedded_again(
     network: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

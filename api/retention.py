@@ -15,16 +15,15 @@ log = logging.getLogger(__name__)
 def retry(deps: Deps, job_id: str) -> Job:
     """Queue the dead batches again, as far as their vectors are there. Raises ConflictError when none can be."""
     dead = deps.store.jobs.dead_batches(job_id)
-    there = set(deps.payloads.present([batch.id for batch in dead]))
+    there = set(deps.payloads.present([batch.id for batch in dead if batch.reference is None]))
+    there |= {batch.id for batch in dead if batch.reference is not None}  # if the file is back, too
     if dead and not there:
         raise ConflictError(
             f"the vectors of the {len(dead)} dead batches of job {job_id} are gone from Redis: send the corpus again "
             "under the idempotency key that it had"
         )
     job = deps.store.requeue.retry(job_id, there)
-    for batch in dead:
-        if batch.id in there:
-            announce(deps, batch)
+    announce(deps, *(batch for batch in dead if batch.id in there))
     return job
 
 

@@ -13,6 +13,7 @@ from unembed.api.deps import Needs
 from unembed.api.problems import documented
 from unembed.errors import DimensionError
 from unembed.models.decoder import catalog
+from unembed.references import ReferencedBatches, ReferencesAccepted
 from unembed.schemas import (
     ARROW_STREAM,
     JSON_LINES,
@@ -155,6 +156,28 @@ async def put_batch(
         batch, created = await to_thread.run_sync(uploads.accept, deps, upload)
     response.status_code = 201 if created else 200
     return batch
+
+
+@router.post(
+    "/jobs/{job_id}/batches",
+    status_code=201,
+    tags=["batches"],
+    responses={
+        200: {"model": ReferencesAccepted, "description": "All of these batches were accepted before"},
+        **documented(400, 404, 409, 413, 429),
+    },
+)
+def post_batches(
+    job_id: JobId, given: ReferencedBatches, deps: Needs, _client: Client, response: Response
+) -> ReferencesAccepted:
+    """Add batches by reference: workers read them from the file themselves, if it is under `UNEMBED_CORPUS_ROOTS`.
+
+    All of them are accepted, or none. Sending the same batches again is safe. Other rows at the same ordinal are
+    refused (409).
+    """
+    accepted = uploads.accept_references(deps, deps.store.jobs.head(job_id), given)
+    response.status_code = 201 if accepted.added else 200
+    return accepted
 
 
 @router.get("/jobs/{job_id}/batches", tags=["batches"], responses=documented(400, 404))

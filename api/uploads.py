@@ -17,6 +17,8 @@ from unembed.corpus import Slice, decode_payload, decode_raw, encode_payload
 from unembed.errors import DimensionError, InputError, QueueUnavailableError, TooLargeError
 from unembed.models.settings import Settings
 from unembed.models.store import JobHead
+from unembed.references import ReferencedBatches, ReferencesAccepted
+from unembed.roots import Roots
 from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, JobState, batch_id_of
 from unembed.worker.celery import publish
 
@@ -114,21 +116,46 @@ def payload_of(upload: Upload, settings: Settings) -> tuple[bytes, int]:
 def _check(found: Slice, job: JobHead, settings: Settings) -> None:
     if found.dim != job.embedding_dim:
         raise DimensionError.between(found.dim, job.embedding_dim, f"the job {job.id}")
-    if len(found) > settings.max_batch_rows:
-        raise TooLargeError(f"the batch has {len(found)} rows, but at most {settings.max_batch_rows} are accepted")
+    _expect_rows(len(found), settings)
     # An Arrow stream may be compressed: what counts is what the worker will hold.
-    if found.embeddings.nbytes > settings.max_batch_bytes:
+    _expect_bytes(found.embeddings.nbytes, settings)
+
+
+def _expect_rows(rows: int, settings: Settings) -> None:
+    if rows > settings.max_batch_rows:
+        raise TooLargeError(f"the batch has {rows} rows, but at most {settings.max_batch_rows} are accepted")
+
+
+def _expect_bytes(nbytes: int, settings: Settings) -> None:
+    if nbytes > settings.max_batch_bytes:
         raise TooLargeError(
-            f"the batch's embeddings have {found.embeddings.nbytes} bytes, but at most {settings.max_batch_bytes} "
-            "are accepted"
+            f"the batch's embeddings have {nbytes} bytes, but at most {settings.max_batch_bytes} are accepted"
         )
 
 
-def announce(deps: Deps, batch: Batch) -> None:
-    """Send the message. The batch is safe in SQL already, so a failure here only makes it wait for the sweeper."""
+def accept_references(deps: Deps, job: JobHead, given: ReferencedBatches) -> ReferencesAccepted:
+    """Record batches whose vectors workers read themselves, and announce the new ones; the file is not opened here.
+
+    Raises RootsError, TooLargeError, BusyError, ConflictError and UnavailableError: then none was accepted.
+    """
+    Roots.of(deps.settings.corpus_roots).require(given.file.uri)
+    for each in given.batches:
+        _expect_rows(each.rows, deps.settings)
+        _expect_bytes(each.rows * job.embedding_dim * 4, deps.settings)  # as float32, which is what the worker decodes
+    admission.require_room(deps, job, sum(each.rows for each in given.batches), 0)
+    accepted = deps.store.jobs.add_references(job.id, given)
+    new = [batch for batch, created in accepted if created]
+    announce(deps, *new)
+    return ReferencesAccepted(added=len(new), known=len(accepted) - len(new))
+
+
+def announce(deps: Deps, *batches: Batch) -> None:
+    """Send the messages. The batches are safe in SQL, so a failure here only makes them wait for the sweeper."""
+    sent: list[str] = []
     try:
-        publish(deps.celery, batch.id)
+        for batch in batches:
+            publish(deps.celery, batch.id)
+            sent.append(batch.id)
     except QueueUnavailableError as error:
-        log.warning("batch %s is not announced yet; the sweeper will do it: %s", batch.id, error)
-        return
-    deps.store.queue.mark_published([batch.id])
+        log.warning("%d batches are not announced yet; the sweeper will do it: %s", len(batches) - len(sent), error)
+    deps.store.queue.mark_published(sent)

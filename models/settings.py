@@ -25,8 +25,9 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from unembed.boundary import describe
-from unembed.errors import SettingsError
+from unembed.errors import RootsError, SettingsError
 from unembed.models.environment import PREFIX, is_service_link, warn_of_unknown
+from unembed.roots import as_root
 from unembed.schemas import EngineChoice, Precision
 
 DEFAULT_PORT: Final = 8765
@@ -90,6 +91,12 @@ class Settings(BaseSettings):
     )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="the API keys, separated by commas; required when the host is not a loopback address"
+    )
+
+    corpus_roots: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="where workers may read corpora by reference: folders, or `s3://`, `gs://`, `https://` prefixes, "
+        "separated by commas; without it, nowhere",
     )
 
     decoders: Path | None = Field(None, description="a folder of more decoders, each in a folder of its own name")
@@ -159,10 +166,18 @@ class Settings(BaseSettings):
         description="the share of Redis's `maxmemory` past which batches are refused; the rest is for messages",
     )
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("corpus_roots", mode="after")
     @classmethod
-    def _split(cls, keys: object) -> object:
-        return tuple(key.strip() for key in keys.split(",") if key.strip()) if isinstance(keys, str) else keys
+    def _roots(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(as_root(root)) for root in given)
+        except RootsError as error:
+            raise ValueError(error.message) from error
+
+    @field_validator("api_keys", "corpus_roots", mode="before")
+    @classmethod
+    def _split(cls, given: object) -> object:
+        return tuple(each.strip() for each in given.split(",") if each.strip()) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> Self:
@@ -184,7 +199,7 @@ class Settings(BaseSettings):
 
 
 _URLS: Final = frozenset({"database_url", "redis_url", "payload_url"})
-_SECRET: Final = _URLS | {"api_keys"}
+_SECRET: Final = _URLS | {"api_keys", "corpus_roots"}
 
 
 def read_settings(**given: Any) -> Settings:

@@ -109,8 +109,9 @@ class BatchRow(Base):
     ordinal: Mapped[int] = mapped_column(Integer)
     first_index: Mapped[int] = mapped_column(BigInteger)
     rows: Mapped[int] = mapped_column(Integer)
-    bytes: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger)  # of its payload in Redis; none where it has a reference
+    sha256: Mapped[str] = mapped_column(String(64))  # of its payload, or of its reference
+    reference: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # where its vectors are
     state: Mapped[str] = mapped_column(String(16))
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     max_attempts: Mapped[int] = mapped_column(Integer)
@@ -143,6 +144,7 @@ class BatchRow(Base):
         UniqueConstraint("job_id", "done_ordinal", name="done_ordinal"),
         CheckConstraint(_one_of("state", BatchState), name="state"),
         CheckConstraint("rows > 0", name="has_rows"),
+        CheckConstraint("(bytes > 0) = (reference IS NULL)", name="payload_or_reference"),
         CheckConstraint("attempt BETWEEN 0 AND max_attempts", name="attempts"),
         CheckConstraint("(lease_until IS NOT NULL) = (state = 'running')", name="running_has_lease"),
         CheckConstraint("(finished_at IS NOT NULL) = (state IN ('done', 'dead', 'cancelled'))", name="ended"),

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from pydantic import ValidationError
 
 from unembed.boundary import describe
-from unembed.corpus import Corpus, Slice, as_corpus, encode_payload
+from unembed.corpus import Corpus, ReferencedCorpus, Slice, as_corpus, encode_payload, open_reference
 from unembed.errors import InputError, UnembedError
 from unembed.generations import rows_of
 from unembed.home import require_url
 from unembed.job import JobHandle
+from unembed.references import ReferencesAccepted
 from unembed.schemas import (
     ARROW_STREAM,
     DEFAULT_BATCH_SIZE,
@@ -115,6 +116,7 @@ class Client:
         id_column: str | None = None,
         ids: Sequence[str | int] | None = None,
         idempotency_key: str | None = None,
+        by_reference: bool = False,
         progress: Sent | None = None,
     ) -> JobHandle:
         """Sends a corpus, a path to one, or (N, D) floats, in batches of `batch_size` rows, and returns its job.
@@ -122,8 +124,15 @@ class Client:
         Workers may begin before the last batch is sent. With an `idempotency_key` an interrupted submit is continued
         by the same call, which sends what is missing: what never arrived, and what the server has lost since. A
         finished one is found again. Without a key, what cannot be sent whole is cancelled.
+
+        With `by_reference` the source is a path or URI of a .parquet, .arrow, .feather or .npy file that the workers
+        read themselves, under a root that the server allows; only its footer is read here, and no vector is sent.
         """
-        corpus = as_corpus(source, column=column, id_column=id_column, ids=ids)
+        corpus: Corpus | ReferencedCorpus
+        if by_reference:
+            corpus = _referenced(source, column, id_column, ids)
+        else:
+            corpus = as_corpus(source, column=column, id_column=id_column, ids=ids)
         spec = _spec(
             decoder=decoder,
             embedding_dim=corpus.dim,
@@ -135,14 +144,15 @@ class Client:
         # A key of our own makes it safe to try again when the answer to this request is lost.
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         job: Job = self._api.fetch(Job, "POST", "/v1/jobs", json=spec.model_dump(mode="json"), headers=headers)
-        known = {batch.ordinal: batch for batch in self.batches(job.id)} if job.batches.total else {}
-        if job.state is JobState.RECEIVING or any(batch.lacks_its_vectors for batch in known.values()):
-            try:
-                job = self._send(job, corpus, known, batch_size, progress)
-            except BaseException:
-                if idempotency_key is None:
-                    self._try_to_cancel(job.id)
-                raise
+        try:
+            if isinstance(corpus, ReferencedCorpus):
+                job = self._refer(job, corpus, batch_size, progress)
+            else:
+                job = self._complete(job, corpus, batch_size, progress)
+        except BaseException:
+            if idempotency_key is None:
+                self._try_to_cancel(job.id)
+            raise
         return JobHandle(self, job)
 
     def job(self, job_id: str) -> JobHandle:
@@ -213,6 +223,26 @@ class Client:
         rows, headers = self._api.fetch_rows(f"/v1/jobs/{job_id}/results", params)
         return _Page(rows, headers.get(NEXT_CURSOR))
 
+    def _refer(self, job: Job, corpus: ReferencedCorpus, batch_size: int, progress: Sent | None) -> Job:
+        """Sends where the batches are, and seals the job; nothing if it was sealed before."""
+        if job.state is not JobState.RECEIVING:
+            return job
+        batches = rows = 0
+        for request in corpus.requests(batch_size):
+            body = request.model_dump(mode="json")
+            self._api.fetch(ReferencesAccepted, "POST", f"/v1/jobs/{job.id}/batches", json=body)
+            batches, rows = batches + len(request.batches), rows + sum(each.rows for each in request.batches)
+            if progress:
+                progress(rows, corpus.rows)
+        return self._seal(job, batches, rows)
+
+    def _complete(self, job: Job, corpus: Corpus, batch_size: int, progress: Sent | None) -> Job:
+        """Sends what has not arrived, and what the server has lost since."""
+        known = {batch.ordinal: batch for batch in self.batches(job.id)} if job.batches.total else {}
+        if job.state is JobState.RECEIVING or any(batch.lacks_its_vectors for batch in known.values()):
+            return self._send(job, corpus, known, batch_size, progress)
+        return job
+
     def _send(
         self, job: Job, corpus: Corpus, known: Mapping[int, Batch], batch_size: int, progress: Sent | None
     ) -> Job:
@@ -244,6 +274,9 @@ class Client:
                 raise
         if job.sealed_at is not None:
             return self.job(job.id).job
+        return self._seal(job, batches, rows)
+
+    def _seal(self, job: Job, batches: int, rows: int) -> Job:
         seal = JobSeal(batches=batches, rows=rows)
         sealed: Job = self._api.fetch(Job, "POST", f"/v1/jobs/{job.id}/seal", json=seal.model_dump())
         return sealed
@@ -270,3 +303,12 @@ def _spec(**fields: Any) -> JobCreate:
         return JobCreate(**fields)
     except ValidationError as error:
         raise InputError(describe(error)) from None
+
+
+def _referenced(
+    source: object, column: str | None, id_column: str | None, ids: Sequence[str | int] | None
+) -> ReferencedCorpus:
+    if not isinstance(source, (str, os.PathLike)) or ids is not None:
+        found = type(source).__name__ if ids is None else "ids in memory"
+        raise InputError(f"a corpus by reference is the path or URI of a file, not {found}")
+    return open_reference(source, column, id_column)

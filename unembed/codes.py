@@ -35,3 +35,5 @@ class FailureCode(StrEnum):
     WORKER_LOST = "worker_lost", "batch", "The worker's process died while it decoded the batch"
     PAYLOAD_MISSING = "payload_missing", "batch", "The batch's vectors are no longer in Redis: send them again"
     PAYLOAD_DAMAGED = "payload_damaged", "batch", "The batch's vectors are not those that were sent: send them again"
+    FILE_MISSING = "file_missing", "batch", "The file that the batch refers to is not there, or not where workers are"
+    FILE_CHANGED = "file_changed", "batch", "The file that the batch refers to is not the one that was submitted"

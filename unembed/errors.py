@@ -6,6 +6,7 @@
     │   ├── SettingsError       a setting in the environment is not usable           400
     │   ├── DimensionError      an embedding has the wrong number of dimensions      422
     │   ├── UnknownDecoderError no decoder has this name                             422
+    │   ├── RootsError          a URI is not under an allowed root                   422
     │   └── UnknownArchitectureError                                                 422
     ├── BudgetError             a network larger than the parameters allowed         422
     ├── CheckpointError         a checkpoint is damaged or of another kind           500
@@ -17,7 +18,8 @@
     ├── AuthError               a key is missing or wrong                            401
     ├── UnavailableError        a part that is needed is down                        503
     │   ├── QueueUnavailableError     Redis                                          503
-    │   └── StoreUnavailableError     the database                                   503
+    │   ├── StoreUnavailableError     the database                                   503
+    │   └── CorpusUnavailableError    the storage that has a referenced file         503
     ├── MissingExtraError       an optional dependency is not installed              501
     └── JobFailedError          a job ended, and not well                             -
 
@@ -80,6 +82,13 @@ class UnknownDecoderError(InputError):
     """No decoder has this name."""
 
     code = "unknown_decoder"
+    status = 422
+
+
+class RootsError(InputError):
+    """A URI is not under an allowed root."""
+
+    code = "roots"
     status = 422
 
 
@@ -164,6 +173,12 @@ class StoreUnavailableError(UnavailableError):
     """The database cannot be reached."""
 
     code = "store_unavailable"
+
+
+class CorpusUnavailableError(UnavailableError):
+    """The storage of a referenced file cannot be reached."""
+
+    code = "corpus_unavailable"
 
 
 class MissingExtraError(UnembedError):

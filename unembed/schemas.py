@@ -7,6 +7,7 @@
               └── retry, or its lost vectors are sent again ────────┘
             queued or running ── job cancelled ──▶ cancelled                   (what is done stays done)
             queued ── its vectors are no longer in Redis ──▶ dead              (payload_missing)
+            running ── the file it refers to has changed ──▶ dead              (file_changed)
 
     job     receiving ──sealed──▶ queued ──first claim──▶ running ──▶ succeeded | partial | failed
                 partial | failed ── a dead batch is queued again ──▶ running
@@ -31,6 +32,7 @@ from unembed.codes import FailureCode
 from unembed.decode_options import DecodeOptions as DecodeOptions
 from unembed.decode_options import Ranking as Ranking
 from unembed.decode_options import Scoring as Scoring
+from unembed.references import BatchReference as BatchReference
 
 ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
 RAW_BYTES: Final = "application/octet-stream"
@@ -180,7 +182,8 @@ class Batch(Wire):
     state: BatchState
     attempt: int  # how often it was claimed
     max_attempts: int
-    sha256: str
+    sha256: str  # of its payload, or of its reference
+    reference: BatchReference | None = None  # where workers find its vectors; without one they are sent
     worker: str | None = None
     device: str | None = None
     precision: str | None = None  # of its matrix products: float32, bfloat16 or float16

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from unembed.corpus import ReferenceReader
 from unembed.models.database import create_engine
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.store import Store
+from unembed.roots import Roots
 from unembed.worker import runtime
 from unembed.worker.celery import make_app, publish
 
@@ -24,6 +26,7 @@ class Context:
     payloads: Payloads
     decoders: runtime.Decoders
     publish: Callable[[str], None]  # tells the workers that this batch waits
+    references: ReferenceReader = field(default_factory=lambda: ReferenceReader(Roots()))
     stopping: threading.Event = field(default_factory=threading.Event)  # set: hand the running batch back
 
     def check_in(self, device: str | None = None, precision: str | None = None, engine: str | None = None) -> None:
@@ -44,4 +47,5 @@ def open_context(settings: Settings, name: str, pid: int) -> Context:
             lambda name: runtime.load_decoder(name, settings.device, settings.precision, settings.engine)
         ),
         publish=lambda batch_id: publish(app, batch_id),
+        references=ReferenceReader(Roots.of(settings.corpus_roots)),
     )

@@ -17,6 +17,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from unembed.codes import FailureCode
 from unembed.corpus import Slice, decode_payload
+from unembed.corpus.storage import FileMissingError
 from unembed.errors import CorpusError, DimensionError, UnavailableError, UnembedError
 from unembed.models.decoder.failures import is_broken_device
 from unembed.models.payloads import PayloadDamagedError, PayloadMissingError
@@ -105,7 +106,13 @@ def _leave_to_another_child() -> None:
 
 
 def _load(claim: Claim, worker: Context) -> Slice:
-    """The batch's rows, at their place in the corpus. Raises PayloadMissingError, PayloadDamagedError, CorpusError."""
+    """The batch's rows, at their place in the corpus.
+
+    Raises PayloadMissingError, PayloadDamagedError, CorpusError, or what `ReferenceReader.read` does.
+    """
+    if reference := claim.batch.reference:
+        part = worker.references.read(reference, claim.batch.rows, claim.job.embedding_dim)
+        return Slice(claim.batch.first_index, part.embeddings, part.ids)
     part = decode_payload(worker.payloads.get(claim.batch.id, claim.batch.sha256))
     if len(part) != claim.batch.rows:
         raise PayloadDamagedError(f"the payload of {claim.batch.id} has {len(part)} rows, not {claim.batch.rows}")
@@ -129,6 +136,8 @@ _CODES: Final = {SoftTimeLimitExceeded: FailureCode.TIME_LIMIT, MemoryError: Fai
 
 def _is_final(error: Exception) -> bool:
     """Whether another attempt would meet the same. What is wrong with this worker may be right with another."""
+    if isinstance(error, FileMissingError):
+        return False  # the file may be on another worker's machine
     return isinstance(error, (PayloadMissingError, PayloadDamagedError, CorpusError, DimensionError))
 
 

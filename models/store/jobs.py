@@ -25,6 +25,7 @@ from unembed.models.store.sql import (
     to_head,
 )
 from unembed.models.store.values import JobHead
+from unembed.references import ReferencedBatches
 from unembed.schemas import Batch, BatchPage, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState, batch_id_of
 
 _REMOVED_AT_ONCE = 16  # batches
@@ -76,28 +77,39 @@ class Jobs(StorePart):
             raise InputError(
                 f"batch {ordinal}, {rows} rows from {first_index}: expected 0 or more, and one row at least"
             )
+        new = {"ordinal": ordinal, "first_index": first_index, "rows": rows, "bytes": nbytes, "sha256": sha256}
+        with self._write() as connection:
+            return self._add(connection, lock_job(connection, job_id), new)
+
+    def add_references(self, job_id: str, given: ReferencedBatches) -> list[tuple[Batch, bool]]:
+        """As `add_batch`, for batches whose vectors are in a file: all of them, or none."""
         with self._write() as connection:
             job = lock_job(connection, job_id)
-            batch_id = batch_id_of(job_id, ordinal)
-            if received := one(connection, select(BATCHES).where(BATCHES.c.id == batch_id)):
-                _expect_equal(received, first_index, rows, sha256)
-                return to_batch(received), False
-            if job["state"] != JobState.RECEIVING:
-                raise ConflictError(f"job {job_id} is {job['state']} and takes no more batches")
-            _expect_free(connection, job_id, first_index, rows)
-            statement = insert(connection, BATCHES).values(
-                id=batch_id,
-                job_id=job_id,
-                ordinal=ordinal,
-                first_index=first_index,
-                rows=rows,
-                bytes=nbytes,
-                sha256=sha256,
-                state=BatchState.QUEUED,
-                max_attempts=self.settings.max_attempts,
-                queued_at=now(),
-            )
-            return to_batch(connection.execute(statement.returning(BATCHES)).mappings().one()), True
+            added = []
+            for each in given.batches:
+                reference = given.reference_of(each)
+                new = each.model_dump(include={"ordinal", "first_index", "rows"})
+                new |= {"bytes": 0, "sha256": reference.sha256, "reference": reference.model_dump()}
+                added.append(self._add(connection, job, new))
+            return added
+
+    def _add(self, connection: Connection, job: RowMapping, new: dict[str, Any]) -> tuple[Batch, bool]:
+        batch_id = batch_id_of(job["id"], new["ordinal"])
+        if received := one(connection, select(BATCHES).where(BATCHES.c.id == batch_id)):
+            _expect_equal(received, new["first_index"], new["rows"], new["sha256"])
+            return to_batch(received), False
+        if job["state"] != JobState.RECEIVING:
+            raise ConflictError(f"job {job['id']} is {job['state']} and takes no more batches")
+        _expect_free(connection, job["id"], new["first_index"], new["rows"])
+        statement = insert(connection, BATCHES).values(
+            id=batch_id,
+            job_id=job["id"],
+            state=BatchState.QUEUED,
+            max_attempts=self.settings.max_attempts,
+            queued_at=now(),
+            **new,
+        )
+        return to_batch(connection.execute(statement.returning(BATCHES)).mappings().one()), True
 
     def seal(self, job_id: str, batches: int, rows: int) -> Job:
         """No batch comes any more; sealing again with the same numbers changes nothing.

@@ -57,9 +57,10 @@ class Sweeping(StorePart):
         return self._reclaim(BATCHES.c.state == BatchState.RUNNING, _GONE)[0]
 
     def queued(self) -> set[str]:
-        """The ids of all queued batches."""
+        """The ids of all queued batches that need a payload."""
+        waiting = and_(BATCHES.c.state == BatchState.QUEUED, BATCHES.c.reference.is_(None))
         with self._read() as connection:
-            return set(connection.scalars(select(BATCHES.c.id).where(BATCHES.c.state == BatchState.QUEUED)))
+            return set(connection.scalars(select(BATCHES.c.id).where(waiting)))
 
     def fail_missing_payloads(self, batch_ids: Collection[str]) -> int:
         """These batches have no payload: those that still wait are dead; how many."""

@@ -85,6 +85,7 @@ def reader(folder: Path) -> Iterator[dict[str, str]]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "UNEMBED_HOME": str(home),
         "UNEMBED_DECODERS": str(folder / "runs"),
+        "UNEMBED_CORPUS_ROOTS": str(folder),
         "UNEMBED_DEVICE": "cpu",
         "UNEMBED_THREADS": "1",
         "UNEMBED_DATABASE_URL": f"sqlite:///{home}/unembed.db",  # of `unembed db upgrade`

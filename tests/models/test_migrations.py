@@ -128,6 +128,31 @@ def test_the_precision_of_a_worker_keeps_its_value_under_its_new_name(empty_engi
     assert "precision" not in {column["name"] for column in inspect(empty_engine).get_columns("batches")}
 
 
+def test_a_batch_by_reference_goes_when_the_database_knows_none(empty_engine: Engine) -> None:
+    # Given a database of today, with a batch that has a payload and one by reference
+    upgrade(empty_engine)
+    jobs = "id, state, client, decoder, embedding_dim, seed, options, batches_done, created_at"
+    batches = (
+        "id, job_id, ordinal, first_index, rows, bytes, sha256, reference, state, attempt, max_attempts, rows_ok, "
+        "rows_fallback, rows_error, waited_ms, load_ms, decode_ms, score_ms, write_ms, queued_at"
+    )
+    state = "'queued', 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, CURRENT_TIMESTAMP"
+    with empty_engine.begin() as connection:
+        connection.execute(
+            text(f"INSERT INTO jobs ({jobs}) VALUES ('j', 'receiving', '', 'd', 4, 0, '{{}}', 0, CURRENT_TIMESTAMP)")
+        )
+        for values in ("'b0', 'j', 0, 0, 1, 16, 'x', NULL", "'b1', 'j', 1, 1, 1, 0, 'x', '{}'"):
+            connection.execute(text(f"INSERT INTO batches ({batches}) VALUES ({values}, {state})"))
+    # When it is downgraded, Then only the one whose vectors can still be found is left
+    downgrade(empty_engine, "0005")
+    with empty_engine.connect() as connection:
+        assert connection.execute(text("SELECT id FROM batches")).scalars().all() == ["b0"]
+    assert "reference" not in {column["name"] for column in inspect(empty_engine).get_columns("batches")}
+    # And it can be upgraded again
+    upgrade(empty_engine)
+    check(empty_engine)
+
+
 def test_two_processes_may_upgrade_at_once(empty_database_url: str) -> None:
     # Given two engines on one empty database
     engines = [create_engine(empty_database_url) for _ in range(2)]
@@ -153,7 +178,7 @@ def test_two_processes_may_upgrade_at_once(empty_database_url: str) -> None:
 
 
 def test_check_says_what_to_do_when_the_database_was_never_migrated(empty_engine: Engine) -> None:
-    with pytest.raises(StoreUnavailableError, match=r"revision none.*expects 0004.*unembed db upgrade"):
+    with pytest.raises(StoreUnavailableError, match=rf"revision none.*expects {head()}.*unembed db upgrade"):
         check(empty_engine)
 
 

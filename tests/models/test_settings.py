@@ -197,3 +197,31 @@ def test_the_table_of_settings_in_the_docs_is_made_from_the_code() -> None:
     (text,) = [text for text in texts if "<!-- settings -->" in text]
     found = text.partition("<!-- settings -->\n\n")[2].partition("\n\n<!-- end of settings -->")[0]
     assert found == settings_table(), "run `python -m unembed.models.settings_table` and put what it prints there"
+
+
+def test_roots_of_corpora_are_folders_and_prefixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNEMBED_CORPUS_ROOTS", "/data/corpora/, s3://bucket/nightly")
+    assert read_settings().corpus_roots == ("file:///data/corpora", "s3://bucket/nightly")
+    monkeypatch.delenv("UNEMBED_CORPUS_ROOTS")
+    assert read_settings().corpus_roots == ()
+
+
+@pytest.mark.parametrize(
+    ("root", "says"),
+    [
+        ("corpora", "is no absolute path and no URI; expected file:///"),
+        ("/", "is the whole file system; expected a folder in it"),
+        ("/data/../etc", "has '.', '..'"),
+        ("ftp://host/a", "has the scheme 'ftp'"),
+        ("https://user:hunter2@host", "has credentials"),
+    ],
+)
+def test_a_root_that_is_none_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, root: str, says: str
+) -> None:
+    monkeypatch.setenv("UNEMBED_CORPUS_ROOTS", root)
+    with pytest.raises(SettingsError) as refused:
+        read_settings()
+    assert "UNEMBED_CORPUS_ROOTS" in refused.value.message
+    assert says in refused.value.message
+    assert "hunter2" not in refused.value.message

@@ -18,13 +18,14 @@ from tests.builders import DIM
 from unembed.api.app import create_app
 from unembed.cli import main
 from unembed.client import Client
-from unembed.corpus import decode_payload
+from unembed.corpus import ReferenceReader, decode_payload
 from unembed.generations import from_rows
 from unembed.models.database import create_engine
 from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.store import Store
+from unembed.roots import Roots
 from unembed.schemas import BatchState, Generation, RowStatus, Timings, batch_id_of
 
 DECODER = "toy"
@@ -49,7 +50,8 @@ def server_settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.Monk
     for name in ("model.safetensors", "tokenizer.json"):
         (folder / name).write_bytes(b"")
     monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
-    return settings.model_copy(update={"decoders": folder.parent, "max_batch_rows": 100})
+    changes = {"decoders": folder.parent, "max_batch_rows": 100, "corpus_roots": (f"file://{tmp_path / 'corpora'}",)}
+    return settings.model_copy(update=changes)
 
 
 @contextmanager
@@ -98,6 +100,7 @@ class Hand:
         self._engine = create_engine(settings.database_url)
         self._store = Store(self._engine, settings)
         self._payloads = Payloads.at(settings.payload_redis_url, settings.payload_ttl)
+        self._references = ReferenceReader(Roots.of(settings.corpus_roots))
         self._stop = threading.Event()
         self._unstarted = threading.Lock()
         self._thread = threading.Thread(target=self._work_on, daemon=True)
@@ -136,6 +139,7 @@ class Hand:
         if self._thread.is_alive():
             self._thread.join(10)
         self._payloads.close()
+        self._references.close()
         self._engine.dispose()
 
     def _work_on(self) -> None:
@@ -146,7 +150,10 @@ class Hand:
         claim = self._store.attempts.claim(batch_id, "hand", 30)
         if claim is None:
             return False
-        rows = decode_payload(self._payloads.get(batch_id, claim.batch.sha256))
+        if reference := claim.batch.reference:
+            rows = self._references.read(reference, claim.batch.rows, DIM)
+        else:
+            rows = decode_payload(self._payloads.get(batch_id, claim.batch.sha256))
         found = [
             _row(claim.batch.first_index + i, vector, rows.ids[i] if rows.ids else None)
             for i, vector in enumerate(rows.embeddings)

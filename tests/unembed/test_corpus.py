@@ -90,6 +90,7 @@ READABLE: list[tuple[str, Callable[[Path], Path]]] = [
     ("b.parquet", parquet_fixed),
     ("a.arrow", arrow_file),
     ("b.arrow", arrow_stream),
+    ("c.feather", arrow_file),
     ("a.jsonl", jsonl),
     ("b.jsonl", jsonl_base64),
 ]

@@ -20,7 +20,10 @@ ENCODERS: Final = "all-MiniLM-L6-v2 (384-d) or all-MiniLM-L6-v2-mean-max (768-d)
 CORPUS_PANEL, WHERE_PANEL = "The corpus", "Where it is decoded"
 
 Source = Annotated[
-    Path, typer.Argument(metavar="IN", help="Embeddings: .npy, .npz, .parquet, .arrow or .jsonl.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="IN", help="Embeddings: .npy, .npz, .parquet, .arrow, .feather or .jsonl.", show_default=False
+    ),
 ]
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="The id of a job, as `submit` printed it.", show_default=False)

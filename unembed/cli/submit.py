@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated
 
 import typer
@@ -21,14 +22,31 @@ IdempotencyKey = Annotated[
         show_default=False,
     ),
 ]
+ByReference = Annotated[
+    bool,
+    typer.Option(
+        "--by-reference",
+        help="Send no vectors: the workers read the file themselves, under a root that the server allows.",
+        rich_help_panel=given.CORPUS_PANEL,
+    ),
+]
+PathOrUri = Annotated[
+    str,
+    typer.Argument(
+        metavar="IN",
+        help="Embeddings: .npy, .npz, .parquet, .arrow, .feather or .jsonl; with --by-reference, a URI too.",
+        show_default=False,
+    ),
+]
 
 
 @takes_decode_options
 def submit(
     *,
-    source: given.Source,
+    source: PathOrUri,
     column: given.Column = None,
     id_column: given.IdColumn = None,
+    by_reference: ByReference = False,
     batch_size: given.BatchSize = DEFAULT_BATCH_SIZE,
     decoder: given.Decoder = DEFAULT_DECODER,
     seed: given.Seed = 0,
@@ -38,18 +56,21 @@ def submit(
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
-    """Send a corpus to a server and print the id of its job."""
-    corpus = open_corpus(source, column, id_column)
+    """Send a corpus to a server, or say where it is, and print the id of its job."""
+    corpus = source if by_reference else open_corpus(source, column, id_column)
     with given.connect(url, home) as client, display() as progress:
         job = client.submit(
             corpus,
+            by_reference=by_reference,
+            column=column if by_reference else None,
+            id_column=id_column if by_reference else None,
             decoder=decoder,
             batch_size=batch_size,
             seed=seed,
             options=options,
-            name=name or source.name,
+            name=name or PurePath(source).name,
             idempotency_key=idempotency_key,
             progress=progress.show_sent,
         )
     typer.echo(job.id)
-    say(f"{corpus.rows:,} rows sent; next: unembed wait {job.id}", "dim")
+    say(f"{job.job.rows.total:,} rows {'named' if by_reference else 'sent'}; next: unembed wait {job.id}", "dim")

@@ -8,12 +8,15 @@ from __future__ import annotations
 from unembed.corpus.base import CANDIDATES, Corpus
 from unembed.corpus.open import as_corpus, corpus_from_array, open_corpus
 from unembed.corpus.payload import decode_payload, decode_raw, encode_payload
+from unembed.corpus.referenced import ReferencedCorpus, ReferenceReader, open_reference
 from unembed.corpus.slices import FLOAT_DTYPES, Slice, Vectors
 
 __all__ = [
     "CANDIDATES",
     "FLOAT_DTYPES",
     "Corpus",
+    "ReferenceReader",
+    "ReferencedCorpus",
     "Slice",
     "Vectors",
     "as_corpus",
@@ -22,4 +25,5 @@ __all__ = [
     "decode_raw",
     "encode_payload",
     "open_corpus",
+    "open_reference",
 ]

@@ -34,7 +34,7 @@ class Columns(NamedTuple):
 def read_parquet(path: Path, column: str | None, id_column: str | None) -> Corpus:
     """A parquet file; of its columns only the vectors and the ids are read, a few thousand rows at a time."""
     with reading(path), pq.ParquetFile(path, memory_map=True) as file:
-        columns = _choose(file.schema_arrow, column, id_column, path)
+        columns = choose_columns(file.schema_arrow, column, id_column, path)
         rows, kind = int(file.metadata.num_rows), file.schema_arrow.field(columns.vectors).type
 
     def batches() -> Iterator[Any]:
@@ -47,7 +47,7 @@ def read_parquet(path: Path, column: str | None, id_column: str | None) -> Corpu
 def read_arrow(path: Path, column: str | None, id_column: str | None) -> Corpus:
     """An Arrow IPC file or stream, mapped into memory."""
     with reading(path), _ipc_batches(path) as (schema, batches):
-        columns = _choose(schema, column, id_column, path)
+        columns = choose_columns(schema, column, id_column, path)
         kind = schema.field(columns.vectors).type
         rows = sum(batch.num_rows for batch in batches)
 
@@ -63,7 +63,7 @@ def _corpus(path: Path, columns: Columns, kind: Any, rows: int, batches: Callabl
     dtype = value_dtype(kind, what)
     require_shape((rows, 1), str(path))
     with reading(path):
-        dim = fixed_dim(kind) or _first_length(batches(), columns.vectors)
+        dim = fixed_dim(kind) or first_length(batches(), columns.vectors)
     require_shape((rows, dim), what)
 
     def chunks() -> Iterator[Chunk]:
@@ -71,7 +71,7 @@ def _corpus(path: Path, columns: Columns, kind: Any, rows: int, batches: Callabl
         with reading(path):
             for piece in _pieces(batches()):
                 vectors = vectors_of(piece.column(columns.vectors), what, dim=dim, first_row=first)
-                yield vectors, _ids(piece, columns.ids, path, first)
+                yield vectors, ids_of(piece, columns.ids, path, first)
                 first += piece.num_rows
 
     return Corpus(str(path), rows, dim, dtype, chunks, lambda: of_file(path, columns.vectors, columns.ids or ""))
@@ -85,7 +85,8 @@ def _pieces(batches: Iterator[Any]) -> Iterator[Any]:
             yield batch.slice(start, _ROWS)
 
 
-def _choose(schema: Any, column: str | None, id_column: str | None, path: Path) -> Columns:
+def choose_columns(schema: Any, column: str | None, id_column: str | None, path: Path | str) -> Columns:
+    """The columns of vectors and of ids. Raises CorpusError when they are not there, or cannot be told."""
     vectors = [field.name for field in schema if is_vector_type(field.type)]
     chosen = choose_column(column, schema.names, vectors, str(path))
     id_name = choose_id_column(id_column, schema.names, str(path))
@@ -99,7 +100,7 @@ def _choose(schema: Any, column: str | None, id_column: str | None, path: Path) 
     return Columns(chosen, id_name)
 
 
-def _first_length(batches: Iterator[Any], name: str) -> int:
+def first_length(batches: Iterator[Any], name: str) -> int:
     """The length of the first vector that is not null; 0 when there is none."""
     for batch in batches:
         for value in batch.column(name):
@@ -108,7 +109,7 @@ def _first_length(batches: Iterator[Any], name: str) -> int:
     return 0
 
 
-def _ids(batch: Any, name: str | None, path: Path, first: int) -> tuple[str, ...] | None:
+def ids_of(batch: Any, name: str | None, path: Path | str, first: int) -> tuple[str, ...] | None:
     if name is None:
         return None
     return as_ids(batch.column(name).to_pylist(), batch.num_rows, f"the column {name!r} of {path}", first)

@@ -31,8 +31,8 @@ class Header(NamedTuple):
 def read_npy(path: Path) -> Corpus:
     """A .npy file of (N, D) floats, mapped into memory: only what is used is read."""
     with reading(path), path.open("rb") as file:
-        header = _header(file, str(path))
-        _require_vectors(header, str(path))
+        header = read_header(file, str(path))
+        require_header(header, str(path))
         offset, size = file.tell(), path.stat().st_size
     expected = offset + header.row_bytes * header.shape[0]
     if size < expected:
@@ -62,20 +62,20 @@ def read_npz(path: Path, column: str | None, id_column: str | None) -> Corpus:
             chosen = choose_column(column, names, vectors, str(path))
         what = f"{chosen!r} in {path}"
         header = headers[chosen]
-        _require_vectors(header, what)
+        require_header(header, what)
         id_name = choose_id_column(id_column, names, str(path))
         ids = None if id_name is None else _member_ids(archive, id_name, header.shape[0], str(path))
 
     def chunks() -> Iterator[Chunk]:
         with reading(path), zipfile.ZipFile(path) as archive, archive.open(f"{chosen}.npy") as file:
-            _header(file, what)
+            read_header(file, what)
             yield from _streamed(file, header, ids, what)
 
     rows, dim = header.shape
     return Corpus(str(path), rows, dim, header.dtype, chunks, lambda: of_file(path, chosen, id_name or ""))
 
 
-def _header(file: IO[bytes], what: str) -> Header:
+def read_header(file: IO[bytes], what: str) -> Header:
     """Reads up to the first value. Nothing is evaluated but the header's own literal of shape, order and dtype."""
     magic = file.read(npy.MAGIC_LEN)
     if magic[:1] == b"\x80":
@@ -87,7 +87,7 @@ def _header(file: IO[bytes], what: str) -> Header:
     return Header(tuple(shape), bool(fortran), dtype)
 
 
-def _require_vectors(header: Header, what: str) -> None:
+def require_header(header: Header, what: str) -> None:
     if header.dtype.hasobject:
         raise CorpusError(
             f"{what} has the dtype object: its values are pickled, and a pickle could run code when it is loaded. "
@@ -99,12 +99,12 @@ def _require_vectors(header: Header, what: str) -> None:
 
 def _member_header(archive: zipfile.ZipFile, name: str, what: str) -> Header:
     with archive.open(f"{name}.npy") as file:
-        return _header(file, what)
+        return read_header(file, what)
 
 
 def _member_ids(archive: zipfile.ZipFile, name: str, rows: int, what: str) -> Sequence[str]:
     with archive.open(f"{name}.npy") as file:
-        header = _header(file, f"{name!r} in {what}")
+        header = read_header(file, f"{name!r} in {what}")
         if header.dtype.kind not in "Uiu" or len(header.shape) != 1:
             raise CorpusError(
                 f"{name!r} in {what} has the dtype {header.dtype} and the shape {header.shape}, "

@@ -18,11 +18,17 @@ from unembed.corpus.slices import Vectors, as_ids, require_vectors
 from unembed.corpus.vectors import length_error
 from unembed.errors import CorpusError
 
-_TABLES = {".npz": read_npz, ".parquet": read_parquet, ".arrow": read_arrow, ".jsonl": read_json_lines}
+_TABLES = {
+    ".npz": read_npz,
+    ".parquet": read_parquet,
+    ".arrow": read_arrow,
+    ".feather": read_arrow,
+    ".jsonl": read_json_lines,
+}
 
 
 def open_corpus(path: str | PathLike[str], column: str | None = None, id_column: str | None = None) -> Corpus:
-    """The corpus in a .npy, .npz, .parquet, .arrow or .jsonl file; nothing is read yet but what says its shape.
+    """The corpus in a .npy, .npz, .parquet, .arrow, .feather or .jsonl file; only what says its shape is read yet.
 
     `column` names the vectors; without it they are looked for among `corpus.CANDIDATES`. `id_column` names the ids;
     without it they are `id`, where there is such a column, and an empty name asks for none. Raises CorpusError.

@@ -1,0 +1,306 @@
+"""Corpora by reference: cut by a file's footer alone, and read a batch at a time by whoever decodes it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unembed.corpus.arrow_files import Columns, choose_columns, first_length, ids_of
+from unembed.corpus.numpy_files import read_header, require_header
+from unembed.corpus.slices import Slice, require_shape
+from unembed.corpus.storage import FileChangedError, StoredFile, Version, open_file, reaching, version_of
+from unembed.corpus.vectors import fixed_dim, value_dtype, vectors_of
+from unembed.errors import CorpusError
+from unembed.references import MOST_REFERENCES, BatchReference, CorpusFile, ReferencedBatch, ReferencedBatches
+from unembed.roots import FILE, Location, Roots, parse, without_links
+
+_ROWS: Final = 2048  # taken together
+_BUFFER: Final = 1024 * 1024  # bytes of a column that are read at once
+
+
+@dataclass(frozen=True)
+class ReferencedCorpus:
+    """What a file's footer says of it."""
+
+    file: CorpusFile
+    dim: int
+    groups: tuple[int, ...]  # the rows of each; a .npy file counts as one
+
+    @property
+    def rows(self) -> int:
+        return sum(self.groups)
+
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 of where the file is and of its version, not of its contents."""
+        return hashlib.sha256(self.file.model_dump_json().encode()).hexdigest()
+
+    def requests(self, batch_size: int) -> Iterator[ReferencedBatches]:
+        """The batches of `batch_size` rows, or fewer at the end of a group, as many together as a request may have."""
+        if batch_size < 1:
+            raise CorpusError(f"the batch size is {batch_size}, but must be at least 1")
+        batches = self._batches(batch_size)
+        while some := tuple(islice(batches, MOST_REFERENCES)):
+            yield ReferencedBatches(file=self.file, batches=some)
+
+    def _batches(self, batch_size: int) -> Iterator[ReferencedBatch]:
+        ordinal = first_index = 0
+        for group, count in enumerate(self.groups):
+            of_file = None if self.file.uri.endswith(".npy") else group
+            for start in range(0, count, batch_size):
+                rows = min(batch_size, count - start)
+                yield ReferencedBatch(ordinal=ordinal, first_index=first_index, rows=rows, group=of_file, start=start)
+                ordinal, first_index = ordinal + 1, first_index + rows
+
+
+def open_reference(
+    source: str | os.PathLike[str], column: str | None = None, id_column: str | None = None
+) -> ReferencedCorpus:
+    """What a path or URI leads to, by its footer alone; a column of lists without a fixed length costs one row.
+
+    Raises CorpusError, RootsError for a URI that no server would take, and CorpusUnavailableError.
+    """
+    given = os.fspath(source)
+    location = parse(given if "://" in given else f"{FILE}://{Path(given).resolve()}")
+    stored = open_file(without_links(location))
+    try:
+        with reaching(location):
+            table = _table(stored, column, id_column)
+            dim, groups = table.dim(), table.groups
+        require_shape((sum(groups), dim), str(location))
+    finally:
+        stored.close()
+    size, version = stored.version
+    columns = table.columns
+    file = CorpusFile(
+        uri=str(location),
+        size=size,
+        version=version,
+        column=columns and columns.vectors,
+        id_column=None if columns is None else columns.ids or "",
+    )
+    return ReferencedCorpus(file, dim, tuple(groups))
+
+
+class ReferenceReader:
+    """Reads batches by reference, in constant memory.
+
+    The last file stays open: a batch that follows the last one in a row group of a parquet file, which has no other
+    way in than from its start, goes on where that one ended.
+    """
+
+    def __init__(self, roots: Roots) -> None:
+        self._roots = roots
+        self._open: tuple[CorpusFile, StoredFile, _Table] | None = None
+
+    def read(self, reference: BatchReference, rows: int, dim: int) -> Slice:
+        """The `rows` vectors, and their ids; `dim` matters only where all of them are null.
+
+        Raises RootsError, FileMissingError, FileChangedError, CorpusError and CorpusUnavailableError.
+        """
+        location = self._roots.require(reference.uri)
+        try:
+            _expect_same(reference, version_of(location))
+            with reaching(location):
+                found = self._table_of(reference, location).read(reference.group, reference.start, rows, dim)
+            _expect_same(reference, version_of(location))  # nobody wrote into it meanwhile
+        except BaseException:
+            self.close()
+            raise
+        return found
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    def _table_of(self, reference: BatchReference, location: Location) -> _Table:
+        file = CorpusFile(**reference.model_dump(include=set(CorpusFile.model_fields)))
+        if self._open is None or self._open[0] != file:
+            self.close()
+            stored = open_file(location)
+            try:
+                _expect_same(reference, stored.version)
+                self._open = file, stored, _table(stored, reference.column, reference.id_column)
+            except BaseException:
+                stored.close()
+                raise
+        return self._open[2]
+
+
+class _Table(Protocol):
+    """An open file of vectors."""
+
+    @property
+    def columns(self) -> Columns | None: ...
+    @property
+    def groups(self) -> Sequence[int]: ...
+
+    def dim(self) -> int: ...
+    def read(self, group: int | None, start: int, rows: int, dim: int) -> Slice: ...
+
+
+class _Parquet:
+    def __init__(self, stored: StoredFile, column: str | None, id_column: str | None) -> None:
+        self._what = str(stored.location)
+        # Through a buffer: otherwise the whole column of a row group is read before its first row.
+        self._file = pq.ParquetFile(stored.file, buffer_size=_BUFFER)
+        self.columns = choose_columns(self._file.schema_arrow, column, id_column, self._what)
+        metadata = self._file.metadata
+        self.groups = [int(metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]
+        self._group, self._next = -1, 0  # the next row of the group
+        self._left: Iterator[Any] = iter(())
+        self._part: Any = None  # what is left of a record batch that begins at the next row
+
+    def dim(self) -> int:
+        kind = _kind(self._file.schema_arrow, self.columns, self._what)
+        batches = self._file.iter_batches(batch_size=1, columns=[self.columns.vectors])
+        return fixed_dim(kind) or first_length(batches, self.columns.vectors)
+
+    def read(self, group: int | None, start: int, rows: int, dim: int) -> Slice:
+        at = _existing(group, len(self.groups), self._what)
+        _expect_rows(self.groups[at], start, rows, f"row group {at} of {self._what}")
+        if at != self._group or start < self._next:
+            self._group, self._next, self._part = at, 0, None
+            names = self.columns.names
+            self._left = self._file.iter_batches(batch_size=_ROWS, row_groups=[at], columns=names)
+        pieces = list(self._pieces(start, start + rows))
+        return _joined(pieces, self.columns, dim, self._what, start)
+
+    def _pieces(self, start: int, stop: int) -> Iterator[Any]:
+        while self._next < stop:
+            part = next(self._left) if self._part is None else self._part
+            first, last = max(0, start - self._next), min(part.num_rows, stop - self._next)
+            if last > first:
+                yield part.slice(first, last - first)
+            self._part = part.slice(last) if last < part.num_rows else None
+            self._next += last
+
+
+class _Arrow:
+    def __init__(self, stored: StoredFile, column: str | None, id_column: str | None) -> None:
+        self._what = str(stored.location)
+        try:
+            self._file: Any = pa.ipc.open_file(stored.mapped())
+        except pa.ArrowInvalid as error:
+            raise CorpusError(
+                f"{self._what} is no Arrow file, which can be read from the middle; an Arrow stream cannot: {error}"
+            ) from error
+        self.columns = choose_columns(self._file.schema, column, id_column, self._what)
+
+    @property
+    def groups(self) -> Sequence[int]:
+        """The footer does not say: each record batch is looked at, which is quick where the file is mapped."""
+        return [batch.num_rows for batch in self._batches()]
+
+    def dim(self) -> int:
+        kind = _kind(self._file.schema, self.columns, self._what)
+        return fixed_dim(kind) or first_length(self._batches(), self.columns.vectors)
+
+    def read(self, group: int | None, start: int, rows: int, dim: int) -> Slice:
+        at = _existing(group, self._file.num_record_batches, self._what)
+        batch = self._file.get_batch(at)
+        _expect_rows(batch.num_rows, start, rows, f"record batch {at} of {self._what}")
+        piece = batch.select(self.columns.names).slice(start, rows)
+        return _joined([piece], self.columns, dim, self._what, start)
+
+    def _batches(self) -> Iterator[Any]:
+        return (self._file.get_batch(group) for group in range(self._file.num_record_batches))
+
+
+class _Numpy:
+    columns: Columns | None = None
+
+    def __init__(self, stored: StoredFile, column: str | None, id_column: str | None) -> None:
+        self._what, self._file = str(stored.location), stored.file
+        if column or id_column:
+            raise CorpusError(f"{self._what} is one array, so it has no column {column or id_column!r}")
+        self._header = read_header(self._file, self._what)
+        require_header(self._header, self._what)
+        if self._header.fortran:
+            raise CorpusError(
+                f"{self._what} is in Fortran order, so its rows do not lie together: save numpy.ascontiguousarray of it"
+            )
+        self._offset = self._file.tell()
+        expected = self._offset + self._header.row_bytes * self._header.shape[0]
+        if stored.version.size < expected:
+            raise CorpusError(
+                f"{self._what} is cut short: it has {stored.version.size} bytes, but its header promises {expected}"
+            )
+        self.groups = [self._header.shape[0]]
+
+    def dim(self) -> int:
+        return self._header.shape[1]
+
+    def read(self, group: int | None, start: int, rows: int, dim: int) -> Slice:
+        if group is not None:
+            raise CorpusError(f"{self._what} has no row groups, but group {group} was asked for; expected null")
+        _expect_rows(self._header.shape[0], start, rows, self._what)
+        self._file.seek(self._offset + start * self._header.row_bytes)
+        data = self._file.read(rows * self._header.row_bytes)
+        if len(data) < rows * self._header.row_bytes:
+            raise FileChangedError(f"{self._what} ends within rows {start} to {start + rows - 1}")
+        return Slice(0, np.frombuffer(data, self._header.dtype).reshape(rows, -1))
+
+
+_FORMATS: Final[dict[str, Any]] = {".parquet": _Parquet, ".arrow": _Arrow, ".feather": _Arrow, ".npy": _Numpy}
+
+
+def _table(stored: StoredFile, column: str | None, id_column: str | None) -> _Table:
+    suffix = PurePosixPath(stored.location.path).suffix
+    if suffix not in _FORMATS:
+        raise CorpusError(
+            f"{stored.location} has the suffix {suffix!r}, but a corpus by reference is one of {', '.join(_FORMATS)}"
+        )
+    table: _Table = _FORMATS[suffix](stored, column, id_column)
+    return table
+
+
+def _joined(pieces: Sequence[Any], columns: Columns, dim: int, what: str, start: int) -> Slice:
+    """The pieces of one batch; `start` is the first row, for messages."""
+    of_column = f"the column {columns.vectors!r} of {what}"
+    for piece in pieces:
+        piece.validate(full=True)
+    kind = _kind(pieces[0].schema, columns, what)
+    dim = fixed_dim(kind) or first_length(iter(pieces), columns.vectors) or dim
+    vectors, ids, first = [], list[str](), start
+    for piece in pieces:
+        vectors.append(vectors_of(piece.column(columns.vectors), of_column, dim=dim, first_row=first))
+        ids += ids_of(piece, columns.ids, what, first) or ()
+        first += piece.num_rows
+    return Slice(0, np.concatenate(vectors), None if columns.ids is None else tuple(ids))
+
+
+def _kind(schema: Any, columns: Columns, what: str) -> Any:
+    kind = schema.field(columns.vectors).type
+    value_dtype(kind, f"the column {columns.vectors!r} of {what}")
+    return kind
+
+
+def _existing(group: int | None, groups: int, what: str) -> int:
+    if group is None or group >= groups:
+        raise CorpusError(f"{what} has {groups} groups of rows, numbered from 0, but the batch says group {group}")
+    return group
+
+
+def _expect_rows(has: int, start: int, rows: int, what: str) -> None:
+    if start + rows > has:
+        raise CorpusError(f"{what} has {has} rows, but the batch has rows {start} to {start + rows - 1} of it")
+
+
+def _expect_same(reference: BatchReference, found: Version) -> None:
+    expected = Version(reference.size, reference.version)
+    if found != expected:
+        raise FileChangedError(
+            f"{reference.uri} has changed since it was submitted: it had {expected.size} bytes and the version "
+            f"{expected.version}, now it has {found.size} and {found.version}; submit it again"
+        )

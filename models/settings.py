@@ -110,7 +110,13 @@ class Settings(BaseSettings):
     engine: EngineChoice = Field(
         "auto",
         description="what decodes: `native` is compiled for the CPU, `torch` runs everywhere, and `auto` is `native` "
-        "where it can be",
+        "where it can be; on a GPU, `auto` is `graph`, which launches several steps at once",
+    )
+    gpu_memory: ByteSize = Field(
+        ByteSize(200 * 1024**2),
+        ge=16 * 1024**2,
+        description="what rows may take on a GPU: more are decoded together in more memory; the decoder's weights and "
+        "CUDA itself come on top",
     )
     micro_batch: int = Field(
         1024,

@@ -43,9 +43,7 @@ def open_context(settings: Settings, name: str, pid: int) -> Context:
         pid=pid,
         store=Store(create_engine(settings.database_url), settings),
         payloads=Payloads.at(settings.payload_redis_url, settings.payload_ttl),
-        decoders=runtime.Decoders(
-            lambda name: runtime.load_decoder(name, settings.device, settings.precision, settings.engine)
-        ),
+        decoders=runtime.Decoders(lambda name: runtime.load_decoder(name, settings)),
         publish=lambda batch_id: publish(app, batch_id),
         references=ReferenceReader(Roots.of(settings.corpus_roots)),
     )

@@ -24,8 +24,9 @@ from unembed.corpus import Slice
 from unembed.errors import DimensionError, UnembedError
 from unembed.generations import Decoded, Places, error_rows, in_order, with_column
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
+from unembed.models.settings import Settings
 from unembed.models.store import JobHead
-from unembed.schemas import DecodeOptions, EngineChoice, Precision
+from unembed.schemas import DecodeOptions, Precision
 
 log = logging.getLogger(__name__)
 
@@ -213,11 +214,13 @@ def forget_cache() -> None:
         torch.cuda.empty_cache()
 
 
-def load_decoder(name: str, device: str, precision: Precision, engine: EngineChoice) -> Decoder:
+def load_decoder(name: str, settings: Settings) -> Decoder:
     """By its name in the catalogue and never by a path: the name comes from whoever submitted the job."""
     from unembed.models.decoder import catalog, create
 
-    return create.load_decoder(catalog.find(name).path, device, precision, engine)
+    return create.load_decoder(
+        catalog.find(name).path, settings.device, settings.precision, settings.engine, settings.gpu_memory
+    )
 
 
 def prepare(device: str, precision: Precision, threads: int) -> None:

@@ -35,7 +35,7 @@ class DecoderDescription:
     encoder: str | None  # the embedder whose vectors it reads
     device: str
     precision: str
-    engine: str  # torch, or the instructions that the native engine uses
+    engine: str  # torch, graph, or the instructions that the native engine uses
     trained: bool  # False: its weights are random
     parameters: int
 

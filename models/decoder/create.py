@@ -11,15 +11,20 @@ from unembed.models.decoder.catalog import find, names, read_config
 from unembed.models.decoder.checkpoint import checkpoint_folder
 from unembed.models.decoder.config import BUDGETS, HYBRID, PHRASE_BANK, RET_V21, NetworkConfig, check_architecture
 from unembed.models.decoder.generative import GenerativeConfig, GenerativeDecoder
+from unembed.models.decoder.graph_engine import GPU_MEMORY
 from unembed.models.decoder.hybrid import HybridDecoder
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.schemas import EngineChoice, Precision
 
 
 def load_decoder(
-    name_or_folder: str | Path, device: str = "auto", precision: Precision = "auto", engine: EngineChoice = "auto"
+    name_or_folder: str | Path,
+    device: str = "auto",
+    precision: Precision = "auto",
+    engine: EngineChoice = "auto",
+    gpu_memory: int = GPU_MEMORY,
 ) -> TextDecoder:
-    """A decoder of whatever architecture, by name or from its folder.
+    """A decoder of whatever architecture, by name or from its folder; `gpu_memory` is in bytes.
 
     Raises UnknownDecoderError for a name that is not known, CheckpointError for a folder that is no checkpoint.
     """
@@ -27,8 +32,8 @@ def load_decoder(
     if architecture == PHRASE_BANK:
         return PhraseBankDecoder.load(name_or_folder, device)
     if architecture == HYBRID:
-        return HybridDecoder.load(name_or_folder, device, precision, engine)
-    return GenerativeDecoder.load(name_or_folder, device, precision, engine)
+        return HybridDecoder.load(name_or_folder, device, precision, engine, gpu_memory)
+    return GenerativeDecoder.load(name_or_folder, device, precision, engine, gpu_memory)
 
 
 def create_generative_decoder(
@@ -44,7 +49,8 @@ def create_generative_decoder(
     `checkpoint` is a decoder's name, a folder, None for random weights, or "auto": the shipped decoder of this
     architecture and dimension if there is one, else random weights, with an UntrainedDecoderWarning.
     `target_parameters` is how large the network may be; None: what its architecture is allowed (`BUDGETS`). A phrase
-    bank and a hybrid have to be named; of `config` they take `device`, `precision` and `engine`.
+    bank and a hybrid have to be named; of `config` they take `device`, `precision`, `engine`
+    and `gpu_memory`.
     Raises UnknownArchitectureError, listing those there are, CheckpointError when the checkpoint is of another
     architecture, and BudgetError, naming both numbers.
     """
@@ -75,13 +81,14 @@ def _by_name(
     device: str = "auto",
     precision: Precision = "auto",
     engine: EngineChoice = "auto",
+    gpu_memory: int = GPU_MEMORY,
 ) -> TextDecoder:
     if checkpoint in (None, "auto"):
         raise InputError(
             f"a {architecture} is made of your own texts and none ships; expected a checkpoint's name or folder"
         )
     assert checkpoint is not None, "it was refused above"
-    decoder = load_decoder(checkpoint, device, precision, engine)
+    decoder = load_decoder(checkpoint, device, precision, engine, gpu_memory)
     if decoder.architecture != architecture:
         raise CheckpointError(f"{str(checkpoint)!r} holds a {decoder.architecture}; expected a {architecture}")
     if decoder.embedding_dim != embedding_dim:

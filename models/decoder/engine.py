@@ -91,18 +91,18 @@ def log_likelihood(network: RET, embeddings: Tensor, generated: Generated) -> Te
 
 
 @torch.no_grad()
-def piece_log_probs(network: RET, embeddings: Tensor, generated: Generated) -> Tensor:
+def piece_log_probs(network: RET, embeddings: Tensor, generated: Generated, rows: int = LIKELIHOOD_ROWS) -> Tensor:
     """log p(piece | embedding, pieces before) (N, T), in nats, of pieces that are given; 0 after the end.
 
-    Rows go by length, a few at a time: one row that ran into the limit would otherwise make every row as long as it.
+    Rows go by length, `rows` at a time: one row that ran into the limit would otherwise make every row as long as it.
     """
     log_probs = torch.zeros(generated.ids.shape, device=embeddings.device)
-    for rows in torch.split(generated.lengths.argsort(), LIKELIHOOD_ROWS):
-        longest = int(generated.lengths[rows].max())
-        ids = generated.ids[rows, :longest]  # (B, T)
-        logits: Tensor = network(embeddings[rows], ids[:, :-1]).float()  # (B, T, V)
+    for some in torch.split(generated.lengths.argsort(), rows):
+        longest = int(generated.lengths[some].max())
+        ids = generated.ids[some, :longest]  # (B, T)
+        logits: Tensor = network(embeddings[some], ids[:, :-1]).float()  # (B, T, V)
         picked = logits.log_softmax(dim=-1).gather(2, ids[:, :, None])[:, :, 0]  # (B, T)
-        log_probs[rows, :longest] = picked * (ids != PAD)
+        log_probs[some, :longest] = picked * (ids != PAD)
     return log_probs
 
 

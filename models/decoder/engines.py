@@ -5,21 +5,21 @@ Both give the same: `tests/models/decoder/native` holds them to it, token by tok
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from unembed.errors import InputError
-from unembed.models.decoder.beam import beam_search
 from unembed.models.decoder.device import Device
-from unembed.models.decoder.engine import LIKELIEST, Generated, generate, piece_log_probs
+from unembed.models.decoder.engine import LIKELIEST, Generated
 from unembed.models.decoder.folding import can_fold
+from unembed.models.decoder.graph_engine import GPU_MEMORY, tried
 from unembed.models.decoder.native_engine import NativeEngine
 from unembed.models.decoder.native_library import find_native
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.sampling import Sampler
+from unembed.models.decoder.torch_engine import TorchEngine
 from unembed.schemas import DecodeOptions, EngineChoice
 
 
@@ -50,47 +50,16 @@ class Engine(Protocol):
         """As `engine.piece_log_probs`; None: none of the rows has an embedding."""
 
 
-@dataclass(frozen=True)
-class TorchEngine:
-    """The plain loops, for any network on any device in any precision."""
+def engine_for(network: RET, device: Device, choice: EngineChoice = "auto", gpu_memory: int = GPU_MEMORY) -> Engine:
+    """The fastest that can decode with this network there. Raises InputError when "native" was asked for and cannot.
 
-    network: RET
-    on: Device
-    reason: str
-    name: str = "torch"
-
-    @property
-    def device(self) -> torch.device:
-        return self.on.torch_device
-
-    @property
-    def max_pieces(self) -> int:
-        return self.network.config.max_pieces
-
-    def generate(self, embeddings: Tensor, sampler: Sampler, keys: Tensor, max_pieces: int) -> Generated:
-        with self.on.autocast():
-            generated = generate(self.network, embeddings, sampler, keys, max_pieces)
-            self.on.synchronize()
-        return generated
-
-    def beams(self, embeddings: Tensor, options: DecodeOptions, max_pieces: int) -> Generated:
-        with self.on.autocast():
-            generated = beam_search(self.network, embeddings, options, max_pieces)
-            self.on.synchronize()
-        return generated
-
-    def piece_log_probs(self, embeddings: Tensor | None, generated: Generated) -> Tensor:
-        if embeddings is None:
-            size = (len(generated.ids), self.network.config.embedding_dim)
-            embeddings = torch.zeros(size, device=generated.ids.device)  # what the network reads as no embedding
-        with self.on.autocast():
-            return piece_log_probs(self.network, embeddings, generated)
-
-
-def engine_for(network: RET, device: Device, choice: EngineChoice = "auto") -> Engine:
-    """The fastest that can decode with this network there. Raises InputError when "native" was asked for and cannot."""
+    `gpu_memory` is what rows may take on a GPU, in bytes.
+    """
     if choice == "torch":
         return TorchEngine(network, device, "it was asked for")
+    if choice == "auto" and device.torch_device.type == "cuda":
+        graph, reason = tried(network, device, gpu_memory)
+        return graph or TorchEngine(network, device, reason)
     if obstacle := _obstacle(network, device):
         if choice == "native":
             raise InputError(f"the engine is 'native', but {obstacle}; expected 'auto' or 'torch'")

@@ -42,6 +42,7 @@ from unembed.models.decoder.config import (
 )
 from unembed.models.decoder.device import Device, choose
 from unembed.models.decoder.engines import Engine, engine_for
+from unembed.models.decoder.graph_engine import GPU_MEMORY
 from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.quality import UNSCORED, Evidence, Quality, assess, word_diversity
 from unembed.models.decoder.rank import Ranked
@@ -67,6 +68,7 @@ class GenerativeConfig(Wire):
     device: str = "auto"
     precision: Precision = "auto"
     engine: EngineChoice = "auto"
+    gpu_memory: Annotated[int, Field(ge=0)] = GPU_MEMORY  # what rows may take on a GPU, in bytes
     # None: the checkpoint's own defaults
     quality_floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
@@ -120,6 +122,7 @@ class GenerativeDecoder(TextDecoder):
         device: str = "auto",
         precision: Precision = "auto",
         engine: EngineChoice = "auto",
+        gpu_memory: int = GPU_MEMORY,
     ) -> GenerativeDecoder:
         """A trained decoder by name, or from a checkpoint's folder (a Path)."""
         network = network_config(checkpoint_folder(name_or_folder)).network  # the weights are read once, below
@@ -132,6 +135,7 @@ class GenerativeDecoder(TextDecoder):
                 device=device,
                 precision=precision,
                 engine=engine,
+                gpu_memory=gpu_memory,
             )
         )
 
@@ -139,7 +143,7 @@ class GenerativeDecoder(TextDecoder):
         """Raises CheckpointError, and stays as it was, when the checkpoint fails its self-test."""
         device = choose(self.config.device, self.config.precision)
         network = checkpoint.network.to(device.torch_device).eval()
-        engine = engine_for(network, device, self.config.engine)
+        engine = engine_for(network, device, self.config.engine, self.config.gpu_memory)
         if checkpoint.self_test is not None:
             checkpoint.self_test.run(checkpoint.config.name, engine, checkpoint.tokenizer, device)
         self._device: Device = device

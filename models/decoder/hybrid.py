@@ -34,6 +34,7 @@ from unembed.models.decoder.checkpoint import checkpoint_folder
 from unembed.models.decoder.config import HYBRID, HybridConfig
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
 from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.graph_engine import GPU_MEMORY
 from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.models.decoder.rank import ranking
@@ -65,6 +66,7 @@ class HybridDecoder(TextDecoder):
         device: str = "auto",
         precision: Precision = "auto",
         engine: EngineChoice = "auto",
+        gpu_memory: int = GPU_MEMORY,
     ) -> HybridDecoder:
         """By name, or from its folder; its parts lie beside it, or in the catalogue.
 
@@ -74,7 +76,7 @@ class HybridDecoder(TextDecoder):
         config = read_config(folder)
         if not isinstance(config, HybridConfig):
             raise CheckpointError(f"{folder} holds a {config.architecture}; expected a {HYBRID}")
-        return cls(config, *load_parts(folder, config.decoder, config.bank, device, precision, engine))
+        return cls(config, *load_parts(folder, config.decoder, config.bank, device, precision, engine, gpu_memory))
 
     def save_model(self, folder: str | Path) -> Path:
         """config.json alone: the parts are checkpoints of their own."""
@@ -188,9 +190,10 @@ def load_parts(
     device: str = "auto",
     precision: Precision = "auto",
     engine: EngineChoice = "auto",
+    gpu_memory: int = GPU_MEMORY,
 ) -> tuple[GenerativeDecoder, PhraseBankDecoder | None]:
     """The parts of the hybrid in this folder, by their names."""
-    network = GenerativeDecoder.load(_part(folder, decoder), device, precision, engine)
+    network = GenerativeDecoder.load(_part(folder, decoder), device, precision, engine, gpu_memory)
     return network, PhraseBankDecoder.load(_part(folder, bank), device) if bank else None
 
 

@@ -167,6 +167,8 @@ def test_an_interrupt_leaves_the_job_and_says_how_to_go_on(
         (["submit", "a.npy", "--beams", "0"], 2, "--beams is 0; expected at least 1"),
         (["submit", "a.npy", "--min-p", "2"], 2, "--min-p is 2.0; expected at most 1"),
         (["submit", "a.npy", "--length-penalty", "9"], 2, "--length-penalty is 9.0"),
+        (["worker", "--gpu-memory", "much"], 2, "--gpu-memory is 'much'; expected bytes, or a size with a unit"),
+        (["decode", "a.npy", "-o", "out.csv", "--gpu-memory", "-1"], 2, "--gpu-memory is '-1'; expected bytes"),
         (["submit", "a.npy", "--rank-by", "luck"], 2, "--rank-by is 'luck'; expected 'auto', 'encoder' or"),
         (["submit", "a.npy", "--candidates", "4", "--beams", "2"], 2, "candidates is 4 with 2 beams"),
         (["decode", "a.npy", "-o", "o.csv", "--column", "x"], 2, "no column 'x'"),

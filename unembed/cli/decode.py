@@ -66,6 +66,7 @@ def decode(
     options: DecodeOptions,
     name: given.Name = None,
     workers: Workers = None,
+    gpu_memory: given.GpuMemory = None,
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
@@ -75,6 +76,7 @@ def decode(
     job and stops it afterwards.
     """
     check_output(output)
+    given.take_gpu_memory(gpu_memory)
     corpus = open_corpus(source, column, id_column)
     say(f"{source}: {corpus.rows:,} embeddings of {corpus.dim} dimensions, {corpus.dtype.name}")
     decode_to_file(

@@ -130,6 +130,8 @@ def _engine(device: str, choice: EngineChoice) -> Finding:
     """What decodes on this device, and why that."""
     from unembed.models.decoder.native_library import INSTALL, find_native
 
+    if choice == "auto" and device.startswith("cuda"):
+        return Finding("engine", State.OK, "graph: the device is a CUDA GPU; torch, if it fails its trial there")
     if choice == "torch" or not device.startswith("cpu"):
         why = "UNEMBED_ENGINE asks for it" if choice == "torch" else f"the native engine has no {device}"
         return Finding("engine", State.OK, f"torch: {why}")

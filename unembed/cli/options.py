@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from unembed import schemas
 from unembed.cli.console import say
 from unembed.cli.decode_flags import PANEL
 from unembed.client import Client
+from unembed.errors import InputError
 from unembed.home import require_url
 
 _SAY_AGAIN: Final = 60.0  # seconds
@@ -88,6 +91,28 @@ Precision = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+
+GpuMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu-memory",
+        help="What rows may take on a GPU, such as 200MB or 2GiB, in the workers that this starts. Default: "
+        "UNEMBED_GPU_MEMORY, or 200MiB.",
+        show_default=False,
+        rich_help_panel=WHERE_PANEL,
+    ),
+]
+
+
+def take_gpu_memory(size: str | None) -> None:
+    """Hands --gpu-memory to the workers of this process and of those that it starts. Raises InputError."""
+    if size is None:
+        return
+    try:
+        TypeAdapter(ByteSize).validate_python(size)
+    except ValidationError:
+        raise InputError(f"--gpu-memory is {size!r}; expected bytes, or a size with a unit: 200MB, 2GiB") from None
+    os.environ["UNEMBED_GPU_MEMORY"] = size
 
 
 def connect(url: str | None, home: Path | None) -> Client:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from unembed.cli import options as given
 from unembed.cli.extras import needs
 
 
@@ -16,12 +17,14 @@ def worker(
             help="Its name before @HOST, unique on this machine. Default: gpuN if pinned to a GPU, otherwise worker."
         ),
     ] = None,
+    gpu_memory: given.GpuMemory = None,
 ) -> None:
     """Run one worker. Its database and Redis come from the environment (UNEMBED_DATABASE_URL, UNEMBED_REDIS_URL).
 
     For several GPUs, run one worker on each: CUDA_VISIBLE_DEVICES=0 unembed worker --name gpu0. On TERM or Ctrl-C it
     returns its batch to the queue and ends.
     """
+    given.take_gpu_memory(gpu_memory)
     with needs("worker"):
         from unembed.worker.main import run
     raise typer.Exit(run(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, literal
+from sqlalchemy import ColumnElement, Float, bindparam, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -23,8 +23,11 @@ class _SecondsBetween(FunctionElement[float]):
     inherit_cache = True
 
 
-def now(offset_seconds: float = 0) -> ColumnElement[datetime]:
-    """This moment, UTC, plus an offset in seconds. It moves on within a transaction."""
+def now(offset_seconds: float | str = 0) -> ColumnElement[datetime]:
+    """This moment, UTC, plus an offset in seconds, or in what the parameter of this name will be. It moves on within a
+    transaction."""
+    if isinstance(offset_seconds, str):
+        return _Now(bindparam(offset_seconds, type_=Float()))
     return _Now(literal(float(offset_seconds), Float()))
 
 

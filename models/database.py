@@ -28,6 +28,7 @@ BUSY_TIMEOUT_SECONDS = 15
 CONNECT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_SECONDS = 30
 _SYNCHRONOUS = ("NORMAL", "FULL")
+_FOREIGN_KEYS = "unembed_foreign_keys"  # what a connection's pragma was last set to
 _MIGRATION_LOCK = 7_305_166_281_903  # a PostgreSQL advisory lock of our own; any number that nobody else uses
 
 
@@ -110,7 +111,10 @@ def _begin_on_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     # A migration replaces a table by a copy of it: with foreign keys on, dropping the old one would delete, by
     # cascade, what refers to it. The pragma has no effect within a transaction, hence here.
-    connection.exec_driver_sql(f"PRAGMA foreign_keys = {'OFF' if options.get(MIGRATES) else 'ON'}")
+    foreign_keys = "OFF" if options.get(MIGRATES) else "ON"
+    if connection.info.get(_FOREIGN_KEYS) != foreign_keys:
+        connection.exec_driver_sql(f"PRAGMA foreign_keys = {foreign_keys}")
+        connection.info[_FOREIGN_KEYS] = foreign_keys
     connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
 
 

@@ -28,6 +28,8 @@ class Context:
     publish: Callable[[str], None]  # tells the workers that this batch waits
     references: ReferenceReader = field(default_factory=lambda: ReferenceReader(Roots()))
     stopping: threading.Event = field(default_factory=threading.Event)  # set: hand the running batch back
+    # The device, precision and engine that were last told to the database.
+    introduced_as: list[tuple[str, str, str]] = field(default_factory=list)
 
     def check_in(self, device: str | None = None, precision: str | None = None, engine: str | None = None) -> None:
         """Raises StoreUnavailableError."""

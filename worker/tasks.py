@@ -77,6 +77,7 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
     part = _load(claim, worker)
     heart.check()
     decoder = worker.decoders.get(job.decoder)
+    _introduce(worker, decoder)
     load_ms = (time.perf_counter() - began) * 1000
     decoded = runtime.decode_slice(decoder, part, job, micro_batch=worker.settings.micro_batch, between=heart.check)
     timings = Timings(load_ms=load_ms, decode_ms=decoded.decode_ms, score_ms=decoded.score_ms)
@@ -96,7 +97,6 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
     if not finished:
         raise FencedError
     _forget_payload(batch.id, worker)
-    _count(worker, decoder, batch.rows)
     return _outcome(claim, "done", rows=batch.rows, ms=round((time.perf_counter() - began) * 1000))
 
 
@@ -158,12 +158,16 @@ def _forget_payload(batch_id: str, worker: Context) -> None:
         log.warning("the payload of batch %s stays until it expires: %s", batch_id, error)
 
 
-def _count(worker: Context, decoder: runtime.Decoder, rows: int) -> None:
+def _introduce(worker: Context, decoder: runtime.Decoder) -> None:
+    """Says once what this process decodes with; when the database is away, before the next batch."""
+    facts = (decoder.device, decoder.precision, decoder.engine)
+    if worker.introduced_as == [facts]:
+        return
     try:
-        worker.check_in(decoder.device, decoder.precision, decoder.engine)
-        worker.store.workers.count_batch(worker.name, rows)
+        worker.check_in(*facts)
+        worker.introduced_as[:] = [facts]
     except UnavailableError as error:
-        log.warning("the worker's counters were not updated: %s", error)
+        log.warning("the worker could not say what it decodes with: %s", error)
 
 
 def _outcome(claim: Claim, outcome: str, **more: Any) -> Outcome:

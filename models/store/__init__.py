@@ -5,7 +5,7 @@
     store.requeue     retry, after_resend
     store.sweeping    sweep, reclaim; queued, fail_missing_payloads, done_or_cancelled; cancel_unsealed, expired_jobs
     store.results     page
-    store.workers     check_in, count_batch, all, is_deaf
+    store.workers     check_in, all, is_deaf
     store.queue       mark_published, stats, backlog
 
 They return the frozen values of `unembed.schemas` and `values.py`, and raise the errors of `unembed.errors`:

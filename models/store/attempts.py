@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, func, or_, select, update
 
 from unembed.generations import counts_of
 from unembed.models.clock import now, seconds_between
@@ -16,8 +17,10 @@ from unembed.models.store.job_end import settle
 from unembed.models.store.results import write_rows
 from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job_of, one, storable_error, to_batch, to_head
 from unembed.models.store.values import Beat, Claim
+from unembed.models.store.workers import COUNT_FOR_WORKER
 from unembed.schemas import BatchState, JobState, RowStatus, Timings
 
+_MEASURED_BY_WORKER: Final = ("load_ms", "decode_ms", "score_ms")
 _STARTABLE = (JobState.RECEIVING, JobState.QUEUED, JobState.RUNNING)
 
 
@@ -26,29 +29,11 @@ class Attempts(StorePart):
 
     def claim(self, batch_id: str, worker: str, lease: float) -> Claim | None:
         """The batch, for `lease` seconds; None when it is not to be had: a message too many, or too early."""
-        waits = and_(
-            BATCHES.c.state == BatchState.QUEUED, or_(BATCHES.c.not_before.is_(None), BATCHES.c.not_before <= now())
-        )
-        abandoned = and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.lease_until < now())
-        take = (
-            update(BATCHES)
-            .where(BATCHES.c.id == batch_id, BATCHES.c.attempt < BATCHES.c.max_attempts, or_(waits, abandoned))
-            .values(
-                state=BatchState.RUNNING,
-                attempt=BATCHES.c.attempt + 1,
-                worker=worker,
-                lease_until=now(lease),
-                not_before=None,
-                claimed_at=now(),
-                waited_ms=seconds_between(BATCHES.c.queued_at, now()) * 1000,
-            )
-            .returning(BATCHES)
-        )
         with self._write() as connection:
             job = lock_job_of(connection, batch_id)
             if job is None or job["state"] not in _STARTABLE:
                 return None
-            taken = one(connection, take)
+            taken = one(connection, _TAKE, {"batch": batch_id, "by": worker, "lease": lease})
             if taken is None:
                 return None
             state = JobState.RUNNING if job["state"] == JobState.QUEUED else job["state"]
@@ -60,15 +45,9 @@ class Attempts(StorePart):
     def heartbeat(self, batch_id: str, attempt: int, lease: float) -> Beat:
         """The lease begins anew, unless the batch is no longer this attempt's."""
         with self._write() as connection:
-            job_id = connection.scalar(
-                update(BATCHES)
-                .where(_held_by(batch_id, attempt))
-                .values(lease_until=now(lease))
-                .returning(BATCHES.c.job_id)
-            )
-            if job_id is None:
+            state = connection.scalar(_RENEW, {"batch": batch_id, "held": attempt, "lease": lease})
+            if state is None:
                 return Beat.FENCED
-            state = connection.scalar(select(JOBS.c.state).where(JOBS.c.id == job_id))
             return Beat.CANCELLED if state == JobState.CANCELLING else Beat.ALIVE
 
     def finish(
@@ -96,29 +75,18 @@ class Attempts(StorePart):
             if job is None or batch is None:
                 return _was_finished_by(connection, batch_id, attempt)
             _expect_all(batch, rows.column("index").to_numpy())
-            statuses = counts_of(rows.column("status"))
-            done = {
-                "state": BatchState.DONE,
-                "lease_until": None,
-                "finished_at": now(),
-                "done_ordinal": job["batches_done"] + 1,
-                "rows_ok": statuses[RowStatus.OK],
-                "rows_fallback": statuses[RowStatus.FALLBACK],
-                "rows_error": statuses[RowStatus.ERROR],
-                "device": device,
-                "precision": precision,
-                "engine": engine,
-                "peak_memory_bytes": peak_memory_bytes,
-                "error_code": None,
-                "error": None,
-                **timings.model_dump(include={"load_ms", "decode_ms", "score_ms"}),
-            }
-            connection.execute(update(BATCHES).where(_held_by(batch_id, attempt)).values(done))
             began = time.perf_counter()
             write_rows(connection, batch, rows)
             write_ms = (time.perf_counter() - began) * 1000
-            connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(write_ms=write_ms))
-            connection.execute(update(JOBS).where(JOBS.c.id == job["id"]).values(batches_done=JOBS.c.batches_done + 1))
+            statuses = counts_of(rows.column("status"))
+            measured = {name: getattr(timings, name) for name in _MEASURED_BY_WORKER} | {"write_ms": write_ms}
+            what = {"device": device, "precision": precision, "engine": engine, "peak_memory_bytes": peak_memory_bytes}
+            counted = {f"rows_{status}": statuses[status] for status in RowStatus}
+            ordinal = {"done_ordinal": job["batches_done"] + 1}
+            changes = {f"new_{name}": value for name, value in (measured | what | counted | ordinal).items()}
+            connection.execute(_END, {"batch": batch_id, "held": attempt} | changes)
+            connection.execute(_COUNT_FOR_JOB, {"job": job["id"]})
+            connection.execute(COUNT_FOR_WORKER, {"by": batch["worker"], "done": batch["rows"]})
             settle(connection, job)
             return True
 
@@ -198,7 +166,62 @@ def _held_by(batch_id: str, attempt: int) -> ColumnElement[bool]:
 
 def _held(connection: Connection, batch_id: str, attempt: int) -> RowMapping | None:
     """The batch, if this attempt still has it. Whoever holds the job's lock may rely on the answer."""
-    return one(connection, select(BATCHES).where(_held_by(batch_id, attempt)))
+    return one(connection, _HELD_BATCH, {"batch": batch_id, "held": attempt})
+
+
+_HELD: Final = and_(
+    BATCHES.c.id == bindparam("batch"), BATCHES.c.attempt == bindparam("held"), BATCHES.c.state == BatchState.RUNNING
+)
+_HELD_BATCH: Final = select(BATCHES).where(_HELD)
+_WAITS: Final = and_(
+    BATCHES.c.state == BatchState.QUEUED, or_(BATCHES.c.not_before.is_(None), BATCHES.c.not_before <= now())
+)
+_ABANDONED: Final = and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.lease_until < now())
+_TAKE: Final = (
+    update(BATCHES)
+    .where(BATCHES.c.id == bindparam("batch"), BATCHES.c.attempt < BATCHES.c.max_attempts, or_(_WAITS, _ABANDONED))
+    .values(
+        state=BatchState.RUNNING,
+        attempt=BATCHES.c.attempt + 1,
+        worker=bindparam("by"),
+        lease_until=now("lease"),
+        not_before=None,
+        claimed_at=now(),
+        waited_ms=seconds_between(BATCHES.c.queued_at, now()) * 1000,
+    )
+    .returning(BATCHES)
+)
+_RENEW: Final = (
+    update(BATCHES)
+    .where(_HELD)
+    .values(lease_until=now("lease"))
+    .returning(select(JOBS.c.state).where(JOBS.c.id == BATCHES.c.job_id).correlate(BATCHES).scalar_subquery())
+)
+_END: Final = (
+    update(BATCHES)
+    .where(_HELD)
+    .values(
+        state=BatchState.DONE,
+        lease_until=None,
+        finished_at=now(),
+        error_code=None,
+        error=None,
+        **{
+            name: bindparam(f"new_{name}", type_=BATCHES.c[name].type)
+            for name in (
+                "done_ordinal",
+                "write_ms",
+                *_MEASURED_BY_WORKER,
+                *(f"rows_{status}" for status in RowStatus),
+                "device",
+                "precision",
+                "engine",
+                "peak_memory_bytes",
+            )
+        },
+    )
+)
+_COUNT_FOR_JOB: Final = update(JOBS).where(JOBS.c.id == bindparam("job")).values(batches_done=JOBS.c.batches_done + 1)
 
 
 def _was_finished_by(connection: Connection, batch_id: str, attempt: int) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from unembed.models.clock import now
 from unembed.models.store.sql import BATCHES, JOBS, batch_counts, one, row_counts, sums_of
@@ -30,8 +31,14 @@ def settle(connection: Connection, job: RowMapping) -> None:
 
 def _has_open_batches(connection: Connection, job_id: str) -> bool:
     """Whether a batch waits or runs. Asked after every batch, so not by counting them all."""
-    open_ = BATCHES.c.state.in_((BatchState.QUEUED, BatchState.RUNNING))
-    return bool(connection.scalar(select(select(BATCHES.c.id).where(BATCHES.c.job_id == job_id, open_).exists())))
+    return bool(connection.scalar(_OPEN_BATCHES, {"job": job_id}))
+
+
+_OPEN_BATCHES: Final = select(
+    select(BATCHES.c.id)
+    .where(BATCHES.c.job_id == bindparam("job"), BATCHES.c.state.in_((BatchState.QUEUED, BatchState.RUNNING)))
+    .exists()
+)
 
 
 def _outcome(rows: RowCounts, batches: BatchCounts) -> JobState:

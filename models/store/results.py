@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ARRAY, Connection, RowMapping, Select, and_, func, literal, or_, select
-from sqlalchemy import column as named
+from pyarrow import csv
+from sqlalchemy import Connection, RowMapping, Select, and_, or_, select
+from sqlalchemy.exc import DBAPIError
 
 from unembed.errors import InputError, NotFoundError
 from unembed.generations import SCHEMA, error_rows, from_columns, in_order
 from unembed.models.store import ids
-from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, StorePart, insert, one
+from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, StorePart, one
 from unembed.models.store.values import ResultsPage
 from unembed.schemas import GENERATION_FIELDS, BatchState, JobState, Order
 
@@ -129,24 +130,38 @@ def _read(connection: Connection, statement: Select[Any]) -> pa.RecordBatch:
 
 
 def write_rows(connection: Connection, batch: RowMapping, rows: pa.RecordBatch) -> None:
-    """Insert the rows of a batch, each at most once: one statement on PostgreSQL, one prepared one on SQLite."""
+    """Insert the rows of a batch: by COPY on PostgreSQL, by one prepared statement on SQLite.
+
+    Raises IntegrityError when one of them is there already.
+    """
     owner = {"job_id": batch["job_id"], "batch_id": batch["id"]}
-    values = {name: _storable(rows.column(name)).to_pylist() for name in GENERATION_FIELDS}
-    names = [*owner, *values]
-    statement = insert(connection, GENERATIONS)
-    once = ["job_id", "index"]
+    columns = [_storable(rows.column(name)) for name in GENERATION_FIELDS]
     if connection.dialect.name == "postgresql":
-        unnested = func.unnest(*(literal(column, ARRAY(GENERATIONS.c[name].type)) for name, column in values.items()))
-        source = unnested.table_valued(*(named(name) for name in values)).render_derived()
-        chosen = select(*map(literal, owner.values()), *(source.c[name] for name in values))
-        connection.execute(statement.from_select(names, chosen).on_conflict_do_nothing(index_elements=once))
+        _copy(connection, [*owner.values()], columns)
         return
-    prepared = statement.on_conflict_do_nothing(index_elements=once).compile(
-        dialect=connection.dialect, column_keys=names
-    )
-    columns = {name: repeat(value) for name, value in owner.items()} | values
-    placed = zip(*(columns[name] for name in prepared.positiontup or ()), strict=False)  # the owner's never end
-    connection.exec_driver_sql(str(prepared), list(placed))
+    values = chain(map(repeat, owner.values()), (column.to_pylist() for column in columns))
+    connection.exec_driver_sql(_INSERT, list(zip(*values, strict=False)))  # the owner's never end
+
+
+_NAMES: Final = ", ".join(f'"{name}"' for name in ("job_id", "batch_id", *GENERATION_FIELDS))
+_INSERT: Final = f"INSERT INTO generations ({_NAMES}) VALUES ({', '.join('?' * (2 + len(GENERATION_FIELDS)))})"  # noqa: S608  # our own names
+_COPY: Final = f"COPY generations ({_NAMES}) FROM STDIN (FORMAT csv)"
+
+
+def _copy(connection: Connection, owner: Sequence[str], columns: Sequence[pa.Array[Any]]) -> None:
+    """As CSV, which Arrow writes without an object a value: text is in quotes, and null is what is not there."""
+    count = len(columns[0])
+    owned = [pa.repeat(pa.scalar(value), count) for value in owner]
+    table = pa.Table.from_arrays([*owned, *columns], names=[str(number) for number in range(len(owned) + len(columns))])
+    sink = pa.BufferOutputStream()
+    csv.write_csv(table, sink, csv.WriteOptions(include_header=False, quoting_style="needed"))
+    driver: Any = connection.connection.driver_connection
+    dbapi = connection.dialect.loaded_dbapi
+    try:
+        with driver.cursor() as cursor, cursor.copy(_COPY) as copying:
+            copying.write(sink.getvalue())
+    except dbapi.Error as error:  # as if it had come through SQLAlchemy
+        raise DBAPIError.instance(_COPY, None, error, dbapi.Error, dialect=connection.dialect) from error
 
 
 def _storable(column: pa.Array[Any]) -> pa.Array[Any]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, RowMapping, Select, Table, func, select
+from sqlalchemy import Connection, RowMapping, Select, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
@@ -51,12 +51,19 @@ def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.I
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def one(connection: Connection, statement: Any) -> RowMapping | None:
-    return connection.execute(statement).mappings().one_or_none()
+def one(connection: Connection, statement: Any, parameters: Mapping[str, Any] | None = None) -> RowMapping | None:
+    return connection.execute(statement, parameters).mappings().one_or_none()
+
+
+# What is done with every batch is built once, here and in the other parts: to build a statement takes SQLAlchemy longer
+# than to execute it.
+_JOB_LOCKED: Final = select(JOBS).where(JOBS.c.id == bindparam("job")).with_for_update()
+_JOB_OF: Final = select(BATCHES.c.job_id).where(BATCHES.c.id == bindparam("batch")).scalar_subquery()
+_JOB_OF_LOCKED: Final = select(JOBS).where(JOBS.c.id == _JOB_OF).with_for_update()
 
 
 def lock_job(connection: Connection, job_id: str) -> RowMapping:
-    job = one(connection, select(JOBS).where(JOBS.c.id == job_id).with_for_update())
+    job = one(connection, _JOB_LOCKED, {"job": job_id})
     if job is None:
         raise NotFoundError(f"no job has the id {job_id!r}")
     return job
@@ -64,8 +71,7 @@ def lock_job(connection: Connection, job_id: str) -> RowMapping:
 
 def lock_job_of(connection: Connection, batch_id: str) -> RowMapping | None:
     """The job of this batch, locked; None when there is no such batch."""
-    job_id = connection.scalar(select(BATCHES.c.job_id).where(BATCHES.c.id == batch_id))
-    return None if job_id is None else lock_job(connection, job_id)
+    return one(connection, _JOB_OF_LOCKED, {"batch": batch_id})
 
 
 def storable(text: str | None) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, case, func, or_, select, update
+from typing import Final
+
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
 
 from unembed.models.clock import now
 from unembed.models.store.sql import BATCHES, WORKERS, StorePart, insert
@@ -29,20 +31,6 @@ class Workers(StorePart):
             changes = facts | keep | {"started_at": anew}
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changes))
 
-    def count_batch(self, name: str, rows: int) -> None:
-        """A worker has finished a batch of so many rows."""
-        with self._write() as connection:
-            connection.execute(
-                update(WORKERS)
-                .where(WORKERS.c.name == name)
-                .values(
-                    batches_done=WORKERS.c.batches_done + 1,
-                    rows_done=WORKERS.c.rows_done + rows,
-                    last_seen=now(),
-                    last_done=now(),
-                )
-            )
-
     def all(self) -> list[Worker]:
         with self._read() as connection:
             found = connection.execute(select(WORKERS).order_by(WORKERS.c.name)).mappings()
@@ -65,3 +53,16 @@ class Workers(StorePart):
         new = select(WORKERS.c.name).where(WORKERS.c.name == name, WORKERS.c.started_at >= ago)
         with self._read() as connection:
             return bool(connection.scalar(select(and_(waits.exists(), ~took.exists(), ~new.exists()))))
+
+
+# A worker has finished a batch of so many rows; said in the transaction that ends the batch (attempts.py).
+COUNT_FOR_WORKER: Final = (
+    update(WORKERS)
+    .where(WORKERS.c.name == bindparam("by"))
+    .values(
+        batches_done=WORKERS.c.batches_done + 1,
+        rows_done=WORKERS.c.rows_done + bindparam("done"),
+        last_seen=now(),
+        last_done=now(),
+    )
+)

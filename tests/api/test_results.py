@@ -13,8 +13,8 @@ from unembed.models.store import Store
 from unembed.schemas import ARROW_STREAM, GENERATION_FIELDS, Batch, Generation, RowStatus, Timings
 
 
-def finish(store: Store, batch: Batch, errors: tuple[int, ...] = ()) -> None:
-    claim = store.attempts.claim(batch.id, "worker", 60)
+def finish(store: Store, batch: Batch, errors: tuple[int, ...] = (), worker: str = "worker") -> None:
+    claim = store.attempts.claim(batch.id, worker, 60)
     assert claim is not None
     written = store.attempts.finish(
         batch.id, claim.attempt, generations(batch, errors=errors), Timings(), device="cpu", peak_memory_bytes=None

@@ -6,10 +6,10 @@ import base64
 
 import pytest
 
-from tests.builders import add_batches, make_job, run_job
+from tests.builders import add_batches, generations, make_job, run_job
 from unembed.errors import InputError, NotFoundError
 from unembed.models.store import Store
-from unembed.schemas import JobState, RowStatus
+from unembed.schemas import JobState, RowStatus, Timings
 
 AN_ID_WITH_NUL = base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 " + b"a\0" * 13).decode()
 
@@ -125,8 +125,9 @@ class TestStatsAndWorkers:
         store.workers.check_in("gpu0", "host", 7, None, None)
         store.workers.check_in("gpu0", "host", 7, "cuda:0", "bfloat16", "torch")
         # When it has done two batches, and its main process is seen again
-        store.workers.count_batch("gpu0", 10)
-        store.workers.count_batch("gpu0", 5)
+        for batch in add_batches(store, make_job(store), [10, 5]):
+            assert store.attempts.claim(batch.id, "gpu0", 60.0) is not None
+            assert store.attempts.finish(batch.id, 1, generations(batch), Timings())
         store.workers.check_in("gpu0", "host", 7, None, None)
         # Then
         (worker,) = store.workers.all()

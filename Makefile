@@ -21,7 +21,7 @@ OTHER_PRECISION_TESTS := $(addprefix tests/models/decoder/test_,$(addsuffix .py,
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-precisions sanitizers faults check bench compare train up wheels clean
+.PHONY: help demo test test-precisions sanitizers faults check bench bench-gpu compare train up wheels clean
 
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
@@ -62,6 +62,9 @@ check: $(VENV)/.dev ## formatting, linting, types, and the direction of imports
 
 bench: $(VENV)/.local $(VENV)/.engine ## rows per second through the whole queue on this machine (BENCH_ROWS=12000)
 	@$(BIN)/unembed demo --rows $(BENCH_ROWS) --out out/bench.parquet $(ARGS)
+
+bench-gpu: $(VENV)/.local ## check and time the engine on a CUDA GPU, nine minutes at most; writes out/gpu.json and out/gpu.md
+	@$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 compare: $(VENV)/.local $(VENV)/.engine ## compare decoder v2.1 with v2.0: memory, rows per second, latency; writes docs/benchmarks/
 	@$(BIN)/unembed compare examples/sentences.txt $(ARGS)

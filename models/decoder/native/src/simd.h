@@ -119,17 +119,24 @@ inline Vec exponential(Vec x) {
     return pick(tiny, Vec{}, series * scale);
 }
 
-// erf by the formula 7.1.26 of Abramowitz and Stegun, "Handbook of Mathematical Functions": within 1.5e-7 everywhere.
+// erf, as a quotient of polynomials in x^2 that was fitted to it on [-4, 4], beyond which it is 1 to a float's precision:
+// within 4e-7 everywhere, without an exponential.
 inline Vec error_function(Vec x) {
-    const Vec size = larger(x, -x);
-    const Vec t = all(1.0f) / (all(1.0f) + all(0.3275911f) * size);
-    Vec series = all(1.061405429f);
-    series = series * t + all(-1.453152027f);
-    series = series * t + all(1.421413741f);
-    series = series * t + all(-0.284496736f);
-    series = series * t + all(0.254829592f);
-    const Vec value = all(1.0f) - series * t * exponential(-size * size);
-    return pick(x < Vec{}, -value, value);
+    x = pick(x > all(4.0f), all(4.0f), pick(x < all(-4.0f), all(-4.0f), x));
+    const Vec t = x * x;
+    Vec above = all(2.0093957e-6f);
+    above = above * t + all(2.85497974e-4f);
+    above = above * t + all(3.85992241e-3f);
+    above = above * t + all(5.30226489e-2f);
+    above = above * t + all(1.92798379e-1f);
+    above = above * t + all(1.12837905f);
+    Vec below = all(3.77084744e-5f);
+    below = below * t + all(1.18288462e-3f);
+    below = below * t + all(1.51547897e-2f);
+    below = below * t + all(1.15060548e-1f);
+    below = below * t + all(5.04195044e-1f);
+    below = below * t + all(1.0f);
+    return x * above / below;
 }
 
 inline Vec gelu(Vec x) { return x * all(0.5f) * (all(1.0f) + error_function(x * all(0.70710678118654752f))); }

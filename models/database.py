@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from alembic import command
@@ -17,12 +17,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, Engine, event, make_url
+from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError
 
 from unembed.errors import InputError, StoreUnavailableError
 
+if TYPE_CHECKING:
+    import psycopg
+
 READ_ONLY = "unembed_read_only"  # execution options: this transaction will not write;
 MIGRATES = "unembed_migrates"  # this one changes tables
+BINARY = "unembed_binary"  # of one statement: PostgreSQL sends its rows as numbers, not as text to be read again
 
 BUSY_TIMEOUT_SECONDS = 15
 CONNECT_TIMEOUT_SECONDS = 5
@@ -51,6 +56,7 @@ def create_engine(url: str) -> Engine:
     arguments = {name: value for name, value in arguments.items() if name not in parsed.query}
     engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True, connect_args=arguments)
     event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "before_cursor_execute", _choose_format)
     return engine
 
 
@@ -123,6 +129,20 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
     connection.execute(f"SET idle_in_transaction_session_timeout = '{2 * LOCK_TIMEOUT_SECONDS}s'")
     connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
     connection.commit()
+
+
+def _choose_format(
+    _connection: Connection,
+    cursor: psycopg.Cursor[Any],
+    _statement: str,
+    _parameters: object,
+    context: ExecutionContext,
+    _many: bool,
+) -> None:
+    if context.execution_options.get(BINARY):
+        from psycopg.pq import Format
+
+        cursor.format = Format.BINARY
 
 
 @contextmanager

@@ -14,13 +14,15 @@ from sqlalchemy import Connection, RowMapping, Select, and_, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from unembed.errors import InputError, NotFoundError
-from unembed.generations import SCHEMA, error_rows, from_columns, in_order
+from unembed.generations import SCHEMA, concatenated, error_rows, from_columns, in_order
+from unembed.models.database import BINARY
 from unembed.models.store import ids
 from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, StorePart, one
 from unembed.models.store.values import ResultsPage
 from unembed.schemas import GENERATION_FIELDS, BatchState, JobState, Order
 
 _RANGES_A_QUERY = 200
+_ROWS_A_FETCH: Final = 500  # as many as stay in the processor's cache until they are columns
 _WITH_DEAD = (JobState.PARTIAL, JobState.FAILED)
 _FLAGS: Final = tuple(field.name for field in SCHEMA if pa.types.is_boolean(field.type))
 _FIELDS: Final = select(*(GENERATIONS.c[name] for name in GENERATION_FIELDS))
@@ -108,25 +110,43 @@ def _by_finished(
 
 def _rows_in(connection: Connection, job_id: str, ranges: Sequence[range]) -> pa.RecordBatch:
     """The rows of all ranges, in the order of the ranges."""
-    index = GENERATIONS.c["index"]
+    index, merged = GENERATIONS.c["index"], _merged(ranges)
     parts = []
-    for start in range(0, len(ranges), _RANGES_A_QUERY):
-        some = ranges[start : start + _RANGES_A_QUERY]
+    for start in range(0, len(merged), _RANGES_A_QUERY):
+        some = merged[start : start + _RANGES_A_QUERY]
         within = or_(*(and_(index >= each[0], index <= each[-1]) for each in some))
         parts.append(_read(connection, _FIELDS.where(GENERATIONS.c.job_id == job_id, within)))
+    rows = in_order(parts)
     wanted = np.concatenate([np.arange(each.start, each.stop) for each in ranges])  # (N,)
-    return in_order(parts).take(np.argsort(np.argsort(wanted)))  # each by its rank among all
+    if (np.diff(wanted) > 0).all():
+        return rows
+    return rows.take(np.argsort(np.argsort(wanted)))  # each by its rank among all
+
+
+def _merged(ranges: Sequence[range]) -> list[range]:
+    """The same indices in order, in as few ranges as can be: batches finish nearly in turn, so that these are few."""
+    merged: list[range] = []
+    for each in sorted(ranges, key=lambda one: one.start):
+        if merged and merged[-1].stop == each.start:
+            merged[-1] = range(merged[-1].start, each.stop)
+        else:
+            merged.append(each)
+    return merged
 
 
 def _read(connection: Connection, statement: Select[Any]) -> pa.RecordBatch:
-    result = connection.execute(statement)
+    """The driver's own tuples as columns, a few at a time: SQLAlchemy's rows would take as long again."""
+    result = connection.execute(statement, execution_options={BINARY: True})
     assert result.cursor is not None, "a SELECT has a cursor"
-    found = result.cursor.fetchall()  # the driver's own tuples: SQLAlchemy's rows would take as long again
+    numbers_for_flags = connection.dialect.name == "sqlite"
+    parts = []
+    while found := result.cursor.fetchmany(_ROWS_A_FETCH):
+        columns: dict[str, Any] = dict(zip(GENERATION_FIELDS, zip(*found, strict=True), strict=True))
+        if numbers_for_flags:
+            columns |= {name: pa.array(columns[name], pa.int8()).cast(pa.bool_()) for name in _FLAGS}
+        parts.append(from_columns(columns.pop("index"), **columns))
     result.close()
-    columns: dict[str, Any] = dict(zip(GENERATION_FIELDS, zip(*found, strict=True), strict=True)) if found else {}
-    if found and connection.dialect.name == "sqlite":  # which has numbers for booleans
-        columns |= {name: pa.array(columns[name], pa.int8()).cast(pa.bool_()) for name in _FLAGS}
-    return from_columns(columns.pop("index", ()), **columns)
+    return concatenated(parts) if parts else from_columns(())
 
 
 def write_rows(connection: Connection, batch: RowMapping, rows: pa.RecordBatch) -> None:

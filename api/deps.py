@@ -11,6 +11,7 @@ from celery import Celery
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 
+from unembed.api.admission import Room
 from unembed.models.database import create_engine
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
@@ -29,6 +30,7 @@ class Deps:
     payloads: Payloads
     celery: Celery
     uploads: anyio.CapacityLimiter
+    room: Room
 
     @classmethod
     def of(cls, settings: Settings) -> Deps:
@@ -42,6 +44,7 @@ class Deps:
             payloads=Payloads.at(settings.payload_redis_url, settings.payload_ttl),
             celery=make_app(settings),
             uploads=anyio.CapacityLimiter(UPLOADS_AT_ONCE),
+            room=Room(),
         )
 
     def close(self) -> None:

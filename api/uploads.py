@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -75,7 +76,7 @@ def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
     receiving = upload.job.state is JobState.RECEIVING
     kept = receiving and deps.payloads.put(batch_id, payload, replace=False)
     batch, created = deps.store.jobs.add_batch(
-        upload.job.id, upload.ordinal, upload.first_index, rows, len(payload), digest
+        upload.job.id, upload.ordinal, upload.first_index, rows, len(payload), digest, announced=True
     )
     if batch.lacks_its_vectors:
         return _revive(deps, batch, payload), False
@@ -85,7 +86,7 @@ def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
         # What is there may be of an upload that was never recorded. Of a running batch, too: its attempt may yet fail.
         deps.payloads.put(batch.id, payload)
     if created:
-        announce(deps, batch)
+        send_messages(deps, [batch.id])
     return batch, created
 
 
@@ -143,19 +144,26 @@ def accept_references(deps: Deps, job: JobHead, given: ReferencedBatches) -> Ref
         _expect_rows(each.rows, deps.settings)
         _expect_bytes(each.rows * job.embedding_dim * 4, deps.settings)  # as float32, which is what the worker decodes
     admission.require_room(deps, job, sum(each.rows for each in given.batches), 0)
-    accepted = deps.store.jobs.add_references(job.id, given)
-    new = [batch for batch, created in accepted if created]
-    announce(deps, *new)
+    accepted = deps.store.jobs.add_references(job.id, given, announced=True)
+    new = [batch.id for batch, created in accepted if created]
+    send_messages(deps, new)
     return ReferencesAccepted(added=len(new), known=len(accepted) - len(new))
 
 
 def announce(deps: Deps, *batches: Batch) -> None:
-    """Send the messages. The batches are safe in SQL, so a failure here only makes them wait for the sweeper."""
-    sent: list[str] = []
-    try:
-        for batch in batches:
-            publish(deps.celery, batch.id)
-            sent.append(batch.id)
-    except QueueUnavailableError as error:
-        log.warning("%d batches are not announced yet; the sweeper will do it: %s", len(batches) - len(sent), error)
-    deps.store.queue.mark_published(sent)
+    """Send the messages of batches that wait, and record that they were sent."""
+    unsent = send_messages(deps, [batch.id for batch in batches])
+    deps.store.queue.mark_published([batch.id for batch in batches if batch.id not in unsent])
+
+
+def send_messages(deps: Deps, batch_ids: Sequence[str]) -> set[str]:
+    """Those that could not be sent. The batches are safe in SQL, so a failure only makes them wait for the sweeper."""
+    for place, batch_id in enumerate(batch_ids):
+        try:
+            publish(deps.celery, batch_id)
+        except QueueUnavailableError as error:
+            unsent = batch_ids[place:]
+            log.warning("%d batches are not announced yet; the sweeper will do it: %s", len(unsent), error)
+            deps.store.queue.mark_unsent(unsent)
+            return set(unsent)
+    return set()

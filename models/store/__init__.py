@@ -6,7 +6,7 @@
     store.sweeping    sweep, reclaim; queued, fail_missing_payloads, done_or_cancelled; cancel_unsealed, expired_jobs
     store.results     page
     store.workers     check_in, all, is_deaf
-    store.queue       mark_published, stats, backlog
+    store.queue       mark_published, mark_unsent, stats, backlog
 
 They return the frozen values of `unembed.schemas` and `values.py`, and raise the errors of `unembed.errors`:
 StoreUnavailableError whenever the database does not answer.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Select, and_, delete, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, and_, bindparam, delete, or_, select, update
 
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
 from unembed.models.clock import now
@@ -29,6 +29,25 @@ from unembed.references import ReferencedBatches
 from unembed.schemas import Batch, BatchPage, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState, batch_id_of
 
 _REMOVED_AT_ONCE = 16  # batches
+
+_JOB: Final = select(JOBS).where(JOBS.c.id == bindparam("job"))
+_BATCH: Final = select(BATCHES).where(BATCHES.c.id == bindparam("batch"))
+_NEAREST: Final = (
+    select(BATCHES)
+    .where(BATCHES.c.job_id == bindparam("job"), BATCHES.c.first_index < bindparam("end"))
+    .order_by(BATCHES.c.first_index.desc())
+    .limit(1)
+)
+_NEW: Final = {
+    "state": BatchState.QUEUED,
+    "queued_at": now(),
+    **{
+        name: bindparam(name)
+        for name in ("id", "job_id", "max_attempts", "ordinal", "first_index", "rows", "bytes", "sha256", "reference")
+    },
+}
+_INSERT: Final = BATCHES.insert().values(**_NEW).returning(BATCHES)
+_INSERT_ANNOUNCED: Final = BATCHES.insert().values(**_NEW, published_at=now()).returning(BATCHES)
 
 
 class Jobs(StorePart):
@@ -67,21 +86,33 @@ class Jobs(StorePart):
             return read_job(connection, old["id"]), False
 
     def add_batch(
-        self, job_id: str, ordinal: int, first_index: int, rows: int, nbytes: int, sha256: str
+        self,
+        job_id: str,
+        ordinal: int,
+        first_index: int,
+        rows: int,
+        nbytes: int,
+        sha256: str,
+        *,
+        announced: bool = False,
     ) -> tuple[Batch, bool]:
         """A new batch, queued, and whether it was added now; the same batch sent again is found, not added.
 
+        `announced`: its message follows at once; where it cannot be sent after all, say so with `queue.mark_unsent`.
         Raises ConflictError when the job no longer receives, or the ordinal or the rows were sent with other content.
         """
         if ordinal < 0 or first_index < 0 or rows < 1:
             raise InputError(
                 f"batch {ordinal}, {rows} rows from {first_index}: expected 0 or more, and one row at least"
             )
-        new = {"ordinal": ordinal, "first_index": first_index, "rows": rows, "bytes": nbytes, "sha256": sha256}
+        new: dict[str, Any] = {"ordinal": ordinal, "first_index": first_index, "rows": rows, "bytes": nbytes}
+        new |= {"sha256": sha256, "reference": None}
         with self._write() as connection:
-            return self._add(connection, lock_job(connection, job_id), new)
+            return self._add(connection, lock_job(connection, job_id), new, announced)
 
-    def add_references(self, job_id: str, given: ReferencedBatches) -> list[tuple[Batch, bool]]:
+    def add_references(
+        self, job_id: str, given: ReferencedBatches, *, announced: bool = False
+    ) -> list[tuple[Batch, bool]]:
         """As `add_batch`, for batches whose vectors are in a file: all of them, or none."""
         with self._write() as connection:
             job = lock_job(connection, job_id)
@@ -90,26 +121,21 @@ class Jobs(StorePart):
                 reference = given.reference_of(each)
                 new = each.model_dump(include={"ordinal", "first_index", "rows"})
                 new |= {"bytes": 0, "sha256": reference.sha256, "reference": reference.model_dump()}
-                added.append(self._add(connection, job, new))
+                added.append(self._add(connection, job, new, announced))
             return added
 
-    def _add(self, connection: Connection, job: RowMapping, new: dict[str, Any]) -> tuple[Batch, bool]:
+    def _add(self, connection: Connection, job: RowMapping, new: dict[str, Any], announced: bool) -> tuple[Batch, bool]:
         batch_id = batch_id_of(job["id"], new["ordinal"])
-        if received := one(connection, select(BATCHES).where(BATCHES.c.id == batch_id)):
+        if received := one(connection, _BATCH, {"batch": batch_id}):
             _expect_equal(received, new["first_index"], new["rows"], new["sha256"])
             return to_batch(received), False
         if job["state"] != JobState.RECEIVING:
             raise ConflictError(f"job {job['id']} is {job['state']} and takes no more batches")
         _expect_free(connection, job["id"], new["first_index"], new["rows"])
-        statement = insert(connection, BATCHES).values(
-            id=batch_id,
-            job_id=job["id"],
-            state=BatchState.QUEUED,
-            max_attempts=self.settings.max_attempts,
-            queued_at=now(),
-            **new,
-        )
-        return to_batch(connection.execute(statement.returning(BATCHES)).mappings().one()), True
+        values = {"id": batch_id, "job_id": job["id"], "max_attempts": self.settings.max_attempts, **new}
+        added = one(connection, _INSERT_ANNOUNCED if announced else _INSERT, values)
+        assert added is not None, "an INSERT returns its row"
+        return to_batch(added), True
 
     def seal(self, job_id: str, batches: int, rows: int) -> Job:
         """No batch comes any more; sealing again with the same numbers changes nothing.
@@ -166,7 +192,7 @@ class Jobs(StorePart):
     def head(self, job_id: str) -> JobHead:
         """A job without its counts. Raises NotFoundError."""
         with self._read() as connection:
-            job = one(connection, select(JOBS).where(JOBS.c.id == job_id))
+            job = one(connection, _JOB, {"job": job_id})
         if job is None:
             raise NotFoundError(f"no job has the id {job_id!r}")
         return to_head(job)
@@ -248,8 +274,7 @@ def _expect_equal(received: RowMapping, first_index: int, rows: int, sha256: str
 
 def _expect_free(connection: Connection, job_id: str, first_index: int, rows: int) -> None:
     """Among batches that do not overlap, the last that starts before our end is the only one that can reach us."""
-    before = select(BATCHES).where(BATCHES.c.job_id == job_id, BATCHES.c.first_index < first_index + rows)
-    nearest = one(connection, before.order_by(BATCHES.c.first_index.desc()).limit(1))
+    nearest = one(connection, _NEAREST, {"job": job_id, "end": first_index + rows})
     if nearest and nearest["first_index"] + nearest["rows"] > first_index:
         raise ConflictError(
             f"rows {first_index} to {first_index + rows - 1} overlap batch {nearest['ordinal']} of job {job_id}, "

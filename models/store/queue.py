@@ -24,6 +24,15 @@ class Queue(StorePart):
             free = queued.with_for_update(skip_locked=True)
             connection.execute(update(BATCHES).where(BATCHES.c.id.in_(free)).values(published_at=now()))
 
+    def mark_unsent(self, batch_ids: Sequence[str]) -> None:
+        """Their messages could not be sent: the next sweep sends them."""
+        with self._write() as connection:
+            connection.execute(
+                update(BATCHES)
+                .where(BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.QUEUED)
+                .values(published_at=None)
+            )
+
     def stats(self) -> QueueStats:
         open_states = (BatchState.QUEUED, BatchState.RUNNING, BatchState.DEAD)
         batches = (

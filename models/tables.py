@@ -97,7 +97,8 @@ class JobRow(Base):
             name="unsealed_only_receiving",
         ),
         Index(None, "created_at", "id"),
-        Index(None, "state"),
+        Index(None, "state", "created_at", "id"),
+        Index(None, "finished_at"),
     )
 
 
@@ -151,6 +152,7 @@ class BatchRow(Base):
         CheckConstraint("(done_ordinal IS NOT NULL) = (state = 'done')", name="done_has_ordinal"),
         CheckConstraint("state <> 'done' OR rows_ok + rows_fallback + rows_error = rows", name="done_is_whole"),
         Index(None, "state", "queued_at"),
+        Index(None, "worker", "claimed_at"),  # what a worker took of late
         Index(None, "job_id", "state"),  # whether a job goes on is asked after each of its batches
     )
 

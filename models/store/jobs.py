@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Select, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, select, tuple_, update
 
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
 from unembed.models.clock import now
@@ -208,8 +208,7 @@ class Jobs(StorePart):
             statement = statement.where(JOBS.c.state == state)
         if cursor is not None:
             created_at, job_id = ids.read_jobs_cursor(cursor)
-            older = and_(JOBS.c.created_at == created_at, JOBS.c.id < job_id)
-            statement = statement.where(or_(JOBS.c.created_at < created_at, older))
+            statement = statement.where(tuple_(JOBS.c.created_at, JOBS.c.id) < (created_at, job_id))
         with self._read() as connection:
             found = read_jobs(connection, statement)
         page, more = found[:limit], len(found) > limit

@@ -23,7 +23,7 @@ from unembed.models.store.job_end import settle
 from unembed.models.store.jobs import cancel_locked
 from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job
 from unembed.models.store.values import Swept
-from unembed.schemas import ENDED_JOB_STATES, BatchState, JobState, job_id_of
+from unembed.schemas import BatchState, JobState, job_id_of
 
 _PUBLISH_AT_ONCE = 1000
 _PROBES = 8
@@ -98,7 +98,7 @@ class Sweeping(StorePart):
         """Some of the ended jobs that are older than they are to be kept, the oldest first."""
         if self.settings.job_ttl is None:
             return []
-        old = and_(JOBS.c.state.in_(sorted(ENDED_JOB_STATES)), JOBS.c.finished_at < now(-self.settings.job_ttl))
+        old = JOBS.c.finished_at < now(-self.settings.job_ttl)  # only what has ended has finished
         with self._read() as connection:
             statement = select(JOBS.c.id).where(old).order_by(JOBS.c.finished_at).limit(_EXPIRED_AT_ONCE)
             return list(connection.scalars(statement))

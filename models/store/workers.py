@@ -47,12 +47,11 @@ class Workers(StorePart):
         ago = now(-seconds)
         due = or_(BATCHES.c.not_before.is_(None), BATCHES.c.not_before < ago)
         waits = select(BATCHES.c.id).where(BATCHES.c.state == BatchState.QUEUED, BATCHES.c.queued_at < ago, due)
-        took = select(BATCHES.c.id).where(
-            BATCHES.c.worker == name, or_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.claimed_at >= ago)
-        )
+        took = select(BATCHES.c.id).where(BATCHES.c.worker == name, BATCHES.c.claimed_at >= ago)
+        runs = select(BATCHES.c.id).where(BATCHES.c.worker == name, BATCHES.c.state == BatchState.RUNNING)
         new = select(WORKERS.c.name).where(WORKERS.c.name == name, WORKERS.c.started_at >= ago)
         with self._read() as connection:
-            return bool(connection.scalar(select(and_(waits.exists(), ~took.exists(), ~new.exists()))))
+            return bool(connection.scalar(select(and_(waits.exists(), ~took.exists(), ~runs.exists(), ~new.exists()))))
 
 
 # A worker has finished a batch of so many rows; said in the transaction that ends the batch (attempts.py).

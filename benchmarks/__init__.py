@@ -1,1 +1,11 @@
-"""What Unembed costs, as ratios against something else in the same run. `make bench` writes docs/benchmarks.md."""
+"""How fast this is, and against what: `make bench` measures, and writes docs/benchmarks.md.
+
+    measuring  what a piece of work cost, and the ratio of two over several rounds
+    subject    a process that is timed: it works when it is asked to, so that several can take turns
+    ours       such a process: our engine, or that of an earlier commit
+    rivals     such processes: Hugging Face and CTranslate2, on a network of the same shape
+    engine, peers, echo, results, paths, memory     the parts; each gives its tables
+    report     the page
+
+Only what was measured in one run, on the same vectors and the same cores, is compared.
+"""

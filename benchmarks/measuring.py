@@ -1,79 +1,90 @@
-"""Ways of doing the same thing, one after the other and again, and the ratios of what they cost."""
+"""What a piece of work cost, and how two of them compare."""
 
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import Literal, Self
 
 import psutil
 
 
 @dataclass(frozen=True)
 class Spent:
-    wall: float  # seconds
-    cpu: float  # seconds, of all processes that were looked at
+    """Seconds on the clock, and of CPU: all threads of all processes concerned, user and system."""
+
+    wall: float
+    cpu: float
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """How many times as much one way costs as the other, over the repeats."""
+class Spread:
+    """The median of a few rounds, with the least and the greatest."""
 
     median: float
     least: float
     most: float
 
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Raises StatisticsError when there are none."""
+        return cls(statistics.median(values), min(values), max(values))
+
+    def __format__(self, form: str) -> str:
+        return f"{self.median:{form}} ({self.least:{form}} to {self.most:{form}})"
+
     def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.least:.2f} to {self.most:.2f})"
+        return f"{self:.2f}"
+
+
+Kind = Literal["wall", "cpu"]
+
+
+def ratio(these: Sequence[Spent], those: Sequence[Spent], kind: Kind = "cpu") -> Spread:
+    """How many times as much these took as those, round by round: what else the machine did then met both."""
+    return Spread.of([getattr(a, kind) / getattr(b, kind) for a, b in zip(these, those, strict=True)])
+
+
+def rate(rounds: Sequence[Spent], rows: int) -> Spread:
+    """Rows a CPU second."""
+    return Spread.of([rows / spent.cpu for spent in rounds])
+
+
+def in_turns(works: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str, list[Spent]]:
+    """Each piece of work once a round, in an order that turns round every time."""
+    spent: dict[str, list[Spent]] = {name: [] for name in works}
+    for number in range(rounds):
+        for name in list(works)[:: 1 if number % 2 == 0 else -1]:
+            spent[name].append(works[name]())
+    return spent
+
+
+def interleaved(
+    ways: Mapping[str, Callable[[], object]], repeats: int, pids: Sequence[int] = ()
+) -> dict[str, list[Spent]]:
+    """All of them in turns, after each was done once, for what is loaded and made at the first call."""
+    for work in ways.values():
+        work()
+    return in_turns({name: partial(spent, work, pids) for name, work in ways.items()}, repeats)
 
 
 def spent(work: Callable[[], object], pids: Sequence[int] = ()) -> Spent:
-    """What `work` costs this process and those of `pids`."""
-    processes = [psutil.Process(pid) for pid in (os.getpid(), *pids)]
+    """What `work` costs this process, its threads included, and those of `pids`."""
+    others = [psutil.Process(pid) for pid in pids]
 
     def cpu() -> float:
-        return sum(sum(process.cpu_times()[:2]) for process in processes)
+        return time.process_time() + sum(sum(process.cpu_times()[:2]) for process in others)
 
     before, begun = cpu(), time.perf_counter()
     work()
     return Spent(time.perf_counter() - begun, cpu() - before)
 
 
-def interleaved(
-    ways: Mapping[str, Callable[[], object]], repeats: int, pids: Sequence[int] = ()
-) -> dict[str, list[Spent]]:
-    """All ways once, then all of them again: what slows the machine for a while slows each of them."""
-    found: dict[str, list[Spent]] = {name: [] for name in ways}
-    for work in ways.values():
-        work()  # once, for what is loaded and made at the first call
-    for _ in range(repeats):
-        for name, work in ways.items():
-            found[name].append(spent(work, pids))
-    return found
-
-
-def ratio(these: Sequence[Spent], those: Sequence[Spent], kind: str = "cpu") -> Ratio:
-    """Of what was measured side by side."""
-    ratios = [getattr(a, kind) / getattr(b, kind) for a, b in zip(these, those, strict=True)]
-    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
-
-
-def machine() -> str:
-    """The CPU, what it can do, its cores and the memory, in one line."""
-    from unembed.models.decoder.native_library import NEEDS, cpu_flags
-
-    isa = next((name for name, needed in NEEDS.items() if needed <= cpu_flags()), "baseline")
-    memory = psutil.virtual_memory().total / 1024**3
-    return f"{_model()}, {isa}, {os.cpu_count()} cores, {memory:.0f} GiB"
-
-
-def _model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+def stay_on_one_core() -> None:
+    """Keeps this process and those that it starts to the last core that it may use, where the system can (Linux)."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

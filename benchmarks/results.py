@@ -19,7 +19,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measuring import Ratio, interleaved, ratio
+from benchmarks.measuring import Spread, interleaved, ratio
 from unembed import Client
 from unembed.generations import SCHEMA, from_columns
 from unembed.models.database import open_engine, upgrade
@@ -40,8 +40,8 @@ _SELECT = f'SELECT {_COLUMNS} FROM generations WHERE job_id = %s ORDER BY "index
 class Found:
     rows: int
     same: bool  # both files hold the same
-    wall: Ratio
-    cpu: Ratio
+    wall: Spread
+    cpu: Spread
 
 
 def measure(rows: int, repeats: int, database_url: str | None = None) -> Found:
@@ -62,7 +62,7 @@ def measure(rows: int, repeats: int, database_url: str | None = None) -> Found:
                 repeats,
                 [stack.pids()["api"]],
             )
-        same = pq.read_table(plain).equals(pq.read_table(ours))
+        same = bool(pq.read_table(plain).equals(pq.read_table(ours)))
     wall, cpu = (ratio(found["ours"], found["plain"], kind) for kind in ("wall", "cpu"))
     return Found(rows, same, wall, cpu)
 

@@ -21,7 +21,7 @@ import pytest
 from unembed.codes import FailureCode
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("unembed", "models", "worker", "api", "migrations", "examples")
+ROOMS = ("unembed", "models", "worker", "api", "migrations", "examples", "benchmarks")
 HEAVY = {"torch", "celery", "kombu", "sqlalchemy", "redis", "fastapi", "transformers"}
 PICKLING_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 

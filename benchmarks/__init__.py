@@ -4,7 +4,10 @@
     subject    a process that is timed: it works when it is asked to, so that several can take turns
     ours       such a process: our engine, or that of an earlier commit
     rivals     such processes: Hugging Face and CTranslate2, on a network of the same shape
-    engine, peers, echo, results, paths, memory     the parts; each gives its tables
+    engine, peers, around, paths, memory            the parts; each gives its tables
+    whole_*, first_try                              programs that decode a whole corpus, each in its own way
+    echo, results                                   the path without a decoder
+    gpu                                             `make bench-gpu`, by itself
     report     the page
 
 Only what was measured in one run, on the same vectors and the same cores, is compared.

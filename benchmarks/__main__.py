@@ -20,7 +20,7 @@ from benchmarks.asked import Asked, say
 from benchmarks.machine import machine
 from benchmarks.report import PLOT, Section, page, plot
 
-PARTS: Final = ("engine", "peers", "paths", "memory")
+PARTS: Final = ("engine", "peers", "around", "paths", "memory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,16 +33,19 @@ class Asked:
     micro_batches: tuple[int, ...]
     candidates: tuple[int, ...]
     ageing: tuple[int, int]  # batches after which memory is compared
+    echo_rows: int  # of a batch, where the decoder answers at once
+    echo_batches: int
+    result_rows: int
     folder: Path  # for files of this run
 
     @classmethod
     def full(cls, folder: Path) -> Asked:
-        return cls(1024, 8_192, 5, (64, 256, 1024), (8, 32), (50, 1000), folder)
+        return cls(1024, 8_192, 5, (64, 256, 1024), (8, 32), (50, 1000), 1024, 60, 200_000, folder)
 
     @classmethod
     def short(cls, folder: Path) -> Asked:
         """For the tests: all of the work, and none of the meaning."""
-        return cls(32, 128, 1, (16, 32), (2,), (2, 4), folder)
+        return cls(32, 128, 1, (16, 32), (2,), (2, 4), 16, 4, 500, folder)
 
     @property
     def vectors(self) -> Path:

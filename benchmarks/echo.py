@@ -19,7 +19,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ class Site:
 
 def _spent(process: psutil.Process, *, ended: bool = False) -> float:
     times = process.cpu_times()
-    return sum(times[:4] if ended else times[:2])
+    return float(sum(times[:4] if ended else times[:2]))
 
 
 @contextmanager
@@ -141,11 +141,12 @@ class Plain:
                 queue.set(f"plain:{at}", encode_payload(vectors[at : at + size]))
                 queue.lpush("plain", at)
             with self._database() as (insert, selected):
-                while (at := queue.rpop("plain")) is not None:
-                    payload = queue.get(f"plain:{int(at)}")
-                    rows = echoed(first + int(at) + np.arange(len(decode_payload(payload))))
+                while (popped := queue.rpop("plain")) is not None:
+                    at = int(cast(bytes, popped))
+                    payload = cast(bytes, queue.get(f"plain:{at}"))
+                    rows = echoed(first + at + np.arange(len(decode_payload(payload))))
                     insert(rows)
-                    queue.unlink(f"plain:{int(at)}")
+                    queue.unlink(f"plain:{at}")
                 return len(selected(first))
 
     @contextmanager
@@ -169,15 +170,15 @@ class Plain:
 
                 yield insert, lambda first: connection.execute(select.format("?"), (self._owner[0], first)).fetchall()
             return
-        with psycopg.connect(self._site.url) as connection:
+        with psycopg.connect(self._site.url) as postgres:
 
             def copy(rows: pa.RecordBatch) -> None:
-                with connection.cursor().copy(f"COPY generations ({names}) FROM STDIN") as copied:
+                with postgres.cursor().copy(f"COPY generations ({names}) FROM STDIN".encode()) as copied:
                     for row in values(rows):
                         copied.write_row(row)
-                connection.commit()
+                postgres.commit()
 
-            yield copy, lambda first: connection.execute(select.format("%s"), (self._owner[0], first)).fetchall()
+            yield copy, lambda first: postgres.execute(select.format("%s").encode(), (self._owner[0], first)).fetchall()
 
 
 def measure(database: str, size: int, batches: int, repeats: int, *, flower: bool) -> tuple[list[Round], list[Round]]:

@@ -45,7 +45,7 @@ def echoed(indices: npt.NDArray[np.int64]) -> pa.RecordBatch:
     spread = (indices % 97) / 97.0  # (N,)
     return from_columns(
         indices,
-        text=TEXTS.take(pa.array(indices % len(TEXTS))),
+        text=TEXTS.take(indices % len(TEXTS)),
         status=RowStatus.OK,
         source="echo",
         tokens=indices % 24,
@@ -62,7 +62,7 @@ def patch() -> None:
     from unembed.worker import runtime
 
     runtime.prepare = lambda device, precision, threads: None
-    runtime.load_decoder = lambda name, device, precision, engine: Echo()
+    runtime.load_decoder = lambda name, settings: Echo()
 
 
 if __name__ in ("__main__", "__mp_main__"):

@@ -153,6 +153,7 @@ def _method(asked: Asked, has_before: bool, precisions: list[str]) -> str:
         {asked.rows:,} rows a round, {asked.rounds} rounds in turns, one core and one thread. The vectors are those of
         the example sentences, repeated. {before} {missing} `--candidates` includes the MiniLM encoder that ranks them.
         The roofline counts the operations of the folded network (a row is read once; a step is three products and the
-        attention), and takes as the limit the fastest that `torch.mm` multiplies matrices of these shapes, with 48,
-        256 or 1,024 rows, on the same core.
+        attention), and takes as the limit the fastest that `torch.mm` multiplies matrices of these shapes, with 48, 256
+        or 1,024 rows, on the same core.
+
     """

@@ -45,6 +45,7 @@ def measure(asked: Asked) -> Section:
         Each measured once, in a process of its own. The loop decodes batches of {MICRO_BATCH // 2} to {MICRO_BATCH}
         rows, drawn at random from the example sentences, so that texts end at different places every time. The worker
         (its parent and the process that decodes) gets jobs of {WORKER_BATCH} rows a batch through the whole path.
+
         """,
         {f"memory of a worker after {old:,} batches over after {young:,}": Spread(ratio, ratio, ratio)},
     )

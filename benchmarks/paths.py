@@ -1,4 +1,4 @@
-"""A whole corpus, from a file to a file: Unembed beside the bare loop, raw Redis and COPY, Ray Data, and a first try."""
+"""A whole corpus, from file to file: Unembed beside the bare loop, raw Redis and COPY, Ray Data, and a first try."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from tests.services import postgres_server
 LOOK_EVERY: Final = 0.4  # seconds between two looks at the memory
 ROUNDS: Final = 3  # each takes minutes, most of them the programs' own starts
 PLAIN_SHARE: Final = 4  # what decodes in plain torch gets one row in so many, as it takes as many times as long
-STARTS_WITHIN: Final = 120.0  # seconds
+STARTS_WITHIN: Final = 240.0  # seconds
+RUNS_WITHIN: Final = 240.0  # seconds, until it is stopped as one that hangs
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,15 @@ def timed_way(way: Way, asked: Asked, database: str) -> tuple[Spent, int]:
         assert one.stdout is not None
         _await(marker, one, log)
         begun, before = time.perf_counter(), tree_cpu(one.pid)
+        too_late = threading.Timer(RUNS_WITHIN, _kill, [one.pid])
+        too_late.start()
         with watched_memory(one.pid) as peak:
             line = one.stdout.readline()
         spent = Spent(time.perf_counter() - begun, tree_cpu(one.pid) - before)
         one.stdin.close()
         one.stdout.close()
         one.wait()
+        too_late.cancel()
     if not line or _count(out) != rows:
         raise RuntimeError(f"{way.name} failed: {log.read_text(errors='replace')[-2000:]}")
     return spent, max(peak)
@@ -129,6 +133,7 @@ def _await(marker: Path, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + STARTS_WITHIN
     while not marker.exists():
         if process.poll() is not None or time.monotonic() > deadline:
+            _kill(process.pid)
             raise RuntimeError(f"{process.args!r} did not start: {log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.01)
 
@@ -138,6 +143,12 @@ def _tree(pid: int) -> list[psutil.Process]:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
     return []
+
+
+def _kill(pid: int) -> None:
+    for process in _tree(pid)[::-1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def tree_cpu(pid: int) -> float:
@@ -213,12 +224,12 @@ def _method(asked: Asked, rounds: int) -> str:
     return f"""
         {asked.path_rows:,} vectors of the example sentences, repeated, in a .parquet file; {rounds} rounds in turns.
         Each way has one process that decodes, on one thread, in batches of 1,024 rows, and may use all cores for the
-        rest. It is timed from when its decoder has loaded and decoded 64 rows, until the texts are in .parquet; starting
-        and stopping are not counted, though for Ray Data, which starts its actor inside the run, what it reads before
-        that is not counted either. CPU is of all processes that it has started, but for PostgreSQL, which
-        is left out everywhere, and is counted for nobody; memory is theirs together, what they share counted once. "Our
-        engine" is the same decoder that Unembed uses, in another's frame; "plain torch" is the same decoder without the
-        engine in C++, on a {PLAIN_SHARE}th of the rows. The first Celery project has vectors as JSON in its messages, 256
-        rows each, an ORM, and a row a commit (`benchmarks/first_try.py`); PostgreSQL runs with fsync off, to its
-        favour. Raw Redis and COPY has no checks, leases or second attempts.
+        rest. It is timed from when its decoder has loaded and decoded 64 rows, until the texts are in .parquet;
+        starting and stopping are not counted. CPU is of all processes that a way starts; PostgreSQL is not among them,
+        for any way. Memory is theirs together, what they share counted once. "Our engine" is the decoder that Unembed
+        uses, in another's frame; "plain torch" is the same decoder without the engine in C++, on a {PLAIN_SHARE}th of
+        the rows, and compared a row. The first Celery project has vectors as JSON in its messages, 256 rows each, an
+        ORM, and a row a commit (`benchmarks/first_try.py`); PostgreSQL runs with fsync off, to its advantage. Raw Redis
+        and COPY has no checks, leases or second attempts.
+
     """

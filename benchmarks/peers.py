@@ -68,4 +68,5 @@ def _method(asked: Asked, precision: str) -> str:
         there. Unembed's engine does more: it reads the embedding at every step, has gated units and a repetition
         penalty, and returns log-probabilities. It is called through `Engine.generate`, the peers through
         `model.generate` (with its cache) and `Generator.generate_batch`. Turning pieces into text is in none of them.
+
     """

@@ -136,7 +136,7 @@ def patch(faults: Faults) -> None:
     jobs.Jobs.add_batch = added_batch  # type: ignore[method-assign]
     attempts.write_rows = written_rows
     runtime.prepare = prepare
-    runtime.load_decoder = lambda name, device, precision, engine: StandIn()
+    runtime.load_decoder = lambda name, settings: StandIn()
     if seconds := os.environ.get("FAULTS_VISIBILITY_TIMEOUT"):
         celery._BROKER["broker_transport_options"] |= {"visibility_timeout": float(seconds)}
         celery._BROKER["broker_transport_options"] |= {"unacked_restore_interval": 0.5}

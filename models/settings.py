@@ -141,6 +141,11 @@ class Settings(BaseSettings):
         5.0, ge=0, description="the pause after a batch's first failure; doubled by each further one"
     )
 
+    events: bool = Field(
+        True,
+        description="whether the API and workers tell Flower what happens to each batch; `false` if nobody looks",
+    )
+
     max_batch_rows: int = Field(65_536, ge=1, description="batches with more rows are refused (413)")
     max_batch_bytes: ByteSize = Field(ByteSize(64 * 1024**2), ge=1, description="larger batches are refused (413)")
     payload_ttl: WholeSeconds = Field(7 * 86_400, ge=60, description="how long the vectors of a waiting batch are kept")

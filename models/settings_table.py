@@ -26,6 +26,8 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if value is None or value == ():
         return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     if isinstance(value, ByteSize):
         return value.human_readable(separator=" ").replace(".0 ", " ")
     if field.annotation in (float, int) and _is_duration(field):

@@ -36,6 +36,7 @@ def make_app(settings: Settings) -> Celery:
         **_MESSAGES,
         **_WORKERS,
         **_BROKER,
+        task_send_sent_event=settings.events,  # without it Flower does not see a batch before a worker takes it
     )
     return app
 
@@ -48,7 +49,6 @@ _MESSAGES: Final[dict[str, Any]] = {
     "task_default_queue": QUEUE,
     "task_queues": [Queue(QUEUE)],  # type: ignore[no-untyped-call]
     "task_create_missing_queues": False,
-    "task_send_sent_event": True,  # without it Flower does not see a batch before a worker takes it
 }
 
 _WORKERS: Final[dict[str, Any]] = {
@@ -68,7 +68,6 @@ _WORKERS: Final[dict[str, Any]] = {
     "worker_prefetch_multiplier": 1,
     "worker_max_tasks_per_child": None,  # a new child loads its decoders again
     "worker_proc_alive_timeout": 300.0,  # a child imports torch before it says that it is up; the default allows 4 s
-    "worker_send_task_events": True,
     # After a broken connection the running batch goes on: it commits, and the copy of its message finds it done.
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "worker_hijack_root_logger": False,

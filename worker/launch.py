@@ -118,6 +118,8 @@ class Stack:
 
         path = exits.enter_context(redis_server.socket_path(self.home))
         environment = _environment(database_url, path, port)
+        if flower_port is None:
+            environment["UNEMBED_EVENTS"] = "false"  # nobody listens
         supervisor = self._supervisor = Supervisor(self.home, self._say, lock.note_parts)
         exits.callback(supervisor.stop)
         supervisor.start()

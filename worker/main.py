@@ -50,7 +50,8 @@ def run(name: str | None = None) -> int:
     worker_ready.connect(main_process.on_ready)
     worker_shutting_down.connect(main_process.on_shutting_down)
     arguments = ["worker", "--hostname", node, "--pool", "prefork", "--concurrency", "1"]
-    arguments += ["--queues", QUEUE, "--task-events", "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    arguments += ["--queues", QUEUE, "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    arguments += ["--task-events"] if settings.events else ["--without-heartbeat"]
     signal.signal(CANNOT_WORK, lambda *_: main_process.on_cannot_work())
     try:
         make_app(settings).worker_main(arguments)

@@ -26,6 +26,7 @@ def up(
     home: Home = None,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port of the API; 0: any free one.")] = 8765,
     flower_port: Annotated[int, typer.Option(min=0, max=65_535, help="The port of Flower; 0: any free one.")] = 5555,
+    flower: Annotated[bool, typer.Option(help="Whether to run Flower. Without it, batches cost less.")] = True,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Worker processes. Default: one for each GPU, or one on the CPU.", show_default=False),
@@ -43,7 +44,12 @@ def up(
     folder = home_folder(home)
     say(f"starting in {folder}")
     stack = Stack(
-        folder, port=port, flower_port=flower_port, workers=workers, database_url=database_url, say=_say_of_a_part
+        folder,
+        port=port,
+        flower_port=flower_port if flower else None,
+        workers=workers,
+        database_url=database_url,
+        say=_say_of_a_part,
     )
     ended = _until_told_to_end(stack)
     try:

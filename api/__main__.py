@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from unembed.api.server import serve
 from unembed.boundary import end_with
-from unembed.models.settings import read_settings
+from unembed.quick_imports import quick_imports
+
+with quick_imports():
+    from unembed.api.server import serve
+    from unembed.models.settings import read_settings
 
 if __name__ == "__main__":
     try:

@@ -1,21 +1,22 @@
-"""The engine, and the schema's migrations, on SQLite and PostgreSQL."""
+"""The engine, and the schema's migrations, on SQLite and PostgreSQL.
+
+Alembic is imported when tables are changed or compared: every part of a server imports this module as it starts, and
+to know at which revision the tables are takes one SELECT.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError
@@ -24,6 +25,7 @@ from unembed.errors import InputError, StoreUnavailableError
 
 if TYPE_CHECKING:
     import psycopg
+    from alembic.config import Config
 
 READ_ONLY = "unembed_read_only"  # execution options: this transaction will not write;
 MIGRATES = "unembed_migrates"  # this one changes tables
@@ -35,6 +37,7 @@ LOCK_TIMEOUT_SECONDS = 30
 _SYNCHRONOUS = ("NORMAL", "FULL")
 _FOREIGN_KEYS = "unembed_foreign_keys"  # what a connection's pragma was last set to
 _MIGRATION_LOCK = 7_305_166_281_903  # a PostgreSQL advisory lock of our own; any number that nobody else uses
+_REVISION: Final = re.compile(r"^(?P<key>revision|down_revision) = ['\"](?P<name>\w+)['\"]", re.MULTILINE)
 
 
 def create_engine(url: str) -> Engine:
@@ -182,11 +185,17 @@ def upgrade(engine: Engine, target: str = "head") -> None:
 
     Raises StoreUnavailableError when a newer version of Unembed has been there.
     """
+    if target == "head" and revision(engine) == head():
+        return
+    from alembic import command
+
     with _migrating(engine) as config:
         command.upgrade(config, target)
 
 
 def downgrade(engine: Engine, target: str = "base") -> None:
+    from alembic import command
+
     with _migrating(engine) as config:
         command.downgrade(config, target)
 
@@ -194,20 +203,29 @@ def downgrade(engine: Engine, target: str = "base") -> None:
 def revision(engine: Engine) -> str | None:
     """The revision that the tables are at; None: no migration was ever applied."""
     with transaction(engine, read_only=True) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return _revision(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return found
 
 
 @cache
 def head() -> str:
-    """The revision that this version of Unembed expects."""
-    found = ScriptDirectory.from_config(_config()).get_current_head()
-    assert found is not None, "the migrations are not installed"
-    return found
+    """The revision that this version of Unembed expects: the one that no other one follows."""
+    (newest,) = _known_revisions() - set(_revisions("down_revision"))
+    return newest
 
 
 def check(engine: Engine) -> None:
     """Raise StoreUnavailableError unless the tables are what `unembed.models.tables` says."""
     require_head(engine)
+    from alembic import command
+    from alembic.util.exc import CommandError
+
     try:
         with _migrating(engine) as config:
             command.check(config)
@@ -242,13 +260,27 @@ def _newer(url: str, found: str, expected: str) -> str:
 
 @cache
 def _known_revisions() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return set(_revisions("revision"))
+
+
+def _revisions(key: str) -> Iterator[str]:
+    """What the migrations say of themselves, read as text: `revision`, or `down_revision`, the one before."""
+    for path in sorted(_migrations().glob("versions/*.py")):
+        for said in _REVISION.finditer(path.read_text(encoding="utf-8")):
+            if said["key"] == key:
+                yield said["name"]
+
+
+def _migrations() -> Path:
+    """The files lie beside the package's own, in a checkout as in an installed wheel."""
+    return Path(str(files("unembed.migrations")))
 
 
 def _config() -> Config:
-    # The files lie beside the package's own, in a checkout as in an installed wheel.
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(files("unembed.migrations")).replace("%", "%%"))
+    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
     return config
 
 
@@ -257,7 +289,7 @@ def _migrating(engine: Engine) -> Iterator[Config]:
     with transaction(engine, migrates=True) as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-        found = MigrationContext.configure(connection).get_current_revision()
+        found = _revision(connection)
         if found is not None and found not in _known_revisions():
             raise StoreUnavailableError(_newer(engine.url.render_as_string(hide_password=True), found, head()))
         config = _config()

@@ -5,6 +5,9 @@
     home/parts.json    what is to be ended        home/logs/        one log a part
 
 Any of it may be killed at any time: SQL holds the truth, and the next start of the same folder goes on.
+
+All parts start at once, and most of what takes their time is imports. Meanwhile the database is prepared here; until it
+is, the workers wait at their standard input.
 """
 
 from __future__ import annotations
@@ -22,17 +25,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Final
-
-from sqlalchemy import URL
+from urllib.parse import quote
 
 from unembed.errors import InputError, MissingExtraError, UnavailableError
 from unembed.home import Server, remove_server, write_server
-from unembed.models.database import open_engine, upgrade
 from unembed.models.settings import read_settings
-from unembed.models.store import Store
+from unembed.quick_imports import quick_imports
 from unembed.worker import devices, redis_server
 from unembed.worker.home_lock import HomeLock
-from unembed.worker.supervisor import Part, Supervisor
+from unembed.worker.supervisor import WHEN_LET_GO, Part, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,6 @@ class Stack:
         lock.end_leftovers()
         port, flower_port = _free_ports(*self._ports)
         database_url = self._database_url or _sqlite(self.home)
-        self._prepare_database(database_url)
 
         path = exits.enter_context(redis_server.socket_path(self.home))
         environment = _environment(database_url, path, port)
@@ -124,7 +124,11 @@ class Stack:
         exits.callback(supervisor.stop)
         supervisor.start()
         self._start_redis(supervisor, path, environment)
-        self._start_rest(supervisor, environment, port, flower_port)
+        self._start_api(supervisor, environment, flower_port)
+        self._start_workers(supervisor, environment)
+        self._prepare_database(database_url)
+        _await(supervisor, "redis", lambda: redis_server.answers(path))
+        supervisor.let_go()
 
         self.url = f"http://{LOOPBACK}:{port}"
         self.flower_url = f"http://{LOOPBACK}:{flower_port}" if flower_port else None
@@ -133,9 +137,16 @@ class Stack:
         write_server(self.home, Server(url=self.url, flower_url=self.flower_url, pid=os.getpid()))
 
     def _prepare_database(self, url: str) -> None:
+        with quick_imports():
+            from unembed.models.database import open_engine, revision, upgrade
+
         with open_engine(url) as engine:
+            is_new = revision(engine) is None
             upgrade(engine)
-            if self._database_url is None:
+            if self._database_url is None and not is_new:
+                with quick_imports():
+                    from unembed.models.store import Store
+
                 # We own the folder, so no worker of its database lives, and none of them ended in order: what they had
                 # need not wait for its lease to run out. It counts as an attempt, for it may be what ended them.
                 Store(engine, read_settings(database_url=url)).sweeping.reclaim_all()
@@ -145,20 +156,20 @@ class Stack:
         data.mkdir(mode=0o700, exist_ok=True)
         command = redis_server.command(path, data, read_settings().redis_maxmemory)
         supervisor.add(Part("redis", command, environment, stage=0))
-        _await(supervisor, "redis", lambda: redis_server.answers(path))
 
-    def _start_rest(
-        self, supervisor: Supervisor, environment: dict[str, str], port: int, flower_port: int | None
-    ) -> None:
-        supervisor.add(Part("api", _python("unembed.api"), environment, stage=2, grace=5.0))
+    def _start_workers(self, supervisor: Supervisor, environment: dict[str, str]) -> None:
         found = devices.seats(self._wanted_workers, read_settings().device)
         self.workers = tuple(seat.name for seat in found)
         for seat in found:
-            command = [*_python("unembed.worker"), seat.name]
-            supervisor.add(Part(_worker_part(seat.name), command, environment | dict(seat.environment), stage=1))
+            command = [*_python("unembed.worker"), seat.name, WHEN_LET_GO]
+            own = environment | dict(seat.environment)
+            supervisor.add(Part(_worker_part(seat.name), command, own, stage=1, waits=True))
+
+    def _start_api(self, supervisor: Supervisor, environment: dict[str, str], flower_port: int | None) -> None:
+        supervisor.add(Part("api", _python("unembed.api"), environment, stage=1, grace=5.0))
         if flower_port:
             secret = {"FLOWER_COOKIE_SECRET": secrets.token_urlsafe(32)}  # not on the command line, which all can read
-            supervisor.add(Part("flower", _flower(flower_port), environment | secret, stage=2, grace=3.0))
+            supervisor.add(Part("flower", _flower(flower_port), environment | secret, stage=1, grace=3.0))
 
 
 def _worker_part(seat: str) -> str:
@@ -199,7 +210,7 @@ def _require_extras() -> None:
 
 
 def _sqlite(home: Path) -> str:
-    return URL.create("sqlite", database=str(home / "unembed.db")).render_as_string()
+    return f"sqlite:///{quote(str(home / 'unembed.db'), safe='/ ')}"
 
 
 def _free_ports(port: int | None, flower_port: int | None) -> tuple[int, int | None]:

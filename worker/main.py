@@ -49,15 +49,24 @@ def run(name: str | None = None) -> int:
     main_process = _MainProcess(context)
     worker_ready.connect(main_process.on_ready)
     worker_shutting_down.connect(main_process.on_shutting_down)
-    arguments = ["worker", "--hostname", node, "--pool", "prefork", "--concurrency", "1"]
-    arguments += ["--queues", QUEUE, "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-    arguments += ["--task-events"] if settings.events else ["--without-heartbeat"]
     signal.signal(CANNOT_WORK, lambda *_: main_process.on_cannot_work())
+    # Not by Celery's command line, whose import takes as long as that of the worker itself.
+    worker = make_app(settings).Worker(
+        hostname=node,
+        queues=QUEUE,
+        loglevel="INFO",
+        task_events=settings.events,
+        without_heartbeat=not settings.events,
+        without_gossip=True,
+        without_mingle=True,
+    )
     try:
-        make_app(settings).worker_main(arguments)
+        worker.start()
     except SystemExit as ended:
         if ended.code:
             return int(ended.code)
+    if worker.exitcode:
+        return int(worker.exitcode)
     return INCAPABLE if main_process.cannot_work else 0
 
 

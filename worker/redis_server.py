@@ -6,15 +6,12 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from unembed.errors import MissingExtraError
 
@@ -52,14 +49,14 @@ def socket_path(home: Path) -> Iterator[Path]:
         yield Path(folder) / SOCKET
 
 
-def command(socket: Path, data: Path, maxmemory: int | None = None) -> list[str]:
+def command(path: Path, data: Path, maxmemory: int | None = None) -> list[str]:
     """Nothing that was acknowledged is lost when the server is killed; up to a second of it when the machine is.
 
     `maxmemory` in bytes; None: a quarter of the machine's, so that a full queue is refused and not killed for its size.
     """
     options = {
         "port": "0",
-        "unixsocket": str(socket),
+        "unixsocket": str(path),
         "unixsocketperm": "700",
         "dir": str(data),
         "save": "",
@@ -75,9 +72,13 @@ def _quarter_of_memory() -> int:
     return max(_LEAST_MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
 
 
-def answers(socket: Path) -> bool:
-    try:
-        with redis.Redis(unix_socket_path=str(socket), socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
-            return bool(client.ping())
-    except redis.RedisError:  # not there yet, or still reading its append-only file
-        return False
+def answers(path: Path) -> bool:
+    """By hand: the client library would take longer to import than the server takes to start."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+            probe.sendall(b"PING\r\n")
+            return probe.recv(64).startswith(b"+PONG")  # not while it still reads its append-only file
+        except OSError:  # not there yet
+            return False

@@ -26,6 +26,7 @@ from unembed.generations import Decoded, Places, error_rows, in_order, with_colu
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
 from unembed.models.settings import Settings
 from unembed.models.store import JobHead
+from unembed.quick_imports import quick_imports
 from unembed.schemas import DecodeOptions, Precision
 
 log = logging.getLogger(__name__)
@@ -228,9 +229,11 @@ def prepare(device: str, precision: Precision, threads: int) -> None:
 
     Raises InputError when the device is not there.
     """
-    import torch
+    with quick_imports():
+        import torch
 
-    from unembed.models.decoder.device import choose
+        from unembed.models.decoder import create  # noqa: F401 - so that loading a decoder finds its modules there
+        from unembed.models.decoder.device import choose
 
     if threads:
         torch.set_num_threads(threads)

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 INCAPABLE: Final = 3  # the exit code of a part that lacks what it needs, such as a worker whose device is not there
 GIVE_UP_AFTER: Final = 3  # deaths of a part that was never sound
+WHEN_LET_GO: Final = "when-let-go"  # an argument of a part that waits: it begins when its standard input ends
 
 _TICK: Final = 0.1  # seconds between two looks
 _FIRST_PAUSE: Final = 0.5  # seconds before a part that died is started again; doubles up to:
@@ -44,6 +45,7 @@ class Part:
     environment: Mapping[str, str]
     stage: int  # higher ones end first, and have ended before lower ones are asked to
     grace: float = 8.0  # seconds between asking and killing
+    waits: bool = False  # its standard input ends when the supervisor lets it go, and not before
 
 
 @dataclass
@@ -66,8 +68,9 @@ class Supervisor:
         self._logs = folder / "logs"
         self._say = say
         self._note = note
-        self._wanted: queue.SimpleQueue[Part] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[Part | None] = queue.SimpleQueue()
         self._running: list[_Running] = []
+        self._let_go = threading.Event()
         self._ending = threading.Event()
         self._at_once = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -80,9 +83,15 @@ class Supervisor:
         """Starts it soon, and from then on keeps it running."""
         self._wanted.put(part)
 
+    def let_go(self) -> None:
+        """Parts that wait may begin, those that are started again as well."""
+        self._let_go.set()
+        self._wanted.put(None)
+
     def stop(self) -> None:
         """Ends all parts and returns when they have ended."""
         self._ending.set()
+        self._wanted.put(None)
         if self._thread.is_alive():
             self._thread.join()
 
@@ -90,6 +99,7 @@ class Supervisor:
         """Does not wait for parts that are about to end; may be called from a signal handler."""
         self._at_once.set()
         self._ending.set()
+        self._wanted.put(None)
 
     def is_hopeless(self, name: str) -> bool:
         """Whether a part was never sound, and ended several times or in a way that another start will not mend."""
@@ -115,9 +125,10 @@ class Supervisor:
 
     def _run(self) -> None:
         try:
-            while not self._ending.wait(_TICK):
-                while not self._wanted.empty():
-                    self._start(self._wanted.get())
+            while not self._ending.is_set():
+                with suppress(queue.Empty):  # None: look at once
+                    if part := self._wanted.get(timeout=_TICK):
+                        self._start(part)
                 for running in self._running:
                     self._look_after(running)
         finally:
@@ -131,6 +142,7 @@ class Supervisor:
         self._note(list(self.pids().values()))
 
     def _spawn(self, part: Part, path: Path) -> subprocess.Popen[bytes]:
+        waits = part.waits and not self._let_go.is_set()
         # -I and -S: the tie needs nothing but the standard library, and is made sooner without the rest.
         tie = [sys.executable, "-I", "-S", str(parent_death.__file__), str(os.getpid())]
         with path.open("ab") as out:
@@ -138,7 +150,7 @@ class Supervisor:
                 [*tie, *part.command],
                 env=dict(part.environment),
                 cwd=self._folder,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,  # a Ctrl-C in the terminal is for us alone: we end the parts in order
@@ -146,6 +158,8 @@ class Supervisor:
 
     def _look_after(self, running: _Running) -> None:
         now = time.monotonic()
+        if self._let_go.is_set():
+            _end_input(running.process)
         if running.restart_at is not None:
             if now >= running.restart_at:
                 running.process = self._spawn(running.part, running.log)
@@ -154,6 +168,7 @@ class Supervisor:
             return
         if running.process.poll() is None:
             return
+        _end_input(running.process)
         if now - running.since > _SOUND_AFTER:
             running.deaths = 0
             running.was_sound = True
@@ -181,9 +196,15 @@ class Supervisor:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(running.process.pid, signal.SIGKILL)
         running.process.wait()
+        _end_input(running.process)
 
     def _log_of(self, name: str) -> Path:
         return self._logs / f"{name}.log"
+
+
+def _end_input(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -12,6 +12,7 @@ from alembic.config import main as alembic
 from sqlalchemy import Engine, inspect, text
 
 from unembed.errors import StoreUnavailableError
+from unembed.models import database
 from unembed.models.database import check, create_engine, downgrade, head, revision, upgrade
 from unembed.models.tables import Base
 
@@ -60,6 +61,14 @@ def test_upgrade_makes_what_the_models_say_and_downgrade_removes_it(empty_engine
     downgrade(empty_engine)
     assert _tables(empty_engine) == set()
     assert revision(empty_engine) is None
+
+
+def test_the_revisions_that_are_known_are_alembics() -> None:
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(database._config())
+    assert database._known_revisions() == {script.revision for script in scripts.walk_revisions()}
+    assert head() == scripts.get_current_head()
 
 
 def test_upgrade_twice_is_the_same_as_once(empty_engine: Engine) -> None:

@@ -82,6 +82,18 @@ def test_a_part_that_keeps_dying_is_started_ever_more_slowly(supervisor: Supervi
     assert supervisor.is_hopeless("dier")
 
 
+def test_a_part_that_waits_begins_when_it_is_let_go(supervisor: Supervisor) -> None:
+    # Given a part that waits for the end of its standard input
+    program = "import sys; sys.stdin.read(); print('here', flush=True); sys.stdin.close(); sys.exit(1)"
+    waiting = Part("waiting", [sys.executable, "-S", "-c", program], os.environ, stage=0, waits=True)
+    supervisor.add(waiting)
+    await_(lambda: "waiting" in supervisor.pids())
+    assert not has_spoken(supervisor, "waiting")
+    # When it is let go, Then it begins; and when it is started again, it waits no more
+    supervisor.let_go()
+    await_(lambda: has_spoken(supervisor, "waiting", 2))
+
+
 def test_parts_end_in_the_order_of_their_stages(supervisor: Supervisor, tmp_path: Path) -> None:
     # Given two parts that write down when they are asked to end
     program = (

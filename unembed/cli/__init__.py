@@ -8,11 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from unembed.quick_imports import quick_imports
+
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process; see `unembed.cli.console.Exit` for the codes."""
     try:
-        from unembed.cli.app import run  # here, so that a Ctrl-C while it is imported is no traceback either
+        with quick_imports():
+            from unembed.cli.app import run  # here, so that a Ctrl-C while it is imported is no traceback either
 
         run(args)
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from unembed.boundary import as_unembed_error, show_traceback
 from unembed.cli.console import fail
+from unembed.quick_imports import quick_imports
 
 
 class Verb(NamedTuple):
@@ -101,7 +102,8 @@ def run(args: Sequence[str] | None) -> None:
 
 
 def _command(name: str, verb: Verb) -> Any:
-    target = getattr(import_module(f"unembed.cli.{verb.module}"), verb.name)
+    with quick_imports():
+        target = getattr(import_module(f"unembed.cli.{verb.module}"), verb.name)
     if isinstance(target, typer.Typer):
         command: Any = typer.main.get_group(target)
     else:

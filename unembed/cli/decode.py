@@ -22,6 +22,7 @@ from unembed.client import Client
 from unembed.corpus import Corpus, open_corpus
 from unembed.home import home_folder, known_url
 from unembed.job import JobHandle
+from unembed.quick_imports import quick_imports
 from unembed.results import check_output, write_results
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job
 
@@ -180,12 +181,14 @@ def _server(url: str | None, home: Path | None, workers: int | None) -> Iterator
         say(f"using the server at {known}", "dim")
         yield _Server(known, None, is_own=False, check=lambda: None)
         return
-    with needs("local"):
+    with needs("local"), quick_imports():
         from unembed.worker.launch import Stack
     with ExitStack() as stack:
         folder = home_folder(home) if home else Path(stack.enter_context(_temporary_folder()))
         say(f"no server is running: starting one for this job in {folder}", "dim")
         running = stack.enter_context(Stack(folder, port=0, flower_port=None, workers=workers, say=say))
+        if home is None:
+            stack.callback(running.kill)  # nothing of it is kept, so no part has to end in order
         yield _Server(running.url, home, is_own=True, check=running.check)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from unembed.cli.extras import needs
+from unembed.quick_imports import quick_imports
 
 
 def serve(
@@ -17,7 +18,7 @@ def serve(
 
     It refuses to listen on anything but loopback without UNEMBED_API_KEYS.
     """
-    with needs("api"):
+    with needs("api"), quick_imports():
         from unembed.api.server import serve as serve_api
         from unembed.models.settings import read_settings
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}

@@ -14,6 +14,7 @@ from unembed.cli.console import err, say
 from unembed.cli.extras import needs
 from unembed.cli.options import Home
 from unembed.home import home_folder
+from unembed.quick_imports import quick_imports
 
 if TYPE_CHECKING:
     from unembed.worker.launch import Stack
@@ -39,7 +40,7 @@ def up(
 
     Unfinished jobs continue the next time it starts from the same folder.
     """
-    with needs("local"):
+    with needs("local"), quick_imports():
         from unembed.worker.launch import Stack
     folder = home_folder(home)
     say(f"starting in {folder}")

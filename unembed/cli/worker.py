@@ -8,6 +8,7 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.extras import needs
+from unembed.quick_imports import quick_imports
 
 
 def worker(
@@ -25,6 +26,6 @@ def worker(
     returns its batch to the queue and ends.
     """
     given.take_gpu_memory(gpu_memory)
-    with needs("worker"):
+    with needs("worker"), quick_imports():
         from unembed.worker.main import run
     raise typer.Exit(run(name))

@@ -140,11 +140,26 @@ class TestDoctor:
         assert "Traceback" not in ran.out + ran.err
         assert "is not a folder" in ran.out
 
-    def test_without_a_home_directory_it_asks_for_a_folder(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_home_directory_it_asks_for_a_folder_and_checks_the_rest(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         # Given a user who is in no list of users, as in many containers
         monkeypatch.delenv("UNEMBED_HOME")
         monkeypatch.delenv("XDG_DATA_HOME", raising=False)
         monkeypatch.setattr("os.path.expanduser", lambda path: path)
         ran = run("doctor")
-        said = "error: there is no home directory for '~': name a folder with --home or UNEMBED_HOME\n"
-        assert (ran.code, ran.err) == (2, said)
+        assert (ran.code, ran.err) == (1, "")
+        findings = [line.strip().split(maxsplit=2) for line in ran.out.splitlines() if line.strip()]
+        assert {what for _, what, *_ in findings} >= {"python", "settings", "device", "decoder", "redis", "home"}
+        assert [found for state, what, found in findings if (state, what) == ("fail", "home")] == [
+            "there is no home directory for '~': name a folder with --home or UNEMBED_HOME"
+        ]
+
+
+def test_the_device_comes_from_the_environment_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a device that is not there, named as the workers' is
+    monkeypatch.setenv("UNEMBED_DEVICE", "warp:9")
+    # When a decoder is scored, Then it is tried, and named
+    ran = run("evaluate", "--set", "x=nowhere.txt")
+    assert ran.code == 2
+    assert "warp:9" in ran.err

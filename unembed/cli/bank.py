@@ -9,7 +9,7 @@ import typer
 
 from unembed.cli.console import say
 from unembed.cli.extras import needs
-from unembed.cli.options import ENCODERS
+from unembed.cli.options import ENCODERS, Device
 from unembed.errors import InputError
 
 
@@ -32,7 +32,7 @@ def bank(
     threshold: Annotated[
         float, typer.Option(min=-1.0, max=1.0, help="Answer only if the nearest phrase has at least this cosine.")
     ] = 0.0,
-    device: Annotated[str, typer.Option(help="Where to embed: auto, cpu, cuda, cuda:0, mps.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Make a phrase bank: a decoder that answers with the nearest of these texts, word for word."""
     with needs("decoder"):

@@ -29,7 +29,7 @@ def compare(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; the two take turns, and the medians count.")] = 9,
     requests: Annotated[int, typer.Option(min=1, help="Generations that run at once.")] = 3,
     embedding_dim: Annotated[int, typer.Option(min=1, help="Dimensions of the embeddings.")] = 768,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0.")] = "auto",
+    device: given.Device = "auto",
     precision: given.Precision = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as torch chooses.")] = 0,
     record: Annotated[

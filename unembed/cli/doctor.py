@@ -18,7 +18,7 @@ from rich.table import Table
 from unembed.boundary import as_unembed_error, show_traceback
 from unembed.cli.console import Exit, out
 from unembed.cli.options import Home
-from unembed.errors import SettingsError
+from unembed.errors import InputError, SettingsError
 from unembed.home import home_folder, running_server
 from unembed.schemas import DEFAULT_DECODER, EngineChoice
 
@@ -36,7 +36,7 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-Check = Callable[[Path], Iterator[Finding]]
+Check = Callable[[Path | None], Iterator[Finding]]  # of the home folder that was given
 
 _COLOURS: Final = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red"}
 _OLDEST_PYTHON: Final = (3, 11)
@@ -54,8 +54,7 @@ _EXTRAS: Final = {
 
 def doctor(home: Home = None) -> None:
     """Check this machine, and say how to fix what is wrong. Exit code 1 if decoding cannot work."""
-    folder = home_folder(home)
-    findings = [finding for check in _CHECKS for finding in _safely(check, folder)]
+    findings = [finding for check in _CHECKS for finding in _safely(check, home)]
     table = Table("", "check", "found", "what to do", box=None, pad_edge=False, header_style="bold")
     for finding in findings:
         state = f"[{_COLOURS[finding.state]}]{finding.state}[/]"
@@ -69,7 +68,7 @@ def _plain(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def _safely(check: Check, home: Path) -> Iterator[Finding]:
+def _safely(check: Check, home: Path | None) -> Iterator[Finding]:
     """A check that cannot even be made is a finding too: a doctor does not faint."""
     what = check.__name__.strip("_").replace("_", " ")
     try:
@@ -84,13 +83,13 @@ def _safely(check: Check, home: Path) -> Iterator[Finding]:
         yield Finding(what, State.FAIL, as_unembed_error(error).message)
 
 
-def _python(_: Path) -> Iterator[Finding]:
+def _python(_: Path | None) -> Iterator[Finding]:
     found = ".".join(map(str, sys.version_info[:3]))
     good = sys.version_info >= _OLDEST_PYTHON
     yield Finding("python", State.OK if good else State.FAIL, found, "" if good else "Python 3.11 or later is needed")
 
 
-def _packages(_: Path) -> Iterator[Finding]:
+def _packages(_: Path | None) -> Iterator[Finding]:
     for extra, (modules, state, purpose) in _EXTRAS.items():
         missing = [module for module in modules if find_spec(module) is None]
         if missing:
@@ -101,7 +100,7 @@ def _packages(_: Path) -> Iterator[Finding]:
             yield Finding(extra, State.OK, purpose)
 
 
-def _settings(_: Path) -> Iterator[Finding]:
+def _settings(_: Path | None) -> Iterator[Finding]:
     from unembed.models.settings import read_settings
 
     read_settings()
@@ -109,7 +108,7 @@ def _settings(_: Path) -> Iterator[Finding]:
     yield Finding("settings", State.OK, f"{named} variables are set")
 
 
-def _device(_: Path) -> Iterator[Finding]:
+def _device(_: Path | None) -> Iterator[Finding]:
     from unembed.models.decoder.device import choose
     from unembed.models.settings import read_settings
 
@@ -141,7 +140,7 @@ def _engine(device: str, choice: EngineChoice) -> Finding:
     return Finding("engine", State.OK, f"native, {native.isa}: {reason}")
 
 
-def _decoders(_: Path) -> Iterator[Finding]:
+def _decoders(_: Path | None) -> Iterator[Finding]:
     from unembed.models.decoder import catalog
 
     names = catalog.names()
@@ -154,7 +153,7 @@ def _decoders(_: Path) -> Iterator[Finding]:
         yield Finding("decoder", State.WARN, f"{DEFAULT_DECODER}, the default, is missing", advice)
 
 
-def _redis(home: Path) -> Iterator[Finding]:
+def _redis(_: Path | None) -> Iterator[Finding]:
     if not os.environ.get("UNEMBED_REDIS_URL"):
         from unembed.worker.redis_server import find_binary
 
@@ -178,16 +177,22 @@ def _redis(home: Path) -> Iterator[Finding]:
         yield Finding("redis", State.WARN, f"at its limit it evicts ({policy})", "set maxmemory-policy to noeviction")
 
 
-def _database(home: Path) -> Iterator[Finding]:
+def _database(given: Path | None) -> Iterator[Finding]:
     from unembed.models.database import open_engine, require_head, revision
     from unembed.models.settings import read_settings
 
-    own = home / "unembed.db"
-    named = bool(os.environ.get("UNEMBED_DATABASE_URL"))
-    if not named and not own.exists():
-        yield Finding("database", State.OK, f"none yet; `unembed up` makes {own}")
-        return
-    with open_engine(read_settings().database_url if named else f"sqlite:///{own}") as engine:
+    if os.environ.get("UNEMBED_DATABASE_URL"):
+        url = read_settings().database_url
+    else:
+        try:
+            own = home_folder(given) / "unembed.db"
+        except InputError:
+            return  # the check of the home folder says so
+        if not own.exists():
+            yield Finding("database", State.OK, f"none yet; `unembed up` makes {own}")
+            return
+        url = f"sqlite:///{own}"
+    with open_engine(url) as engine:
         name = engine.url.render_as_string(hide_password=True)
         if engine.dialect.name == "sqlite" and engine.url.database and not Path(engine.url.database).exists():
             advice = f"unembed db upgrade --database-url {name}"
@@ -197,7 +202,8 @@ def _database(home: Path) -> Iterator[Finding]:
         yield Finding("database", State.OK, f"{name}, revision {revision(engine)}")
 
 
-def _home(home: Path) -> Iterator[Finding]:
+def _home(given: Path | None) -> Iterator[Finding]:
+    home = home_folder(given)
     there = next(folder for folder in (home, *home.parents) if folder.exists())
     if not there.is_dir():
         yield Finding("home", State.FAIL, f"{there} is not a folder", "choose another with --home or UNEMBED_HOME")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from unembed.cli.console import say
-from unembed.cli.options import ENCODERS
+from unembed.cli.options import ENCODERS, Device
 from unembed.errors import InputError
 
 
@@ -16,7 +16,7 @@ def embed(
     texts: Annotated[Path, typer.Argument(help="A UTF-8 text file, one text a line.", exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus to write: .npy, or .parquet with the texts.")],
     encoder: Annotated[str, typer.Option(help=f"The embedder: {ENCODERS}.")] = "all-MiniLM-L6-v2",
-    device: Annotated[str, typer.Option(help="Where to embed: auto, cpu, cuda, cuda:0, mps.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Embed each line of a text file. Needs the extra `minilm`."""
     if out.suffix not in (".npy", ".parquet"):

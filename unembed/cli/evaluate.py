@@ -34,7 +34,7 @@ def evaluate(
     ] = True,
     seed: given.Seed = 0,
     options: DecodeOptions,
-    device: Annotated[str, typer.Option(help="Where to decode: auto, cpu, cuda, cuda:0, mps.")] = "auto",
+    device: given.Device = "auto",
     precision: given.Precision = "auto",
     examples: Annotated[int, typer.Option(min=0, help="Show this many decoded texts of each set.")] = 5,
     report: Annotated[

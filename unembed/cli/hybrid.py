@@ -38,7 +38,7 @@ def hybrid(
     floor: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Reject decoded texts with a lower overall_quality than this.")
     ] = 0.0,
-    device: Annotated[str, typer.Option(help="Where to learn: auto, cpu, cuda, cuda:0, mps.")] = "auto",
+    device: given.Device = "auto",
     precision: given.Precision = "auto",
 ) -> None:
     """Join a decoder and a phrase bank.

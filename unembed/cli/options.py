@@ -82,6 +82,10 @@ Name = Annotated[
 
 Decoder = Annotated[str, typer.Option("--decoder", help="The decoder's name.", rich_help_panel=PANEL)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same texts.", rich_help_panel=PANEL)]
+Device = Annotated[
+    str,
+    typer.Option("--device", envvar="UNEMBED_DEVICE", help="What it computes on: auto, cpu, cuda, cuda:0 or mps."),
+]
 Precision = Annotated[
     schemas.Precision,
     typer.Option(

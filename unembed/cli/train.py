@@ -13,6 +13,7 @@ from unembed.cli import training_options as given
 from unembed.cli.console import Exit, say
 from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
+from unembed.cli.options import Device
 from unembed.cli.tables import duration
 from unembed.errors import InputError
 from unembed.threads import wait_without_spinning
@@ -81,7 +82,7 @@ def train(
     ] = None,
     max_pieces: given.MaxPieces = 96,
     seed: given.Seed = 0,
-    device: given.Device = "auto",
+    device: Device = "auto",
     threads: given.Threads = 0,
     report_every: Annotated[int, typer.Option(min=1, help="Report and save every N steps.")] = 200,
     score_rows: Annotated[

@@ -34,5 +34,4 @@ MaxPieces = Annotated[
     typer.Option("--max-pieces", min=4, max=4096, help="Leave out texts with more pieces (parts of words) than this."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed for all random numbers.")]
-Device = Annotated[str, typer.Option("--device", help="The device to train on: auto, cpu, cuda or cuda:0.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0 lets torch decide.")]

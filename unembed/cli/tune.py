@@ -12,6 +12,7 @@ from unembed.cli import training_options as given
 from unembed.cli.console import Exit, err, say
 from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
+from unembed.cli.options import Device
 from unembed.cli.train import stop_on_interrupt
 from unembed.errors import InputError
 from unembed.threads import wait_without_spinning
@@ -44,7 +45,7 @@ def tune(
     ] = None,
     max_pieces: given.MaxPieces = 96,
     seed: given.Seed = 0,
-    device: given.Device = "auto",
+    device: Device = "auto",
     threads: given.Threads = 0,
 ) -> None:
     """Search for good settings with short runs. Ctrl-C stops, and the same command continues from there.

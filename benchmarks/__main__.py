@@ -18,7 +18,7 @@ from typing import Final
 
 from benchmarks.asked import Asked, say
 from benchmarks.machine import machine
-from benchmarks.report import PLOT, Section, page, plot
+from benchmarks.report import PLOT, Section, gpu_section, page, plot
 
 PARTS: Final = ("engine", "peers", "around", "paths", "memory")
 
@@ -60,14 +60,16 @@ def _measured(chosen: Sequence[str], asked: Asked) -> tuple[list[Section], list[
 
 
 def _write(out: Path, sections: Sequence[Section], missing: Sequence[str]) -> None:
-    text = page(machine(), sections, missing)
+    path = out / "benchmarks.md"
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = page(machine(), sections, missing, gpu_section(before))
     headlines = {name: spread for section in sections for name, spread in section.headlines.items()}
     (out / PLOT).parent.mkdir(parents=True, exist_ok=True)
     if headlines:
         (out / PLOT).write_text(plot(headlines), encoding="utf-8")
-    (out / "benchmarks.md").write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     print(text)
-    say(f"wrote {out / 'benchmarks.md'}")
+    say(f"wrote {path}")
 
 
 if __name__ == "__main__":

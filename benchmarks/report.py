@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from textwrap import fill
@@ -59,11 +60,17 @@ class Section:
         return f"## {self.title}\n\n{grids}\n\n{fill(' '.join(self.method.split()), 120)}\n"
 
 
-def page(machine: Sequence[tuple[str, str]], sections: Sequence[Section], missing: Sequence[str]) -> str:
+def gpu_section(page: str) -> str:
+    """Of a page that was written before: `make bench-gpu` measures it, on another machine. Empty if there is none."""
+    found = re.search(r"^## On a GPU\n.*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    return found[0].strip() if found else ""
+
+
+def page(machine: Sequence[tuple[str, str]], sections: Sequence[Section], missing: Sequence[str], gpu: str = "") -> str:
     headlines = {name: spread for section in sections for name, spread in section.headlines.items()}
     parts = [
         "# Benchmarks",
-        "Written by `make bench`; to be made again, not edited.",
+        "Written by `make bench`; to be made again, not edited. Only a section on a GPU, from `make bench-gpu`, stays.",
         Grid("In short", ("", "ratio"), [(name, f"{spread:.2f}") for name, spread in headlines.items()]).markdown(),
     ]
     if headlines:
@@ -73,6 +80,8 @@ def page(machine: Sequence[tuple[str, str]], sections: Sequence[Section], missin
         f"## How to read this\n\n{HOW_TO_READ.strip()}",
         *(section.markdown().strip() for section in sections),
     ]
+    if gpu:
+        parts.append(gpu)
     if missing:
         parts.append("## Not measured\n\n" + "\n".join(f"- {line}" for line in missing))
     return "\n\n".join(parts) + "\n"

@@ -14,7 +14,7 @@ from benchmarks import around, engine, memory, paths, peers
 from benchmarks.asked import Asked
 from benchmarks.measuring import Spread
 from benchmarks.paths import WAYS, Way, rows_of, timed_way
-from benchmarks.report import Section, page, plot
+from benchmarks.report import Section, gpu_section, page, plot
 from benchmarks.subject import Subject
 from tests.services import postgres_server
 
@@ -93,6 +93,16 @@ def test_the_page_has_the_ratios_first_and_says_what_was_not_measured(tmp_path: 
     assert text.index("| us over <them> | 2.00 (1.50 to 2.50) |") < text.index("How it was measured.")
     assert "- paths: RuntimeError: no" in text
     assert "us over &lt;them&gt;" in drawn
+
+
+def test_the_section_on_a_gpu_stays_when_the_page_is_made_again() -> None:
+    # Given a page with a section that was measured on another machine
+    before = "# Benchmarks\n\n## On a GPU\n\nfast\n\n## Not measured\n\n- peers: no\n"
+
+    # When the page is made again, Then it is kept, and what follows it is not
+    assert gpu_section(before) == "## On a GPU\n\nfast"
+    assert page([], [], [], gpu_section(before)).endswith("## On a GPU\n\nfast\n")
+    assert gpu_section("# Benchmarks\n") == ""
 
 
 def test_a_part_that_fails_does_not_take_the_others_with_it(

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from unembed.api.admission import Room
 from unembed.models.database import create_engine
+from unembed.models.parts import Parts
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.store import Store
@@ -28,6 +29,7 @@ class Deps:
     store: Store
     queue: Payloads
     payloads: Payloads
+    parts: Parts
     celery: Celery
     uploads: anyio.CapacityLimiter
     room: Room
@@ -42,6 +44,7 @@ class Deps:
             store=Store(engine, settings),
             queue=Payloads.at(settings.redis_url, settings.payload_ttl),
             payloads=Payloads.at(settings.payload_redis_url, settings.payload_ttl),
+            parts=Parts(settings.results_roots),
             celery=make_app(settings),
             uploads=anyio.CapacityLimiter(UPLOADS_AT_ONCE),
             room=Room(),

@@ -29,7 +29,9 @@ def retry(deps: Deps, job_id: str) -> Job:
 
 def remove(deps: Deps, job_id: str) -> None:
     """Raises NotFoundError, and ConflictError while the job has not ended."""
+    parts = deps.store.jobs.parts(job_id)
     removed = deps.store.jobs.remove(job_id)
+    deps.parts.delete(parts)
     try:
         deps.payloads.delete(removed)
     except UnavailableError as error:

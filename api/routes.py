@@ -67,6 +67,8 @@ def create_job(
     entry = catalog.find(spec.decoder)
     if entry.embedding_dim != spec.embedding_dim:
         raise DimensionError.between(spec.embedding_dim, entry.embedding_dim, f"the decoder {spec.decoder!r}")
+    if spec.results_uri is not None:
+        deps.parts.require(spec.results_uri)
     job, created = deps.store.jobs.create(spec, client=client, idempotency_key=idempotency_key)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/v1/jobs/{job.id}"

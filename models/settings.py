@@ -99,6 +99,12 @@ class Settings(BaseSettings):
         "separated by commas; without it, nowhere",
     )
 
+    results_roots: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="where jobs may keep their rows in files: folders, or `s3://` and `gs://` prefixes, separated by "
+        "commas; without it, nowhere",
+    )
+
     decoders: Path | None = Field(None, description="a folder of more decoders, each in a folder of its own name")
     device: Annotated[str, AfterValidator(_device)] = Field(
         "auto", description="where workers decode: `auto`, `cpu`, `cuda`, `cuda:0` or `mps`"
@@ -177,7 +183,7 @@ class Settings(BaseSettings):
         description="the share of Redis's `maxmemory` past which batches are refused; the rest is for messages",
     )
 
-    @field_validator("corpus_roots", mode="after")
+    @field_validator("corpus_roots", "results_roots", mode="after")
     @classmethod
     def _roots(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         try:
@@ -185,7 +191,7 @@ class Settings(BaseSettings):
         except RootsError as error:
             raise ValueError(error.message) from error
 
-    @field_validator("api_keys", "corpus_roots", mode="before")
+    @field_validator("api_keys", "corpus_roots", "results_roots", mode="before")
     @classmethod
     def _split(cls, given: object) -> object:
         return tuple(each.strip() for each in given.split(",") if each.strip()) if isinstance(given, str) else given
@@ -210,7 +216,7 @@ class Settings(BaseSettings):
 
 
 _URLS: Final = frozenset({"database_url", "redis_url", "payload_url"})
-_SECRET: Final = _URLS | {"api_keys", "corpus_roots"}
+_SECRET: Final = _URLS | {"api_keys", "corpus_roots", "results_roots"}
 
 
 def read_settings(**given: Any) -> Settings:

@@ -78,6 +78,7 @@ class JobRow(Base):
     embedding_dim: Mapped[int] = mapped_column(Integer)
     seed: Mapped[int] = mapped_column(BigInteger)
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    results_uri: Mapped[str | None] = mapped_column(Text)  # the folder of the batches' parts
     batches_done: Mapped[int] = mapped_column(Integer, default=0)  # numbers the batches in the order they finished
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -135,6 +136,7 @@ class BatchRow(Base):
     decode_ms: Mapped[float] = mapped_column(Float, default=0.0)
     score_ms: Mapped[float] = mapped_column(Float, default=0.0)
     write_ms: Mapped[float] = mapped_column(Float, default=0.0)
+    part: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the file that has its rows
     queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     claimed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -146,6 +148,7 @@ class BatchRow(Base):
         CheckConstraint(_one_of("state", BatchState), name="state"),
         CheckConstraint("rows > 0", name="has_rows"),
         CheckConstraint("(bytes > 0) = (reference IS NULL)", name="payload_or_reference"),
+        CheckConstraint("part IS NULL OR state = 'done'", name="part_is_done"),
         CheckConstraint("attempt BETWEEN 0 AND max_attempts", name="attempts"),
         CheckConstraint("(lease_until IS NOT NULL) = (state = 'running')", name="running_has_lease"),
         CheckConstraint("(finished_at IS NOT NULL) = (state IN ('done', 'dead', 'cancelled'))", name="ended"),

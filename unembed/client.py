@@ -24,6 +24,7 @@ from unembed.generations import rows_of
 from unembed.home import require_url
 from unembed.job import JobHandle
 from unembed.references import ReferencesAccepted
+from unembed.roots import as_uri
 from unembed.schemas import (
     ARROW_STREAM,
     DEFAULT_BATCH_SIZE,
@@ -117,6 +118,7 @@ class Client:
         ids: Sequence[str | int] | None = None,
         idempotency_key: str | None = None,
         by_reference: bool = False,
+        results_to: str | os.PathLike[str] | None = None,
         progress: Sent | None = None,
     ) -> JobHandle:
         """Sends a corpus, a path to one, or (N, D) floats, in batches of `batch_size` rows, and returns its job.
@@ -127,6 +129,9 @@ class Client:
 
         With `by_reference` the source is a path or URI of a .parquet, .arrow, .feather or .npy file that the workers
         read themselves, under a root that the server allows; only its footer is read here, and no vector is sent.
+
+        With `results_to`, a folder or URI under a root that the server allows, workers write the rows there, a parquet
+        file a batch, and not into the database. They are read back as those of any job.
         """
         corpus: Corpus | ReferencedCorpus
         if by_reference:
@@ -139,6 +144,7 @@ class Client:
             seed=seed,
             options=options or DecodeOptions(),
             name=name,
+            results_uri=None if results_to is None else as_uri(results_to),
             fingerprint=corpus.fingerprint if idempotency_key else None,
         )
         # A key of our own makes it safe to try again when the answer to this request is lost.

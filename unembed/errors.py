@@ -19,7 +19,7 @@
     ├── UnavailableError        a part that is needed is down                        503
     │   ├── QueueUnavailableError     Redis                                          503
     │   ├── StoreUnavailableError     the database                                   503
-    │   └── CorpusUnavailableError    the storage that has a referenced file         503
+    │   └── StorageUnavailableError   where a referenced file is                     503
     ├── MissingExtraError       an optional dependency is not installed              501
     └── JobFailedError          a job ended, and not well                             -
 
@@ -175,10 +175,10 @@ class StoreUnavailableError(UnavailableError):
     code = "store_unavailable"
 
 
-class CorpusUnavailableError(UnavailableError):
+class StorageUnavailableError(UnavailableError):
     """The storage of a referenced file cannot be reached."""
 
-    code = "corpus_unavailable"
+    code = "storage_unavailable"
 
 
 class MissingExtraError(UnembedError):

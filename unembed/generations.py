@@ -116,6 +116,16 @@ def counts_of(column: pa.Array[Any]) -> Counter[str]:
     return Counter(dict(zip(map(str, values.tolist()), counts.to_numpy().tolist(), strict=True)))
 
 
+def storable(column: pa.Array[Any]) -> pa.Array[Any]:
+    """As any database can keep it, and JSON can show it: NaN and infinity become null, NUL a replacement character."""
+    kept = column
+    if pa.types.is_floating(column.type):
+        kept = pc.if_else(pc.is_finite(column), column, None)
+    elif pa.types.is_string(column.type):
+        kept = pc.replace_substring(column, "\x00", "\N{REPLACEMENT CHARACTER}")
+    return kept
+
+
 def from_rows(rows: Iterable[Generation]) -> pa.RecordBatch:
     """The columns of rows that came one by one."""
     kept = list(rows)

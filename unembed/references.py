@@ -55,6 +55,13 @@ class BatchReference(CorpusFile):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
+class ResultsPart(_Frozen):
+    """The file that has the rows of one batch, where a job keeps them in files."""
+
+    uri: str
+    bytes: int
+
+
 class ReferencedBatch(_Frozen):
     """One batch of a file."""
 

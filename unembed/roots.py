@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from unembed.errors import RootsError
@@ -58,6 +59,12 @@ class Roots:
             allowed = ", ".join(map(str, self.locations))
             raise RootsError(f"{shown(uri)} is not under an allowed root; {self.setting} allows {allowed}")
         return real
+
+
+def as_uri(place: str | os.PathLike[str]) -> str:
+    """A path on this machine as a URI; a URI as it is."""
+    given = os.fspath(place)
+    return given if "://" in given else f"{FILE}://{Path(given).resolve()}"
 
 
 def as_root(root: str) -> Location:

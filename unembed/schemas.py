@@ -33,6 +33,7 @@ from unembed.decode_options import DecodeOptions as DecodeOptions
 from unembed.decode_options import Ranking as Ranking
 from unembed.decode_options import Scoring as Scoring
 from unembed.references import BatchReference as BatchReference
+from unembed.references import ResultsPart as ResultsPart
 
 ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
 RAW_BYTES: Final = "application/octet-stream"
@@ -113,6 +114,16 @@ class JobCreate(Wire):
             description="A hash of the corpus: an idempotency key is not accepted for another corpus",
         ),
     ] = None
+    results_uri: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=2000,
+            pattern=_NO_NUL,
+            description="A folder under `UNEMBED_RESULTS_ROOTS`: workers write the rows there, a parquet file a batch, "
+            "and not into the database",
+        ),
+    ] = None
 
 
 class JobSeal(Wire):
@@ -184,6 +195,7 @@ class Batch(Wire):
     max_attempts: int
     sha256: str  # of its payload, or of its reference
     reference: BatchReference | None = None  # where workers find its vectors; without one they are sent
+    part: ResultsPart | None = None  # the file with its rows, when it is done and its job has a `results_uri`
     worker: str | None = None
     device: str | None = None
     precision: str | None = None  # of its matrix products: float32, bfloat16 or float16
@@ -214,6 +226,7 @@ class Job(Wire):
     embedding_dim: int
     seed: int
     options: DecodeOptions
+    results_uri: str | None = None  # the folder of its rows; without one they are in the database
     rows: RowCounts
     batches: BatchCounts
     timings: Timings

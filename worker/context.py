@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from unembed.corpus import ReferenceReader
 from unembed.models.database import create_engine
+from unembed.models.parts import Parts
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.store import Store
@@ -27,6 +28,7 @@ class Context:
     decoders: runtime.Decoders
     publish: Callable[[str], None]  # tells the workers that this batch waits
     references: ReferenceReader = field(default_factory=lambda: ReferenceReader(Roots()))
+    parts: Parts = field(default_factory=lambda: Parts(()))
     stopping: threading.Event = field(default_factory=threading.Event)  # set: hand the running batch back
     # The device, precision and engine that were last told to the database.
     introduced_as: list[tuple[str, str, str]] = field(default_factory=list)
@@ -48,4 +50,5 @@ def open_context(settings: Settings, name: str, pid: int) -> Context:
         decoders=runtime.Decoders(lambda name: runtime.load_decoder(name, settings)),
         publish=lambda batch_id: publish(app, batch_id),
         references=ReferenceReader(Roots.of(settings.corpus_roots)),
+        parts=Parts(settings.results_roots),
     )

@@ -110,7 +110,13 @@ class _MainProcess:
         once = Retry(NoBackoff(), 0)  # the next sweep is soon enough
         queue = open_redis(settings.redis_url, socket_connect_timeout=5, socket_timeout=30, retry=once)
         sweeper = Sweeper(
-            context.store, queue, context.payloads, context.publish, name=context.name, interval=settings.sweep_interval
+            context.store,
+            queue,
+            context.payloads,
+            context.publish,
+            name=context.name,
+            interval=settings.sweep_interval,
+            parts=context.parts,
         )
         sweeper.run(self._ended, self._show_life)
 

@@ -16,6 +16,7 @@ from typing import Final
 import redis
 
 from unembed.errors import ConflictError, NotFoundError, UnavailableError
+from unembed.models.parts import Parts
 from unembed.models.payloads import Payloads
 from unembed.models.store import Store, Swept
 
@@ -36,10 +37,12 @@ class Sweeper:
         *,
         name: str,
         interval: float,
+        parts: Parts | None = None,
     ) -> None:
         self._store = store
         self._queue = queue
         self._payloads = payloads
+        self._parts = parts or Parts(())
         self._sweeps = 0
         self._publish = publish
         self._name = name
@@ -82,7 +85,9 @@ class Sweeper:
 
     def _remove(self, job_id: str) -> None:
         try:
+            parts = self._store.jobs.parts(job_id)
             self._payloads.delete(self._store.jobs.remove(job_id))
+            self._parts.delete(parts)
         except (ConflictError, NotFoundError):
             return  # somebody retried or removed it just now
         log.info("job %s was removed: it is older than UNEMBED_JOB_TTL", job_id)

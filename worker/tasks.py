@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from celery import shared_task
@@ -20,6 +20,7 @@ from unembed.corpus import Slice, decode_payload
 from unembed.corpus.storage import FileMissingError
 from unembed.errors import CorpusError, DimensionError, UnavailableError, UnembedError
 from unembed.models.decoder.failures import is_broken_device
+from unembed.models.parts import part_uri
 from unembed.models.payloads import PayloadDamagedError, PayloadMissingError
 from unembed.models.store import Claim
 from unembed.schemas import Timings
@@ -63,6 +64,7 @@ def run(batch_id: str, worker: Context) -> Outcome:
         _forget_payload(batch_id, worker)
         return _outcome(claim, "cancelled")
     except FencedError:
+        _forget_parts(claim, worker, [claim.attempt])  # had it been this attempt that finished, it would not be fenced
         return _outcome(claim, "fenced")
     except HandBackError:
         _hand_back(claim, worker)
@@ -74,14 +76,18 @@ def run(batch_id: str, worker: Context) -> Outcome:
 def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
     batch, job = claim.batch, claim.job
     began = time.perf_counter()
-    part = _load(claim, worker)
+    vectors = _load(claim, worker)
     heart.check()
     decoder = worker.decoders.get(job.decoder)
     _introduce(worker, decoder)
     load_ms = (time.perf_counter() - began) * 1000
-    decoded = runtime.decode_slice(decoder, part, job, micro_batch=worker.settings.micro_batch, between=heart.check)
+    decoded = runtime.decode_slice(decoder, vectors, job, micro_batch=worker.settings.micro_batch, between=heart.check)
     timings = Timings(load_ms=load_ms, decode_ms=decoded.decode_ms, score_ms=decoded.score_ms)
     memory = decoder.peak_memory_bytes()
+    part = None
+    if job.results_uri is not None:
+        heart.check()
+        part = worker.parts.write(part_uri(job.results_uri, batch.id, claim.attempt), decoded.rows)
     finished = _retrying(
         lambda: worker.store.attempts.finish(
             batch.id,
@@ -92,10 +98,12 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
             precision=decoder.precision,
             engine=decoder.engine,
             peak_memory_bytes=memory,
+            part=part,
         )
     )
     if not finished:
         raise FencedError
+    _forget_parts(claim, worker, range(1, claim.attempt))
     _forget_payload(batch.id, worker)
     return _outcome(claim, "done", rows=batch.rows, ms=round((time.perf_counter() - began) * 1000))
 
@@ -126,6 +134,8 @@ def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
     state = _retrying(
         lambda: worker.store.attempts.fail(claim.batch.id, claim.attempt, code, why, final=_is_final(error))
     )
+    if state is not None:  # else it may have finished after all, and the answer was lost
+        _forget_parts(claim, worker, [claim.attempt])
     if is_broken_device(error):
         _leave_to_another_child()
     return _outcome(claim, "fenced" if state is None else f"failed, now {state}", error=code)
@@ -149,6 +159,12 @@ def _hand_back(claim: Claim, worker: Context) -> None:
         worker.store.queue.mark_published([claim.batch.id])
     except UnavailableError as error:
         log.warning("batch %s waits for the sweeper to queue it again: %s", claim.batch.id, error)
+
+
+def _forget_parts(claim: Claim, worker: Context, attempts: Iterable[int]) -> None:
+    """What these attempts may have written: no row in SQL names it."""
+    if (folder := claim.job.results_uri) is not None:
+        worker.parts.delete(part_uri(folder, claim.batch.id, attempt) for attempt in attempts)
 
 
 def _forget_payload(batch_id: str, worker: Context) -> None:

@@ -18,7 +18,7 @@ from unembed.models.store.results import write_rows
 from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job_of, one, storable_error, to_batch, to_head
 from unembed.models.store.values import Beat, Claim
 from unembed.models.store.workers import COUNT_FOR_WORKER
-from unembed.schemas import BatchState, JobState, RowStatus, Timings
+from unembed.schemas import BatchState, JobState, ResultsPart, RowStatus, Timings
 
 _MEASURED_BY_WORKER: Final = ("load_ms", "decode_ms", "score_ms")
 _STARTABLE = (JobState.RECEIVING, JobState.QUEUED, JobState.RUNNING)
@@ -61,9 +61,11 @@ class Attempts(StorePart):
         precision: str | None = None,
         engine: str | None = None,
         peak_memory_bytes: int | None = None,
+        part: ResultsPart | None = None,
     ) -> bool:
         """Write the rows, columns of `SCHEMA`, and end the batch. False: fenced, nothing was written.
 
+        Of a job that keeps its rows in files, `part` is the one that has these, and is noted in their place.
         Called again by the same attempt, it changes nothing and returns True.
 
         `timings.waited_ms` and `timings.write_ms` are the store's own to measure and are not looked at.
@@ -75,15 +77,17 @@ class Attempts(StorePart):
             if job is None or batch is None:
                 return _was_finished_by(connection, batch_id, attempt)
             _expect_all(batch, rows.column("index").to_numpy())
+            assert (part is None) == (job["results_uri"] is None), "the rows are where the job says"
             began = time.perf_counter()
-            write_rows(connection, batch, rows)
+            if part is None:
+                write_rows(connection, batch, rows)
             write_ms = (time.perf_counter() - began) * 1000
             statuses = counts_of(rows.column("status"))
             measured = {name: getattr(timings, name) for name in _MEASURED_BY_WORKER} | {"write_ms": write_ms}
             what = {"device": device, "precision": precision, "engine": engine, "peak_memory_bytes": peak_memory_bytes}
             counted = {f"rows_{status}": statuses[status] for status in RowStatus}
-            ordinal = {"done_ordinal": job["batches_done"] + 1}
-            changes = {f"new_{name}": value for name, value in (measured | what | counted | ordinal).items()}
+            place = {"done_ordinal": job["batches_done"] + 1, "part": None if part is None else part.model_dump()}
+            changes = {f"new_{name}": value for name, value in (measured | what | counted | place).items()}
             connection.execute(_END, {"batch": batch_id, "held": attempt} | changes)
             connection.execute(_COUNT_FOR_JOB, {"job": job["id"]})
             connection.execute(COUNT_FOR_WORKER, {"by": batch["worker"], "done": batch["rows"]})
@@ -210,6 +214,7 @@ _END: Final = (
             name: bindparam(f"new_{name}", type_=BATCHES.c[name].type)
             for name in (
                 "done_ordinal",
+                "part",
                 "write_ms",
                 *_MEASURED_BY_WORKER,
                 *(f"rows_{status}" for status in RowStatus),

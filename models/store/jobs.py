@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, select
 
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
 from unembed.models.clock import now
+from unembed.models.parts import part_uri
 from unembed.models.store import ids
 from unembed.models.store.job_end import settle
 from unembed.models.store.sql import (
@@ -188,6 +189,17 @@ class Jobs(StorePart):
                     return removed
                 connection.execute(delete(BATCHES).where(BATCHES.c.id.in_(found)))
             removed += found
+
+    def parts(self, job_id: str) -> list[str]:
+        """The files that attempts at this job's batches may have left; of a job without files, none."""
+        attempted = (
+            select(JOBS.c.results_uri, BATCHES.c.id, BATCHES.c.attempt)
+            .join_from(JOBS, BATCHES, BATCHES.c.job_id == JOBS.c.id)
+            .where(JOBS.c.id == job_id, JOBS.c.results_uri.is_not(None), BATCHES.c.attempt > 0)
+        )
+        with self._read() as connection:
+            found = connection.execute(attempted).all()
+        return [part_uri(folder, batch_id, n) for folder, batch_id, last in found for n in range(1, last + 1)]
 
     def head(self, job_id: str) -> JobHead:
         """A job without its counts. Raises NotFoundError."""

@@ -8,15 +8,16 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import csv
 from sqlalchemy import Connection, RowMapping, Select, and_, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from unembed.errors import InputError, NotFoundError
-from unembed.generations import SCHEMA, concatenated, error_rows, from_columns, in_order
+from unembed.generations import SCHEMA, concatenated, error_rows, from_columns, in_order, storable
 from unembed.models.database import BINARY
+from unembed.models.parts import Parts
 from unembed.models.store import ids
+from unembed.models.store.part_pages import PagePlan, plan_page
 from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, StorePart, one
 from unembed.models.store.values import ResultsPage
 from unembed.schemas import GENERATION_FIELDS, BatchState, JobState, Order
@@ -41,15 +42,23 @@ class Results(StorePart):
         job; an empty page of a job that runs has none: ask again with the last one.
         "index": by index in the corpus; whole once the job has ended: the rows of dead batches, which are not stored,
         are error rows then, with their batch's error and without their ids. A cancelled job has what was done.
+
+        Raises StorageUnavailableError when the rows are in files that cannot be read here.
         """
         if limit < 1:
             raise InputError(f"a page of {limit} rows; expected 1 or more")
+        page = self._page(job_id, cursor, limit, order)
+        return page.read(Parts(self.settings.results_roots)) if isinstance(page, PagePlan) else page
+
+    def _page(self, job_id: str, cursor: str | None, limit: int, order: Order) -> ResultsPage | PagePlan:
         with self._read() as connection:
             # The state before the rows: a job that has ended by now gets no more of them.
-            job = one(connection, select(JOBS.c.state).where(JOBS.c.id == job_id))
+            job = one(connection, select(JOBS.c.state, JOBS.c.results_uri).where(JOBS.c.id == job_id))
             if job is None:
                 raise NotFoundError(f"no job has the id {job_id!r}")
             state = JobState(job["state"])
+            if job["results_uri"] is not None:
+                return plan_page(connection, job_id, cursor, limit, order, state)
             if order == "index":
                 return _by_index(connection, job_id, cursor, limit, state)
             return _by_finished(connection, job_id, cursor, limit, state.is_ended)
@@ -155,7 +164,7 @@ def write_rows(connection: Connection, batch: RowMapping, rows: pa.RecordBatch) 
     Raises IntegrityError when one of them is there already.
     """
     owner = {"job_id": batch["job_id"], "batch_id": batch["id"]}
-    columns = [_storable(rows.column(name)) for name in GENERATION_FIELDS]
+    columns = [storable(rows.column(name)) for name in GENERATION_FIELDS]
     if connection.dialect.name == "postgresql":
         _copy(connection, [*owner.values()], columns)
         return
@@ -182,13 +191,3 @@ def _copy(connection: Connection, owner: Sequence[str], columns: Sequence[pa.Arr
             copying.write(sink.getvalue())
     except dbapi.Error as error:  # as if it had come through SQLAlchemy
         raise DBAPIError.instance(_COPY, None, error, dbapi.Error, dialect=connection.dialect) from error
-
-
-def _storable(column: pa.Array[Any]) -> pa.Array[Any]:
-    """As any database can keep it, and JSON can show it: NaN and infinity become null, NUL a replacement character."""
-    kept = column
-    if pa.types.is_floating(column.type):
-        kept = pc.if_else(pc.is_finite(column), column, None)
-    elif pa.types.is_string(column.type):
-        kept = pc.replace_substring(column, "\x00", "\N{REPLACEMENT CHARACTER}")
-    return kept

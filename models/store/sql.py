@@ -94,7 +94,7 @@ def to_batch(row: RowMapping) -> Batch:
 
 
 def to_head(job: RowMapping) -> JobHead:
-    plain = {name: job[name] for name in ("id", "decoder", "embedding_dim", "seed")}
+    plain = {name: job[name] for name in ("id", "decoder", "embedding_dim", "seed", "results_uri")}
     return JobHead(**plain, state=JobState(job["state"]), options=DecodeOptions.model_validate(job["options"]))
 
 
@@ -151,7 +151,7 @@ def batch_counts(sums: Mapping[str, RowMapping]) -> BatchCounts:
 
 def _to_job(job: RowMapping, sums: Mapping[str, RowMapping]) -> Job:
     done = sums.get(BatchState.DONE)
-    plain = ("id", "name", "decoder", "embedding_dim", "seed", "error")
+    plain = ("id", "name", "decoder", "embedding_dim", "seed", "results_uri", "error")
     times = ("created_at", "sealed_at", "started_at", "finished_at")
     return Job(
         **{name: job[name] for name in (*plain, *times)},

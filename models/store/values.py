@@ -22,6 +22,7 @@ class JobHead:
     embedding_dim: int
     seed: int
     options: DecodeOptions
+    results_uri: str | None = None  # the folder that its rows are to be written to
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from unembed.schemas import Timings
         ("ck_batches_has_rows", "UPDATE batches SET rows = 0 WHERE ordinal = 1"),
         ("ck_batches_payload_or_reference", "UPDATE batches SET bytes = 0 WHERE ordinal = 1"),
         ("ck_batches_payload_or_reference", "UPDATE batches SET reference = '{}' WHERE ordinal = 1"),
+        ("ck_batches_part_is_done", "UPDATE batches SET part = '{}' WHERE ordinal = 1"),
         ("ck_batches_attempts", "UPDATE batches SET attempt = max_attempts + 1"),
         ("ck_batches_attempts", "UPDATE batches SET attempt = -1"),
         ("ck_batches_running_has_lease", "UPDATE batches SET state = 'running' WHERE ordinal = 1"),

@@ -22,6 +22,7 @@ from unembed.corpus import ReferenceReader, decode_payload
 from unembed.generations import from_rows
 from unembed.models.database import create_engine
 from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
+from unembed.models.parts import Parts, part_uri
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.store import Store
@@ -50,7 +51,12 @@ def server_settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.Monk
     for name in ("model.safetensors", "tokenizer.json"):
         (folder / name).write_bytes(b"")
     monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
-    changes = {"decoders": folder.parent, "max_batch_rows": 100, "corpus_roots": (f"file://{tmp_path / 'corpora'}",)}
+    changes = {
+        "decoders": folder.parent,
+        "max_batch_rows": 100,
+        "corpus_roots": (f"file://{tmp_path / 'corpora'}",),
+        "results_roots": (f"file://{tmp_path / 'texts'}",),
+    }
     return settings.model_copy(update=changes)
 
 
@@ -101,6 +107,7 @@ class Hand:
         self._store = Store(self._engine, settings)
         self._payloads = Payloads.at(settings.payload_redis_url, settings.payload_ttl)
         self._references = ReferenceReader(Roots.of(settings.corpus_roots))
+        self._parts = Parts(settings.results_roots)
         self._stop = threading.Event()
         self._unstarted = threading.Lock()
         self._thread = threading.Thread(target=self._work_on, daemon=True)
@@ -158,8 +165,11 @@ class Hand:
             _row(claim.batch.first_index + i, vector, rows.ids[i] if rows.ids else None)
             for i, vector in enumerate(rows.embeddings)
         ]
+        rows, part = from_rows(found), None
+        if (folder := claim.job.results_uri) is not None:
+            part = self._parts.write(part_uri(folder, batch_id, claim.attempt), rows)
         return self._store.attempts.finish(
-            batch_id, claim.attempt, from_rows(found), Timings(load_ms=1, decode_ms=20), device="cpu"
+            batch_id, claim.attempt, rows, Timings(load_ms=1, decode_ms=20), device="cpu", part=part
         )
 
 

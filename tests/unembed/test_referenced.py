@@ -17,7 +17,7 @@ from tests.builders import DIM
 from unembed.codes import FailureCode
 from unembed.corpus import ReferencedCorpus, ReferenceReader, Slice, open_reference
 from unembed.corpus.storage import FileChangedError, FileMissingError
-from unembed.errors import CorpusError, CorpusUnavailableError, MissingExtraError, RootsError
+from unembed.errors import CorpusError, MissingExtraError, RootsError, StorageUnavailableError
 from unembed.references import BatchReference
 from unembed.roots import Roots
 
@@ -333,7 +333,7 @@ def test_a_bucket_that_cannot_be_reached_is_no_fault_of_the_file(
         raise ConnectionResetError("reset by peer")
 
     monkeypatch.setattr(Bucket, "info", fail)
-    with pytest.raises(CorpusUnavailableError, match=r"s3://corpora/c\.npy cannot be reached: reset by peer"):
+    with pytest.raises(StorageUnavailableError, match=r"s3://corpora/c\.npy cannot be reached: reset by peer"):
         open_reference("s3://corpora/c.npy")
 
 

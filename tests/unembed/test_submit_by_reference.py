@@ -82,3 +82,23 @@ def test_the_command_line_refuses_a_uri_that_is_none(run: Run, url: str) -> None
     ran = run("submit", "ftp://host/c.npy", "--by-reference", "--url", url)
     assert ran.code == 2
     assert "'ftp://host/c.npy' has the scheme 'ftp'; expected file:///" in " ".join(ran.err.split())
+
+
+def test_texts_are_written_to_files_and_read_as_ever(
+    run: Run, url: str, path: Path, client: Client, hand: Hand, tmp_path: Path
+) -> None:
+    # Given a worker
+    hand.start()
+    # When a corpus is submitted with a place for its texts
+    ran = run(
+        "submit", path, "--by-reference", "--results-to", tmp_path / "texts", "--decoder", DECODER, "--url", url,
+        "--batch-size", 100,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    job = client.job(ran.out.strip()).wait(60)
+    # Then they are in files there, one a batch, and come through the server as those of any job
+    assert len(list((tmp_path / "texts").iterdir())) == 11
+    assert job.to_arrow().column("text").to_pylist() == [f"text {index}" for index in range(1100)]
+    # And they go with the job
+    job.remove()
+    assert list((tmp_path / "texts").iterdir()) == []

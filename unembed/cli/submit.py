@@ -30,6 +30,16 @@ ByReference = Annotated[
         rich_help_panel=given.CORPUS_PANEL,
     ),
 ]
+ResultsTo = Annotated[
+    str | None,
+    typer.Option(
+        "--results-to",
+        metavar="URI",
+        help="A folder under a root that the server allows: the workers write the texts there, a file a batch.",
+        show_default=False,
+        rich_help_panel=given.WHERE_PANEL,
+    ),
+]
 PathOrUri = Annotated[
     str,
     typer.Argument(
@@ -52,6 +62,7 @@ def submit(
     seed: given.Seed = 0,
     options: DecodeOptions,
     name: given.Name = None,
+    results_to: ResultsTo = None,
     idempotency_key: IdempotencyKey = None,
     url: given.Url = None,
     home: given.Home = None,
@@ -62,6 +73,7 @@ def submit(
         job = client.submit(
             corpus,
             by_reference=by_reference,
+            results_to=results_to,
             column=column if by_reference else None,
             id_column=id_column if by_reference else None,
             decoder=decoder,

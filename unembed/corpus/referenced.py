@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from unembed.corpus.storage import FileChangedError, StoredFile, Version, open_f
 from unembed.corpus.vectors import fixed_dim, value_dtype, vectors_of
 from unembed.errors import CorpusError
 from unembed.references import MOST_REFERENCES, BatchReference, CorpusFile, ReferencedBatch, ReferencedBatches
-from unembed.roots import FILE, Location, Roots, parse, without_links
+from unembed.roots import Location, Roots, as_uri, parse, without_links
 
 _ROWS: Final = 2048  # taken together
 _BUFFER: Final = 1024 * 1024  # bytes of a column that are read at once
@@ -67,10 +67,9 @@ def open_reference(
 ) -> ReferencedCorpus:
     """What a path or URI leads to, by its footer alone; a column of lists without a fixed length costs one row.
 
-    Raises CorpusError, RootsError for a URI that no server would take, and CorpusUnavailableError.
+    Raises CorpusError, RootsError for a URI that no server would take, and StorageUnavailableError.
     """
-    given = os.fspath(source)
-    location = parse(given if "://" in given else f"{FILE}://{Path(given).resolve()}")
+    location = parse(as_uri(source))
     stored = open_file(without_links(location))
     try:
         with reaching(location):
@@ -105,7 +104,7 @@ class ReferenceReader:
     def read(self, reference: BatchReference, rows: int, dim: int) -> Slice:
         """The `rows` vectors, and their ids; `dim` matters only where all of them are null.
 
-        Raises RootsError, FileMissingError, FileChangedError, CorpusError and CorpusUnavailableError.
+        Raises RootsError, FileMissingError, FileChangedError, CorpusError and StorageUnavailableError.
         """
         location = self._roots.require(reference.uri)
         try:

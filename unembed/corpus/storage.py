@@ -15,7 +15,7 @@ from typing import IO, Any, Final, NamedTuple, cast
 import pyarrow as pa
 
 from unembed.codes import FailureCode
-from unembed.errors import CorpusError, CorpusUnavailableError, MissingExtraError
+from unembed.errors import CorpusError, MissingExtraError, StorageUnavailableError
 from unembed.roots import Location
 
 _TAIL: Final = 64 * 1024  # bytes; a parquet or Arrow file has its footer there
@@ -61,11 +61,11 @@ class StoredFile:
 
 
 def open_file(location: Location) -> StoredFile:
-    """Raises FileMissingError, CorpusError for what is no file, and CorpusUnavailableError."""
+    """Raises FileMissingError, CorpusError for what is no file, and StorageUnavailableError."""
     with reaching(location):
         if location.is_local:
             return _open_local(location)
-        filesystem, path = _filesystem(location)
+        filesystem, path = filesystem_of(location)
         return StoredFile(location, version_of(location), filesystem.open(path, "rb"))
 
 
@@ -74,7 +74,7 @@ def version_of(location: Location) -> Version:
     with reaching(location):
         if location.is_local:
             return _version(Path(location.path).stat(), location)
-        filesystem, path = _filesystem(location)
+        filesystem, path = filesystem_of(location)
         filesystem.invalidate_cache()
         found = filesystem.info(path)
         if found.get("type") != "file" or not isinstance(found.get("size"), int):
@@ -102,7 +102,7 @@ def reaching(location: Location) -> Iterator[None]:
     except (pa.ArrowInvalid, ValueError, EOFError) as error:
         raise CorpusError(f"{location} cannot be read; it may be damaged or cut short: {error}") from error
     except (OSError, pa.ArrowException) as error:
-        raise CorpusUnavailableError(f"{location} cannot be reached: {error}") from error
+        raise StorageUnavailableError(f"{location} cannot be reached: {error}") from error
 
 
 def _open_local(location: Location) -> StoredFile:
@@ -122,7 +122,8 @@ def _version(found: os.stat_result, location: Location) -> Version:
     return Version(found.st_size, f"mtime:{found.st_mtime_ns}")
 
 
-def _filesystem(location: Location) -> tuple[Any, str]:
+def filesystem_of(location: Location) -> tuple[Any, str]:
+    """fsspec's file system, and the path in it."""
     from fsspec.core import url_to_fs
 
     # A site that is allowed does not lead to one that is not.

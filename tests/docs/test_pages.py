@@ -86,6 +86,7 @@ def reader(folder: Path) -> Iterator[dict[str, str]]:
         "UNEMBED_HOME": str(home),
         "UNEMBED_DECODERS": str(folder / "runs"),
         "UNEMBED_CORPUS_ROOTS": str(folder),
+        "UNEMBED_RESULTS_ROOTS": str(folder),
         "UNEMBED_DEVICE": "cpu",
         "UNEMBED_THREADS": "1",
         "UNEMBED_DATABASE_URL": f"sqlite:///{home}/unembed.db",  # of `unembed db upgrade`

@@ -14,7 +14,6 @@ from benchmarks.subject import Subject
 from unembed.models.decoder.config import NetworkConfig
 
 CANDIDATE_ROWS: Final = 512  # candidates that are decoded in a round, whatever a row has of them
-SETTLED: Final = 2  # batches of each kind before the first round
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,12 @@ def measure(asked: Asked) -> Section:
         headlines: dict[str, Spread] = {}
         for precision in precisions:
             say(f"the engine in {precision}")
+            ceilings = [ours.ask("multiply", precision=precision)["gflops"]]
             rounds = _timed(_works(asked, precision, ours, before, facts), asked.rounds)
+            ceilings.append(ours.ask("multiply", precision=precision)["gflops"])
             pieces = ours.ask("lengths", rows=asked.rows)["lengths"]
-            ceiling = ours.ask("multiply", precision=precision)["gflops"]
-            found, best = _tables(
-                asked, precision, rounds, flops_per_row(NetworkConfig.of(embedding_dim=384), pieces), ceiling
-            )
+            limit = 1e9 * max(ceilings) / flops_per_row(NetworkConfig.of(embedding_dim=384), pieces)  # rows/s
+            found, best = _tables(asked, precision, rounds, limit)
             grids += found
             headlines |= best
     return Section("The engine, on one core", grids, _method(asked, before is not None, precisions), headlines)
@@ -74,20 +73,21 @@ def _works(asked: Asked, precision: str, ours: Subject, before: Subject | None, 
             _Work("without scores", ours, "decode_rows", rows | {"options": {"scores": "none"}, "precision": precision})
         )
     for count in asked.candidates:
-        few = max(1, min(asked.rows, CANDIDATE_ROWS // count))
+        few = _few(asked, count)
         add(f"candidates {count}", "decode_rows", rows=few, micro_batch=few, options={"candidates": count})
     return works
 
 
 def _timed(works: list[_Work], rounds: int) -> dict[str, list[Spent]]:
-    for work in works:
-        for _ in range(SETTLED if rounds > 1 else 1):
-            work.subject.time(work.what, **work.arguments)
-    return in_turns({work.name: partial(work.subject.time, work.what, **work.arguments) for work in works}, rounds)
+    """In turns, after each was done once, for what is loaded and made at the first call."""
+    ways = {work.name: partial(work.subject.time, work.what, **work.arguments) for work in works}
+    for way in ways.values():
+        way()
+    return in_turns(ways, rounds)
 
 
 def _tables(
-    asked: Asked, precision: str, rounds: dict[str, list[Spent]], flops: float, ceiling: float
+    asked: Asked, precision: str, rounds: dict[str, list[Spent]], limit: float
 ) -> tuple[list[Grid], dict[str, Spread]]:
     def over(name: str, other: str) -> Spread | None:
         return ratio(rounds[f"{name} {other}"], rounds[name]) if f"{name} {other}" in rounds else None
@@ -95,29 +95,26 @@ def _tables(
     def cell(spread: Spread | None) -> str:
         return "–" if spread is None else f"{spread:.2f}"
 
-    greedy = []
+    greedy, shares = [], []
     for size in asked.micro_batches:
         name = f"greedy {size}"
         speed = rate(rounds[name], asked.rows)
-        share = Spread(*(value * flops * 1e-9 / ceiling for value in (speed.median, speed.least, speed.most)))
-        greedy.append(
-            (str(size), f"{speed:,.0f}", cell(over(name, "plain")), cell(over(name, "before")), f"{share:.2f}")
-        )
-    calls = [("forced scoring", f"{rate(rounds['forced'], asked.rows):,.0f}", "forced", True)]
-    calls.append(
-        ("`decode_rows`, scores included", f"{rate(rounds['decode_rows'], asked.rows):,.0f}", "decode_rows", False)
-    )
+        shares.append(Spread(*(value / limit for value in (speed.median, speed.least, speed.most))))
+        over_both = (cell(over(name, "plain")), cell(over(name, "before")))
+        greedy.append((str(size), f"{speed:,.0f}", *over_both, f"{shares[-1]:.2f}"))
+    calls = [("forced scoring", "forced", asked.rows), ("`decode_rows`, scores included", "decode_rows", asked.rows)]
     if "without scores" in rounds:
-        calls.append(("`decode_rows`, scores none", f"{rate(rounds['without scores'], asked.rows):,.0f}", "", False))
-    for count in asked.candidates:
-        few = max(1, min(asked.rows, CANDIDATE_ROWS // count))
-        name = f"candidates {count}"
-        calls.append((f"`--candidates {count}`", f"{rate(rounds[name], few):,.1f}", name, False))
-    rows = [(label, speed, cell(over(name, "plain")), cell(over(name, "before"))) for label, speed, name, _ in calls]
+        calls.append(("`decode_rows`, scores none", "without scores", asked.rows))
+    calls += [(f"`--candidates {count}`", f"candidates {count}", _few(asked, count)) for count in asked.candidates]
+    rows = [
+        (label, f"{rate(rounds[name], count):,.0f}", cell(over(name, "plain")), cell(over(name, "before")))
+        for label, name, count in calls
+    ]
     largest = f"greedy {asked.micro_batches[-1]}"
     shown = {
         f"engine, greedy, {precision}, over the plain loop": over(largest, "plain"),
         f"engine, greedy, {precision}, over the commit before": over(largest, "before"),
+        f"engine, greedy, {precision}, share of the folded roofline": shares[-1],
         f"decode_rows with scores, {precision}, over the commit before": over("decode_rows", "before"),
     } | {
         f"--candidates {n}, {precision}, over the commit before": over(f"candidates {n}", "before")
@@ -132,6 +129,11 @@ def _tables(
         Grid(f"The calls, {precision}", ("", "rows/s", "over the plain loop", "over the commit before"), rows),
     ]
     return grids, {name: spread for name, spread in shown.items() if spread is not None}
+
+
+def _few(asked: Asked, candidates: int) -> int:
+    """Rows, where each has so many candidates."""
+    return max(1, min(asked.rows, CANDIDATE_ROWS // candidates))
 
 
 def flops_per_row(config: NetworkConfig, lengths: list[int]) -> float:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FIRST_POLL: Final = 0.1  # seconds; short jobs are not kept waiting
 LAST_POLL: Final = 1.0
-POLL_GROWTH: Final = 1.3
+POLL_SHARE: Final = 0.1  # of the time waited so far: nobody waits much longer than the job takes
 
 
 class JobHandle:
@@ -61,15 +61,15 @@ class JobHandle:
 
         Raises TimeoutError after `timeout` seconds; with `check`, JobFailedError when the job failed or was cancelled.
         """
-        give_up = None if timeout is None else time.monotonic() + timeout
-        pause = min(FIRST_POLL, poll)
+        began = time.monotonic()
+        give_up = None if timeout is None else began + timeout
         while not self.refresh().state.is_ended:
             if progress:
                 progress(self.job)
+            pause = min(max(FIRST_POLL, POLL_SHARE * (time.monotonic() - began)), poll)
             if give_up is not None and time.monotonic() + pause > give_up:
                 raise TimeoutError(f"the job {self.id} is still {self.job.state} after {timeout:g} seconds")
             time.sleep(pause)
-            pause = min(pause * POLL_GROWTH, poll)
         if progress:
             progress(self.job)
         if check and self.job.state in (JobState.FAILED, JobState.CANCELLED):

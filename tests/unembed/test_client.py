@@ -142,6 +142,23 @@ def test_one_page_is_read_ahead_and_no_more() -> None:
     assert not asked.acquire(timeout=0.1)
 
 
+def test_a_page_that_fails_ahead_is_an_error_when_its_turn_comes() -> None:
+    # Given a server that has one page, and then no job any more
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if "cursor" in request.url.params:
+            return httpx2.Response(404)
+        body = json_lines(from_columns([0], status="ok", text="a"))
+        return httpx2.Response(200, content=body, headers={"Content-Type": JSON_LINES, "Unembed-Next-Cursor": "i0"})
+
+    with Client("http://server:1", transport=httpx2.MockTransport(answer)) as client:
+        batches = client.result_batches("some-job", "index")
+        # When the first page is read, Then it is whole; and the error comes where the second would be
+        assert next(batches).column("index").to_pylist() == [0]
+        with pytest.raises(NotFoundError):
+            next(batches)
+        assert list(batches) == []
+
+
 def test_a_job_without_rows_yet_has_no_batches_and_an_empty_table(client: Client) -> None:
     job = client.submit(vectors(), decoder=DECODER)
     assert list(job.result_batches()) == []

@@ -10,6 +10,7 @@ same table, a commit a batch (`executemany` on SQLite, COPY on PostgreSQL), and 
 from __future__ import annotations
 
 import argparse
+import os
 import sqlite3
 import statistics
 import tempfile
@@ -29,6 +30,7 @@ import pyarrow as pa
 import redis
 
 from benchmarks.echo_worker import DIM, echoed
+from benchmarks.subject import ROOT
 from tests import services
 from unembed import Client
 from unembed.corpus import decode_payload, encode_payload
@@ -106,12 +108,17 @@ def running_site(database: str, *, flower: bool = True) -> Iterator[Site]:
 
 @contextmanager
 def _echoing() -> Iterator[None]:
-    usual = launch._python
+    """Parts run in the home folder, so the worker is told where this package is."""
+    usual, path = launch._python, os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), path)))
     launch._python = lambda module: usual("benchmarks.echo_worker" if module == "unembed.worker" else module)
     try:
         yield
     finally:
         launch._python = usual
+        os.environ.pop("PYTHONPATH")
+        if path is not None:
+            os.environ["PYTHONPATH"] = path
 
 
 def ours(site: Site, vectors: npt.NDArray[np.float32], size: int) -> int:

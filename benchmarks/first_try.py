@@ -90,7 +90,7 @@ def main(asked: Run) -> None:
         table = pa.Table.from_pylist([{"index": one.row, "text": one.text, "quality": one.quality} for one in found])
         pq.write_table(table, asked.out)
         asked.is_done()
-        process.terminate()
+        process.kill()  # when it is asked to end, it may wait for a next message for ever
 
 
 def with_redis() -> None:

@@ -162,19 +162,47 @@ def from_arrow_stream(data: bytes) -> pa.RecordBatch:
 
 def json_lines(rows: pa.RecordBatch) -> bytes:
     """One JSON document a row and line, byte for byte as `Generation.model_dump_json` writes it."""
-    columns = [_json_values(column) for column in rows.columns]
-    return "".join(map(_JSON_LINE.__mod__, zip(*columns, strict=True))).encode()
+    return b"".join(_json_lines(rows.slice(first, _TOGETHER)) for first in range(0, rows.num_rows, _TOGETHER))
 
 
-_JSON_LINE: Final = "{" + ",".join(f'"{name}":%s' for name in SCHEMA.names) + "}\n"
+_TOGETHER: Final = 4096  # rows that become text at once
+_ESCAPED: Final = r'[\x00-\x1f"\\]'  # in a JSON string; non-ASCII characters stay as they are
 
 
-def _json_values(column: pa.Array[Any]) -> list[str]:
-    """(N,) JSON values, non-ASCII characters as they are, and no line end within one."""
-    values = column.to_pylist()
+def _json_lines(rows: pa.RecordBatch) -> bytes:
+    """Joined by Arrow, so that only the texts that need escapes become objects."""
+    pieces: list[Any] = []
+    for name, column in zip(SCHEMA.names, rows.columns, strict=True):
+        pieces += [f'{"," if pieces else "{"}"{name}":', _json_values(column)]
+    lines = pc.binary_join_element_wise(*pieces, "}\n", "")
+    together: Any = pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "")
+    return bytes(together[0].as_buffer())
+
+
+def _json_values(column: pa.Array[Any]) -> pa.Array[Any] | str:
+    """(N,) JSON values, no line end within one; or the one value of all rows."""
+    if column.null_count == len(column):
+        return "null"
+    values: pa.Array[Any]
     if pa.types.is_string(column.type):
-        return ["null" if value is None else encode_basestring(value) for value in values]
-    return to_json(values, inf_nan_mode="null").decode()[1:-1].split(",") if values else []
+        values = _quoted(column)
+    elif pa.types.is_floating(column.type):  # as pydantic prints them
+        listed = to_json(column.to_numpy(zero_copy_only=False).tolist(), inf_nan_mode="null").decode()
+        values = pc.split_pattern(pa.array([listed[1:-1]]), ",").flatten()
+    else:
+        values = column.cast(pa.string())
+    return values.fill_null("null")
+
+
+def _quoted(column: pa.Array[Any]) -> pa.Array[Any]:
+    """(N,) JSON strings, null for null."""
+    pieces: list[Any] = ['"', column, '"', ""]
+    quoted: pa.Array[Any] = pc.binary_join_element_wise(*pieces)
+    escaped: Any = pc.match_substring_regex(column, _ESCAPED).fill_null(False)
+    if escaped.true_count:
+        texts: list[Any] = column.filter(escaped).to_pylist()
+        quoted = pc.replace_with_mask(quoted, escaped, pa.array(map(encode_basestring, texts), pa.string()))
+    return quoted
 
 
 def _array(field: pa.Field[Any], values: Column, count: int) -> pa.Array[Any]:

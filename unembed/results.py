@@ -22,6 +22,8 @@ from unembed.generations import SCHEMA, json_lines
 Batches = Iterator[pa.RecordBatch]
 
 _ROW_GROUP: Final = 16_384  # rows of a .parquet file that are kept in memory together
+# Columns of few values. A dictionary of the others, which hardly repeat, takes time and makes the file larger.
+_REPEATING: Final[Any] = ["status", "error_code", "error", "source", "tokens", "decode_ms"]
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -64,7 +66,7 @@ def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _write_parquet(path: Path, batches: Batches) -> int:
     count = 0
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=_REPEATING) as writer:
         for group in _row_groups(batches):
             writer.write_table(group, row_group_size=_ROW_GROUP)
             count += group.num_rows

@@ -85,6 +85,35 @@ def test_a_batch_of_many_rows_is_written_whole(store: Store, job: Job) -> None:
     assert page.next_cursor is None
 
 
+@pytest.mark.parametrize("together", [1, 3, 8, 100])
+@pytest.mark.parametrize("order", ["finished", "index"])
+def test_columns_are_to_the_bit_what_was_written(
+    store: Store, job: Job, order: Order, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given columns of numbers that are easily rounded, of flags and of texts, each with nulls in it
+    monkeypatch.setattr(results, "_ROWS_A_FETCH", together)
+    (batch,) = add_batches(store, job, (8,))
+    numbers = [None, 0.1 + 0.2, 0.0, 5e-324, 1.7976931348623157e308, 1 / 3, 1e16, -1e-7]
+    written = from_columns(
+        range(8),
+        id=["a", None, "", "猫", "🙂", "\\N", 'q"', "\t\r\n"],
+        text=["", "é", "e\u0301", " ", "\u2028", "x" * 70_000, "%s ?", "\\x00"],
+        status=["ok", "fallback"] * 4,
+        source=[None, "d"] * 4,
+        tokens=[None, 0, 1, 2**31 - 1] * 2,
+        overall_quality=numbers,
+        decode_ms=numbers[::-1],
+        off_manifold=[None, True, False, None] * 2,
+    )
+    # When they are written, and read in any order, however many rows become columns at once
+    finish(store, batch, written)
+    found = store.results.page(job.id, order=order).rows
+    # Then they are equal, and so are the bits of the numbers
+    assert found.equals(written, check_metadata=True)
+    for name in ("overall_quality", "decode_ms"):
+        assert floats(found.column(name)).tobytes() == floats(written.column(name)).tobytes()
+
+
 def test_rows_of_two_jobs_stay_apart(store: Store) -> None:
     first, second = make_job(store), make_job(store)
     (one,), (other,) = add_batches(store, first, (2,)), add_batches(store, second, (3,))

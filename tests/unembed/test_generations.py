@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unembed import generations
 from unembed.generations import (
     SCHEMA,
     error_rows,
@@ -89,6 +90,25 @@ ROWS = st.builds(
 def test_json_lines_are_those_of_the_rows_to_the_byte(rows: list[Generation]) -> None:
     # Given any rows, with any text and number, When they are written as lines, Then each is as it writes itself
     assert json_lines(from_rows(rows)) == b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 100])
+def test_json_lines_are_the_same_however_many_become_text_at_once(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given part of a batch, of which some texts need escapes, some do not, and some columns are empty in places
+    monkeypatch.setattr(generations, "_TOGETHER", together)
+    rows = from_columns(
+        range(7),
+        status="ok",
+        text=["a", 'b"', None, "c\\", "\x1f", "\x7f\x85", "d,e"],
+        fluency=[None, float("nan"), 1.0, None, 1e-7, 1e16, -0.0],
+        tokens=[None, 1, 2, 3, None, 5, 6],
+        off_manifold=[True, None, False, True, None, None, None],
+    ).slice(1)
+    # When it is written, Then each line is as its row writes itself
+    assert json_lines(rows) == b"".join(row.model_dump_json().encode() + b"\n" for row in rows_of(rows))
+    assert json_lines(rows.slice(0, 0)) == b""
 
 
 def test_lines_and_streams_become_columns_again() -> None:

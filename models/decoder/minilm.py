@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +27,20 @@ from unembed.errors import CheckpointError
 MOST_TOKENS: Final = 256  # of a text, the marks at its ends included: what it was trained on
 AT_ONCE: Final = 2048  # tokens in the network together
 # What the code below computes; a model of another shape would be read wrongly.
-_SHAPE: Final = {
-    "model_type": "bert",
-    "hidden_act": "gelu",
-    "hidden_size": 384,
-    "num_attention_heads": 12,
-    "num_hidden_layers": 6,
-    "position_embedding_type": "absolute",
+_SHAPE: Final[dict[str, dict[str, object]]] = {
+    "config.json": {
+        "model_type": "bert",
+        "hidden_act": "gelu",
+        "hidden_size": 384,
+        "num_attention_heads": 12,
+        "num_hidden_layers": 6,
+        "position_embedding_type": "absolute",
+        "layer_norm_eps": 1e-12,
+    },
+    "sentence_bert_config.json": {"max_seq_length": MOST_TOKENS},
+    "1_Pooling/config.json": {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False},
 }
+_MODULES: Final = ("Transformer", "Pooling", "Normalize")
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,10 @@ class MiniLM:
 
     def __init__(self, folder: Path, device: str, dtype: torch.dtype) -> None:
         """Raises CheckpointError when the folder holds another network."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        for name, expected in _SHAPE.items():
-            if config.get(name) != expected:
-                raise CheckpointError(f"{folder} has {name} {config.get(name)!r}; expected {expected!r}")
-        self.width, self._heads, self._eps = int(config["hidden_size"]), int(config["num_attention_heads"]), 1e-12
+        _check(folder)
+        config = _read(folder, "config.json")
+        self.width, self._heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+        self._eps = float(config["layer_norm_eps"])
         self._device, self._dtype = torch.device(device), dtype
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
@@ -122,3 +127,22 @@ class MiniLM:
 
     def _normed(self, x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
         return F.layer_norm(x, (self.width,), norm[0], norm[1], self._eps)
+
+
+def _check(folder: Path) -> None:
+    """Raises CheckpointError unless the model is what the code above computes, to the vectors at its end."""
+    for file, expected in _SHAPE.items():
+        found = _read(folder, file)
+        for name, value in expected.items():
+            if found.get(name) != value:
+                raise CheckpointError(f"{folder / file} has {name} {found.get(name)!r}; expected {value!r}")
+    modules = tuple(str(module["type"]).rpartition(".")[2] for module in _read(folder, "modules.json"))
+    if modules != _MODULES:
+        raise CheckpointError(f"{folder} has the modules {', '.join(modules)}; expected {', '.join(_MODULES)}")
+
+
+def _read(folder: Path, file: str) -> Any:
+    try:
+        return json.loads((folder / file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / file} cannot be read: {error}") from None

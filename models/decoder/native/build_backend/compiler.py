@@ -23,6 +23,8 @@ FLAGS = [
     *("-O3", "-std=c++17", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden", "-fPIC"),
     *("-fno-math-errno", "-ffp-contract=fast"),
 ]
+# Without symbols, and without the C++ runtime, of which the engine uses nothing: it then needs only libc and libm.
+_STRIPPED = ["-s", "-Wl,--as-needed"] if sys.platform == "linux" else []
 
 
 def variants(machine: str = platform.machine()) -> dict[str, list[str]]:
@@ -47,7 +49,7 @@ def compile_engine(command: list[str], source: Path, to: Path, name: str, flags:
         compiled = str(Path(folder) / f"{name}.o")
         steps = (
             [*command, *FLAGS, *flags, f'-DUNEMBED_ISA="{name}"', "-c", "-o", compiled, str(source)],
-            [*_linker(command), "-shared", "-pthread", "-s", "-o", str(to), compiled],
+            [*_linker(command), "-shared", "-pthread", *_STRIPPED, "-o", str(to), compiled],
         )
         for step in steps:
             try:
@@ -61,9 +63,7 @@ def compile_engine(command: list[str], source: Path, to: Path, name: str, flags:
 
 def _linker(command: list[str]) -> list[str]:
     """The engine uses nothing of the C++ runtime; zig would compile that first, which takes minutes."""
-    if command[-2:] == ["ziglang", "c++"]:
-        return [*command[:-1], "cc"]
-    return [*command, "-static-libstdc++", "-static-libgcc"] if sys.platform == "linux" else command
+    return ["cc" if word == "c++" else word for word in command] if "ziglang" in command else command
 
 
 def _works(command: list[str]) -> bool:

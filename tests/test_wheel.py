@@ -26,7 +26,10 @@ WEIGHTS = Path("models/decoder/weights")
 ENGINE = Path("models/decoder/native")
 NO_COMPILER = "no C++ compiler was found"
 
-pytestmark = pytest.mark.xdist_group("wheel")  # built once
+pytestmark = [
+    pytest.mark.xdist_group("wheel"),  # built once
+    pytest.mark.timeout(900),  # to compile takes half a minute of a core, which may be a busy one
+]
 
 
 class Wheels(NamedTuple):

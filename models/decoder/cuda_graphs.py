@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -23,7 +23,7 @@ class CudaGraphs:
         self._warm: set[Hashable] = set()
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
         # What the graphs use between their first and last step; they run one after the other, so it is shared.
-        self._pool = torch.cuda.graph_pool_handle() if self.obstacle is None else None
+        self._pool: Any = None  # the type has no public name
 
     def run(self, key: Hashable, work: Callable[[], None]) -> None:
         """Does `work`, which has to launch the same on the same memory every time it comes with this key."""
@@ -38,6 +38,7 @@ class CudaGraphs:
     def _capture(self, key: Hashable, work: Callable[[], None]) -> None:
         """Launches nothing: what is captured runs when it is replayed."""
         try:
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 work()
@@ -54,3 +55,4 @@ class CudaGraphs:
         """The memory that the work is on goes away, or the work becomes another."""
         self._graphs.clear()
         self._warm.clear()
+        self._pool = None  # CUDA takes no graph into a pool whose graphs are all gone

@@ -184,10 +184,11 @@ class Recorder:
     """Stands in for torch.cuda, and for a graph that remembers the work that was captured."""
 
     def __init__(self, refuses: Exception | None = None) -> None:
-        self.refuses, self.captured, self.replayed = refuses, 0, 0
+        self.refuses, self.captured, self.replayed, self.pools = refuses, 0, 0, 0
 
     def graph_pool_handle(self) -> tuple[int, int]:
-        return (0, 1)
+        self.pools += 1
+        return (0, self.pools)
 
     def CUDAGraph(self) -> Recorder:  # noqa: N802 - torch's name
         return self
@@ -216,10 +217,11 @@ def test_work_is_done_then_captured_then_replayed(monkeypatch: pytest.MonkeyPatc
     for _ in range(4):
         graphs.run("work", lambda: done.append(1))
     assert (len(done), cuda.captured, cuda.replayed) == (2, 1, 3)
-    # And after its memory went away, it begins anew
+    # And after its memory went away, it begins anew, in another pool
     graphs.forget()
-    graphs.run("work", lambda: done.append(1))
-    assert (len(done), cuda.captured, cuda.replayed) == (3, 1, 3)
+    for _ in range(2):
+        graphs.run("work", lambda: done.append(1))
+    assert (len(done), cuda.captured, cuda.replayed, cuda.pools) == (4, 2, 4, 2)
 
 
 def test_where_nothing_can_be_captured_the_work_goes_on_and_the_reason_is_told(

@@ -25,12 +25,12 @@ def measure(asked: Asked) -> Section:
         speed = Spread.of([rows / one.wall for one in ours])
         share, cpu = ratio(plain, ours, "wall"), ratio(plain, ours)
         lines.append((name, f"{speed:,.0f}", str(share), str(cpu)))
-        headlines[f"rows/s of the path without a decoder, of raw Redis and {name}"] = share
+        headlines[f"rows/s without a decoder, as a share of raw Redis and {name}"] = share
     say("results into a file")
     found = results.measure(asked.result_rows, rounds)
     if not found.same:
         raise ValueError("the two files of results differ")
-    headlines["time of results into a file, over SELECT into the same file"] = found.wall
+    headlines["time of results into a file, over SELECT into a file (a cost)"] = found.wall
     return Section(
         "The path without a decoder",
         [

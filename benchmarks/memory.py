@@ -47,7 +47,7 @@ def measure(asked: Asked) -> Section:
         (its parent and the process that decodes) gets jobs of {WORKER_BATCH} rows a batch through the whole path.
 
         """,
-        {f"memory of a worker after {old:,} batches over after {young:,}": Spread(ratio, ratio, ratio)},
+        {f"memory of a worker after {old:,} batches over after {young:,} (a cost)": Spread(ratio, ratio, ratio)},
     )
 
 

@@ -16,11 +16,12 @@ PLOT: Final = "benchmarks/ratios.svg"
 WIDTH, LINE, LEFT, RIGHT = 760, 26, 380, 130  # of the plot: pixels, a line's height, the margins of the bars
 
 HOW_TO_READ: Final = """\
-Each number is a ratio of two things that were measured in the same run, on the same vectors and the same cores, in
-turns. The first is the median of the rounds; the two in brackets are the least and the greatest round. "4.0 ×" always
-means that the other takes four times as long as Unembed, or that Unembed is four times as fast; where a cost is
-compared, it says so. Rows per second are rows per CPU second of one core, and tell you about this machine only: expect
-the ratios to carry over to another one, and the rows per second not to.
+Each ratio compares two things that were measured in the same run, on the same vectors and the same cores, in turns.
+The first number is the median of the rounds; those in brackets are the least and the greatest round. "Over CTranslate2: 2.0"
+means that CTranslate2 takes twice the CPU time of Unembed for the same rows, so above 1 Unembed is faster. For memory
+and for the CPU of the whole path it is the other way round: they are costs, and 1 is the best that there is. Rows per
+second are rows per CPU second of one core, unless they are "on the clock". They tell you about this machine only; the
+ratios are what you may expect to find on another one of its kind.
 
 - **Over the plain loop** is what the engine in C++ gains over the same decoding in plain torch, which is its reference.
 - **Over the commit before** compares with this project before it had that engine, through the same call.
@@ -29,7 +30,10 @@ the ratios to carry over to another one, and the rows per second not to.
 - **Natural ends** means that texts differ in length, as they do in practice. A decoder that waits for the longest text
   of a batch loses time there. **18 pieces** means that all are of the same length.
 - **CPU over the bare loop** is the cost of the path: what the queue, the database, the API and the client take beside
-  the decoding itself. At 1.2 it is a fifth of it.
+  the decoding itself. At 1.2 they take a fifth of what the decoding takes.
+- **A share of raw Redis and a database** is how fast the path is when decoding takes no time at all, beside one process
+  that does the least that could be done. At 0.5 it is half as fast. The share matters only where decoding is so fast
+  that the path would hold it up.
 """
 
 

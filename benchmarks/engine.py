@@ -10,7 +10,7 @@ from typing import Any, Final
 from benchmarks.asked import BEFORE, Asked, commit_before, say
 from benchmarks.measuring import Spent, Spread, in_turns, rate, ratio
 from benchmarks.report import Grid, Section
-from benchmarks.subject import Subject
+from benchmarks.subject import TimedProcess
 from unembed.models.decoder.config import NetworkConfig
 
 CANDIDATE_ROWS: Final = 512  # candidates that are decoded in a round, whatever a row has of them
@@ -21,16 +21,18 @@ class _Work:
     """One line of the table: what is asked for, of whom, by which name."""
 
     name: str
-    subject: Subject
+    subject: TimedProcess
     what: str
     arguments: dict[str, Any]
 
 
 def measure(asked: Asked) -> Section:
     with ExitStack() as stack:
-        ours = stack.enter_context(Subject("ours.py", str(asked.vectors)))
+        ours = stack.enter_context(TimedProcess("ours.py", str(asked.vectors)))
         checkout = stack.enter_context(commit_before())
-        before = stack.enter_context(Subject("ours.py", str(asked.vectors), checkout=checkout)) if checkout else None
+        before = (
+            stack.enter_context(TimedProcess("ours.py", str(asked.vectors), checkout=checkout)) if checkout else None
+        )
         facts = ours.ask("facts")
         precisions = ["float32"] + (["bfloat16"] if facts["precision"] == "bfloat16" else [])
         grids: list[Grid] = []
@@ -48,7 +50,9 @@ def measure(asked: Asked) -> Section:
     return Section("The engine, on one core", grids, _method(asked, before is not None, precisions), headlines)
 
 
-def _works(asked: Asked, precision: str, ours: Subject, before: Subject | None, facts: dict[str, Any]) -> list[_Work]:
+def _works(
+    asked: Asked, precision: str, ours: TimedProcess, before: TimedProcess | None, facts: dict[str, Any]
+) -> list[_Work]:
     works: list[_Work] = []
 
     def add(name: str, what: str, **arguments: Any) -> None:

@@ -22,7 +22,7 @@ from celery.signals import worker_process_init
 from sqlalchemy import create_engine, delete, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from benchmarks.whole import DECODER, Run, warm
+from benchmarks.whole import DECODER, WholeRun, warm
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.worker import redis_server
 
@@ -31,16 +31,16 @@ BROKER = os.environ.get("FIRST_TRY_BROKER", "")
 
 app = Celery("first_try", broker=BROKER, backend=BROKER)
 app.conf.update(task_serializer="json", accept_content=["json"], worker_prefetch_multiplier=1)
-run = Run.from_arguments() if BROKER else None
+run = WholeRun.from_arguments() if BROKER else None
 engine = create_engine(run.database.replace("postgresql:", "postgresql+psycopg:")) if run and run.database else None
 decoder: GenerativeDecoder | None = None
 
 
-class Base(DeclarativeBase):
+class _Base(DeclarativeBase):
     pass
 
 
-class FirstTryText(Base):
+class FirstTryText(_Base):
     __tablename__ = "first_try"
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -70,9 +70,9 @@ def decode(rows: list[dict[str, Any]]) -> int:
     return len(rows)
 
 
-def main(asked: Run) -> None:
+def main(asked: WholeRun) -> None:
     assert engine is not None
-    Base.metadata.create_all(engine)
+    _Base.metadata.create_all(engine)
     with Session(engine) as session:
         session.execute(delete(FirstTryText))
         session.commit()
@@ -109,6 +109,6 @@ if __name__ == "__main__":
     if run is None:
         with_redis()
     elif "worker" in sys.argv:
-        app.worker_main(sys.argv[Run.ARGUMENTS + 1 :])
+        app.worker_main(sys.argv[WholeRun.ARGUMENTS + 1 :])
     else:
         main(run)

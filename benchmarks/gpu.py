@@ -51,7 +51,7 @@ Engines = GraphEngine | TorchEngine
 
 
 @dataclass(frozen=True)
-class Plan:
+class GpuPlan:
     """How much is measured."""
 
     batches: tuple[int, ...]
@@ -61,8 +61,8 @@ class Plan:
     memory: int  # bytes: the large budget beside the default one
 
 
-FULL: Final = Plan((1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536), 5, 8192, 4096, 8 * 1024**3)
-SHORT: Final = Plan((1, 4), 1, 8, 4, 16 * 1024**2)
+FULL: Final = GpuPlan((1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536), 5, 8192, 4096, 8 * 1024**3)
+SHORT: Final = GpuPlan((1, 4), 1, 8, 4, 16 * 1024**2)
 
 
 class Clock:
@@ -92,7 +92,7 @@ class Clock:
         return found
 
 
-def measure(device: Device, plan: Plan, seconds: float) -> dict[str, Any]:
+def measure(device: Device, plan: GpuPlan, seconds: float) -> dict[str, Any]:
     """All of it, as JSON takes it. What there was no time for is null."""
     clock = Clock(device, seconds)
     network = load_checkpoint(DEFAULT_DECODER).network.to(device.torch_device).eval()
@@ -147,7 +147,7 @@ def _equality(network: RET, device: Device, vectors: Tensor) -> dict[str, Any]:
     }
 
 
-def _latency(network: RET, device: Device, vector: Tensor, clock: Clock, plan: Plan) -> dict[str, Any]:
+def _latency(network: RET, device: Device, vector: Tensor, clock: Clock, plan: GpuPlan) -> dict[str, Any]:
     """One embedding, from the device's memory to its pieces there."""
     found = {}
     engines: tuple[Engines, ...] = (GraphEngine(network, device), TorchEngine(network, device, ""))
@@ -158,7 +158,7 @@ def _latency(network: RET, device: Device, vector: Tensor, clock: Clock, plan: P
 
 
 def _batch(
-    network: RET, device: Device, vectors: Tensor, clock: Clock, plan: Plan, top: Ceilings
+    network: RET, device: Device, vectors: Tensor, clock: Clock, plan: GpuPlan, top: Ceilings
 ) -> dict[str, Any] | None:
     """Rows a second of one batch, in the default budget, in a large one, and by the plain loop."""
     if clock.spent > 1.0:
@@ -205,7 +205,7 @@ def _peak(device: Device, before: int) -> int | None:
     return None if peak is None else peak - before
 
 
-def _pair(architecture: str, device: Device, clock: Clock, plan: Plan) -> dict[str, Any] | None:
+def _pair(architecture: str, device: Device, clock: Clock, plan: GpuPlan) -> dict[str, Any] | None:
     """Random weights, but texts as long as the example sentences: the work is real, the words are not."""
     if clock.spent > 1.0:
         return None

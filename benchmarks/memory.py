@@ -11,7 +11,7 @@ from benchmarks.asked import Asked, say
 from benchmarks.measuring import Spread
 from benchmarks.paths import tree_memory
 from benchmarks.report import Grid, Section
-from benchmarks.subject import Subject
+from benchmarks.subject import TimedProcess
 from benchmarks.whole import DECODER
 from unembed import Client
 from unembed.corpus import corpus_from_array
@@ -24,7 +24,7 @@ WORKER_BATCH = 16  # rows: 1,000 batches are then decoded in seconds
 def measure(asked: Asked) -> Section:
     young, old = asked.ageing
     say(f"memory, {old:,} batches in a process")
-    with Subject("ours.py", str(asked.vectors)) as ours:
+    with TimedProcess("ours.py", str(asked.vectors)) as ours:
         precision = ours.ask("facts")["precision"]
         loop = [
             ours.ask("age", precision=precision, batches=count, micro_batch=MICRO_BATCH)["bytes"]

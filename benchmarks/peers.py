@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.asked import Asked, say
 from benchmarks.measuring import Spent, Spread, in_turns, rate, ratio
 from benchmarks.report import Grid, Section
-from benchmarks.subject import Subject
+from benchmarks.subject import TimedProcess
 
 FIXED: Final = 18  # pieces, about what a text of the examples takes
 NAMES: Final = {"transformers": "Hugging Face", "ctranslate2": "CTranslate2"}
@@ -17,12 +17,12 @@ NAMES: Final = {"transformers": "Hugging Face", "ctranslate2": "CTranslate2"}
 
 def measure(asked: Asked) -> Section:
     with ExitStack() as stack:
-        ours = stack.enter_context(Subject("ours.py", str(asked.vectors)))
+        ours = stack.enter_context(TimedProcess("ours.py", str(asked.vectors)))
         precision = ours.ask("facts")["precision"]
         rivals = [("transformers", "float32"), ("ctranslate2", "float32"), ("ctranslate2", "int8")]
         if precision == "bfloat16":
             rivals.insert(1, ("transformers", "bfloat16"))
-        subjects = {rival: stack.enter_context(Subject("rivals.py", *rival)) for rival in rivals}
+        subjects = {rival: stack.enter_context(TimedProcess("rivals.py", *rival)) for rival in rivals}
         natural = ours.ask("lengths", rows=asked.rows)["lengths"]
         grids: list[Grid] = []
         headlines: dict[str, Spread] = {}

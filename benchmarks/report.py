@@ -17,11 +17,11 @@ WIDTH, LINE, LEFT, RIGHT = 760, 26, 380, 130  # of the plot: pixels, a line's he
 
 HOW_TO_READ: Final = """\
 Each ratio compares two things that were measured in the same run, on the same vectors and the same cores, in turns.
-The first number is the median of the rounds; those in brackets are the least and the greatest round. "Over CTranslate2: 2.0"
-means that CTranslate2 takes twice the CPU time of Unembed for the same rows, so above 1 Unembed is faster. For memory
-and for the CPU of the whole path it is the other way round: they are costs, and 1 is the best that there is. Rows per
-second are rows per CPU second of one core, unless they are "on the clock". They tell you about this machine only; the
-ratios are what you may expect to find on another one of its kind.
+The first number is the median of the rounds; those in brackets are the least and the greatest round. "Over CTranslate2:
+2.0" means that CTranslate2 takes twice the CPU time of Unembed for the same rows, so above 1 Unembed is faster. What is
+marked "a cost" is the other way round: less is better, and 1 is as good as what it is compared with. Rows per second
+are rows per CPU second of one core, unless they are "on the clock". They tell you about this machine only; the ratios
+are what you may expect to find on another one of its kind.
 
 - **Over the plain loop** is what the engine in C++ gains over the same decoding in plain torch, which is its reference.
 - **Over the commit before** compares with this project before it had that engine, through the same call.

@@ -22,7 +22,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
 
 
-class Subject:
+class TimedProcess:
     """A context manager: the process, from its start to its end."""
 
     def __init__(self, program: str, *arguments: str, checkout: Path = ROOT) -> None:

@@ -23,7 +23,7 @@ BATCH: Final = 1024  # rows
 
 
 @dataclass(frozen=True)
-class Run:
+class WholeRun:
     """What a program was started with."""
 
     ARGUMENTS: ClassVar = 5

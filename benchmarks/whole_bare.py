@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.whole import BATCH, DECODER, Run, warm
+from benchmarks.whole import BATCH, DECODER, WholeRun, warm
 from unembed.corpus import open_corpus
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.results import write_results
@@ -15,7 +15,7 @@ from unembed.schemas import DecodeOptions
 
 
 def main() -> None:
-    run = Run.from_arguments()
+    run = WholeRun.from_arguments()
     decoder = GenerativeDecoder.load(DECODER, "cpu", engine=run.engine)
     warm(decoder, run.corpus)
     run.is_ready()
@@ -23,7 +23,7 @@ def main() -> None:
     run.is_done()
 
 
-def decoded(decoder: GenerativeDecoder, run: Run) -> Iterator[pa.RecordBatch]:
+def decoded(decoder: GenerativeDecoder, run: WholeRun) -> Iterator[pa.RecordBatch]:
     for part in open_corpus(run.corpus).batches(BATCH):
         indices = range(part.first_index, part.first_index + len(part.embeddings))
         vectors: Any = part.embeddings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.whole import BATCH, DECODER, Run
+from benchmarks.whole import BATCH, DECODER, WholeRun
 from unembed import Client
 from unembed.corpus import corpus_from_array, open_corpus
 from unembed.results import write_results
@@ -13,7 +13,7 @@ from unembed.worker.launch import Stack
 
 
 def main() -> None:
-    run = Run.from_arguments()
+    run = WholeRun.from_arguments()
     with (
         tempfile.TemporaryDirectory(prefix="unembed-") as home,
         Stack(Path(home), workers=1, database_url=run.database) as stack,

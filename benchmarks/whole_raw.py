@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import redis
 
-from benchmarks.whole import BATCH, DECODER, Run, warm
+from benchmarks.whole import BATCH, DECODER, WholeRun, warm
 from unembed.corpus import open_corpus
 from unembed.generations import SCHEMA
 from unembed.models.decoder.generative import GenerativeDecoder
@@ -34,7 +34,7 @@ QUEUE = "vectors"
 
 
 def main() -> None:
-    run = Run.from_arguments()
+    run = WholeRun.from_arguments()
     assert run.database is not None, "it copies into PostgreSQL"
     with _redis() as path, psycopg.connect(run.database, autocommit=True) as database:
         database.execute("DROP TABLE IF EXISTS raw")
@@ -59,7 +59,7 @@ def main() -> None:
             queue.rpush(QUEUE, b"")  # the end
 
 
-def work(run: Run, path: str, dim: int = 384) -> None:
+def work(run: WholeRun, path: str, dim: int = 384) -> None:
     decoder = GenerativeDecoder.load(DECODER, "cpu", engine=run.engine)
     warm(decoder, run.corpus)
     queue = redis.Redis(unix_socket_path=path)
@@ -95,7 +95,7 @@ def _redis() -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > Run.ARGUMENTS + 1:
-        work(Run.from_arguments(), sys.argv[-1])
+    if len(sys.argv) > WholeRun.ARGUMENTS + 1:
+        work(WholeRun.from_arguments(), sys.argv[-1])
     else:
         main()

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from benchmarks.whole import BATCH, DECODER, Run, warm
+from benchmarks.whole import BATCH, DECODER, WholeRun, warm
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.schemas import DecodeOptions
 
@@ -17,7 +17,7 @@ from unembed.schemas import DecodeOptions
 class Decode:
     """The actor: one decoder, loaded once."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: WholeRun) -> None:
         self._decoder = GenerativeDecoder.load(DECODER, "cpu", engine=run.engine)
         warm(self._decoder, run.corpus)
         run.is_ready()
@@ -30,7 +30,7 @@ class Decode:
 
 
 def main() -> None:
-    run = Run.from_arguments()
+    run = WholeRun.from_arguments()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     ray.data.DataContext.get_current().enable_progress_bars = False

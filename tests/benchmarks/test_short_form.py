@@ -15,7 +15,7 @@ from benchmarks.asked import Asked
 from benchmarks.measuring import Spread
 from benchmarks.paths import WAYS, Way, rows_of, timed_way
 from benchmarks.report import Section, gpu_section, page, plot
-from benchmarks.subject import Subject
+from benchmarks.subject import TimedProcess
 from tests.services import postgres_server
 
 NEEDED = ("ctranslate2", "ray", "transformers")
@@ -40,7 +40,7 @@ def database() -> Iterator[str]:
 def test_the_engine_decodes_what_the_plain_loop_decodes(short: Asked) -> None:
     # Given the process that is timed, When both engines decode the same vectors in it, Then their pieces are the same
     given = {"precision": "float32", "rows": 32, "micro_batch": 16}
-    with Subject("ours.py", str(short.vectors)) as ours:
+    with TimedProcess("ours.py", str(short.vectors)) as ours:
         plain, native = (ours.ask("generate_texts", engine=name, **given) for name in ("plain", "native"))
         fixed = ours.ask("generate_texts", engine="native", limit=18, at_least=18, **given)
     assert native["ids"] == plain["ids"]
@@ -51,7 +51,7 @@ def test_the_engine_decodes_what_the_plain_loop_decodes(short: Asked) -> None:
 @pytest.mark.parametrize("rival", [("transformers", "float32"), ("ctranslate2", "float32"), ("ctranslate2", "int8")])
 def test_a_peer_ends_its_texts_where_it_is_to(rival: tuple[str, str]) -> None:
     # Given a peer, When it is asked for texts of other lengths than one another, Then they are that long, or it raises
-    with Subject("rivals.py", *rival) as peer:
+    with TimedProcess("rivals.py", *rival) as peer:
         assert peer.ask("generate_texts", lengths=[5, 18, 31, 2, 9], micro_batch=3)["pieces"] == 65
 
 

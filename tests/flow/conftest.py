@@ -41,6 +41,8 @@ def environment(decoders: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UNEMBED_")}
     return kept | {
         "UNEMBED_DECODERS": str(decoders),
+        "UNEMBED_CORPUS_ROOTS": str(decoders.parent),
+        "UNEMBED_RESULTS_ROOTS": str(decoders.parent),
         "UNEMBED_DEVICE": "cpu",
         "UNEMBED_PRECISION": "float32",
         "UNEMBED_THREADS": "1",

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import redis
 
@@ -76,6 +78,41 @@ def test_a_corpus_comes_back_as_the_texts_that_the_decoder_writes(client: Client
     batches = list(client.batches(handle.id))
     assert {(batch.device, batch.precision) for batch in batches} == {("cpu", "float32")}
     assert all(str(batch.worker).startswith("cpu") for batch in batches)
+
+
+def test_a_corpus_by_reference_gives_the_same_rows_and_can_leave_them_in_files(
+    client: Client, tmp_path: Path, decoders: Path
+) -> None:
+    # Given a file that the workers may read, with ids, a null vector, and row groups that are no multiple of a batch
+    vectors = toy.vectors(50)
+    rows = [None if index == 13 else vector for index, vector in enumerate(vectors.tolist())]
+    table = pa.table({"embedding": pa.array(rows, pa.list_(pa.float32(), toy.DIM)), "id": [f"{i}" for i in range(50)]})
+    folder = decoders.parent / tmp_path.name
+    folder.mkdir(exist_ok=True)
+    pq.write_table(table, folder / "corpus.parquet", row_group_size=20)
+    # When it is sent, and when it is named and its rows are left in files
+    sent = finished(client.submit(folder / "corpus.parquet", decoder=DECODER, batch_size=7))
+    named = finished(
+        client.submit(
+            folder / "corpus.parquet",
+            decoder=DECODER,
+            batch_size=7,
+            by_reference=True,
+            results_to=folder / "texts",
+        )
+    )
+    # Then the rows are the same, though the batches are not, and the files are one a batch
+    assert (named.job.state, named.job.rows.ok, named.job.rows.error) == (JobState.PARTIAL, 49, 1)
+    kept = ["index", "id", "text", "status", "error_code", "error", "source", "tokens"]
+    assert named.to_arrow().select(kept).equals(sent.to_arrow().select(kept))
+    batches = list(client.batches(named.id))
+    assert [batch.rows for batch in batches] == [7, 7, 6, 7, 7, 6, 7, 3]
+    assert {batch.part.uri for batch in batches if batch.part} == {
+        path.as_uri() for path in (folder / "texts").glob("*.parquet")
+    }
+    # And they go with their job
+    named.remove()
+    assert list((folder / "texts").iterdir()) == []
 
 
 def test_sampled_texts_do_not_depend_on_how_the_corpus_was_cut(client: Client) -> None:

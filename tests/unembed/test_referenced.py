@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,30 @@ def test_a_file_is_cut_without_its_vectors_being_read(parquet: Path) -> None:
     parquet.write_bytes(data)
     # When it is cut, Then nothing is missed
     assert open_reference(parquet).rows == ROWS
+
+
+def test_of_a_row_group_no_more_is_read_than_the_batches_need(
+    tmp_path: Path, reader: ReferenceReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a file of 8 MB in one row group, and whoever counts what is read of it
+    read: list[int] = []
+
+    class Counted(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            data = super().read(size) or b""
+            read.append(len(data))
+            return data
+
+    array = vectors(20_000, 100)
+    pq.write_table(table(array, ids=False), tmp_path / "c.parquet", compression="none", use_dictionary=False)
+    corpus = open_reference(tmp_path / "c.parquet")
+    (request,) = corpus.requests(50)
+    monkeypatch.setattr(os, "fdopen", Counted)
+    # When its first two batches are read
+    for batch in request.batches[:2]:
+        reader.read(request.reference_of(batch), batch.rows, 100)
+    # Then the second is found where the first ended, and most of the file is left alone
+    assert 0 < sum(read) < array.nbytes / 2
 
 
 def test_lists_without_a_fixed_length_and_null_vectors_are_read(tmp_path: Path, reader: ReferenceReader) -> None:

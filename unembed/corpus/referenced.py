@@ -151,8 +151,8 @@ class _Table(Protocol):
 class _Parquet:
     def __init__(self, stored: StoredFile, column: str | None, id_column: str | None) -> None:
         self._what = str(stored.location)
-        # Through a buffer: otherwise the whole column of a row group is read before its first row.
-        self._file = pq.ParquetFile(stored.file, buffer_size=_BUFFER)
+        # Through a buffer, and none beforehand: otherwise the whole column of a row group is read before its first row.
+        self._file = pq.ParquetFile(stored.file, buffer_size=_BUFFER, pre_buffer=False)
         self.columns = choose_columns(self._file.schema_arrow, column, id_column, self._what)
         metadata = self._file.metadata
         self.groups = [int(metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]

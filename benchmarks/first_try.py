@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,8 @@ from celery.signals import worker_process_init
 from sqlalchemy import create_engine, delete, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from benchmarks.whole import DECODER, WholeRun, warm
+from benchmarks.whole import DECODER, WholeRun, running, running_redis, warm
 from unembed.models.decoder.generative import GenerativeDecoder
-from unembed.worker import redis_server
 
 BATCH = 256  # rows a message
 BROKER = os.environ.get("FIRST_TRY_BROKER", "")
@@ -77,7 +75,7 @@ def main(asked: WholeRun) -> None:
         session.execute(delete(FirstTryText))
         session.commit()
     worker = ["worker", "--concurrency=1", "--loglevel=ERROR", "--without-gossip", "--without-mingle"]
-    with subprocess.Popen([sys.executable, "-P", __file__, *sys.argv[1:], *worker]) as process:
+    with running(sys.executable, "-P", __file__, *sys.argv[1:], *worker):
         while not Path(f"{asked.marker}.loaded").exists():
             time.sleep(0.05)
         asked.is_ready()
@@ -90,19 +88,13 @@ def main(asked: WholeRun) -> None:
         table = pa.Table.from_pylist([{"index": one.row, "text": one.text, "quality": one.quality} for one in found])
         pq.write_table(table, asked.out)
         asked.is_done()
-        process.kill()  # when it is asked to end, it may wait for a next message for ever
 
 
 def with_redis() -> None:
     """Starts an embedded Redis, and this program again with its address."""
-    with tempfile.TemporaryDirectory(prefix="first-") as folder, redis_server.socket_path(Path(folder)) as path:
-        command = redis_server.command(path, Path(folder), 2**30)
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            while not redis_server.answers(path):
-                time.sleep(0.02)
-            broker = os.environ | {"FIRST_TRY_BROKER": f"redis+socket://{path}"}
-            subprocess.run([sys.executable, "-P", __file__, *sys.argv[1:]], env=broker, check=True)
-            process.terminate()
+    with running_redis() as path:
+        broker = os.environ | {"FIRST_TRY_BROKER": f"redis+socket://{path}"}
+        subprocess.run([sys.executable, "-P", __file__, *sys.argv[1:]], env=broker, check=True)
 
 
 if __name__ == "__main__":

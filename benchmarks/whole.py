@@ -9,7 +9,12 @@ it started still lives while it is looked at.
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final, Self, cast
@@ -17,6 +22,7 @@ from typing import ClassVar, Final, Self, cast
 from unembed.corpus import open_corpus
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.schemas import DecodeOptions, EngineChoice
+from unembed.worker import redis_server
 
 DECODER: Final = "ret-v21-minilm"
 BATCH: Final = 1024  # rows
@@ -45,6 +51,30 @@ class WholeRun:
     def is_done(self) -> None:
         print("done", flush=True)
         sys.stdin.read()
+
+
+@contextmanager
+def running(*command: str) -> Iterator[None]:
+    """A process that is ended with the block, however that ends; what it prints goes to stderr."""
+    process = subprocess.Popen(command, stdout=sys.stderr)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def running_redis() -> Iterator[Path]:
+    """An embedded Redis, empty; the path of its socket."""
+    with (
+        tempfile.TemporaryDirectory(prefix="whole-") as folder,
+        redis_server.socket_path(Path(folder)) as path,
+        running(*redis_server.command(path, Path(folder), 2**30)),
+    ):
+        while not redis_server.answers(path):
+            time.sleep(0.02)
+        yield path
 
 
 def warm(decoder: GenerativeDecoder, corpus: Path) -> None:

@@ -6,13 +6,8 @@ waits for the rows, and selects them into a .parquet file.
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import redis
 
-from benchmarks.whole import BATCH, DECODER, WholeRun, warm
+from benchmarks.whole import BATCH, DECODER, WholeRun, running, running_redis, warm
 from unembed.corpus import open_corpus
 from unembed.generations import SCHEMA
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.schemas import DecodeOptions
-from unembed.worker import redis_server
 
 COLUMNS = ", ".join(f'"{name}"' for name in SCHEMA.names)
 TYPES = {"int32": "int", "int64": "bigint", "float": "real", "double": "float8", "bool": "bool"}
@@ -36,13 +30,12 @@ QUEUE = "vectors"
 def main() -> None:
     run = WholeRun.from_arguments()
     assert run.database is not None, "it copies into PostgreSQL"
-    with _redis() as path, psycopg.connect(run.database, autocommit=True) as database:
+    with running_redis() as path, psycopg.connect(run.database, autocommit=True) as database:
         database.execute("DROP TABLE IF EXISTS raw")
         columns = ", ".join(f'"{field.name}" {TYPES.get(str(field.type), "text")}' for field in SCHEMA)
         database.execute(f"CREATE TABLE raw ({columns})".encode())
         queue = redis.Redis(unix_socket_path=str(path))
-        worker = subprocess.Popen([sys.executable, "-P", __file__, *sys.argv[1:], str(path)])
-        with worker:
+        with running(sys.executable, "-P", __file__, *sys.argv[1:], str(path)):
             corpus = open_corpus(run.corpus)
             queue.blpop("loaded")
             run.is_ready()
@@ -56,7 +49,6 @@ def main() -> None:
             arrays = [pa.array(values, field.type) for values, field in zip(found, SCHEMA, strict=True)]
             pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), run.out)
             run.is_done()
-            queue.rpush(QUEUE, b"")  # the end
 
 
 def work(run: WholeRun, path: str, dim: int = 384) -> None:
@@ -66,7 +58,8 @@ def work(run: WholeRun, path: str, dim: int = 384) -> None:
     queue.rpush("loaded", b"1")
     assert run.database is not None
     with psycopg.connect(run.database) as database:
-        while payload := _popped(queue):
+        while True:
+            payload = _popped(queue)
             first = int(np.frombuffer(payload, np.int64, 1)[0])
             vectors = np.frombuffer(payload, np.float32, offset=8).reshape(-1, dim)
             rows = decoder.decode_rows(vectors, range(first, first + len(vectors)), DecodeOptions(), 0).rows
@@ -80,18 +73,6 @@ def _popped(queue: redis.Redis) -> bytes:
     item: Any = queue.blpop([QUEUE])
     payload: bytes = item[1]
     return payload
-
-
-@contextmanager
-def _redis() -> Iterator[Path]:
-    """An embedded one, empty, on a socket of its own."""
-    with tempfile.TemporaryDirectory(prefix="raw-") as folder, redis_server.socket_path(Path(folder)) as path:
-        process = subprocess.Popen(redis_server.command(path, Path(folder), 2**30), stdout=subprocess.DEVNULL)
-        with process:
-            while not redis_server.answers(path):
-                time.sleep(0.02)
-            yield path
-            process.terminate()
 
 
 if __name__ == "__main__":

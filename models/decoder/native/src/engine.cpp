@@ -1,4 +1,4 @@
-// The engine's door: plain C, called by `native.py` through ctypes.
+// The engine's door: plain C, called by `native_engine.py` through ctypes.
 //
 // Nothing here knows of Python or of text. Each call computes all its rows before it comes back, on as many threads as
 // it is told, and may be made from several threads at once: a network is read-only once it is made.

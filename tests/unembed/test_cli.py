@@ -215,6 +215,9 @@ def test_decode_without_a_server_has_one_of_its_own_in_a_folder_that_goes_away(
         def check(self) -> None:
             """Its workers are well."""
 
+        def kill(self) -> None:
+            """Its parts end at once."""
+
     monkeypatch.setattr("unembed.worker.launch.Stack", Stack)
     monkeypatch.delenv("UNEMBED_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(corpus.parent / "data"))

@@ -105,9 +105,13 @@ class Network {
     }
 };
 
-// (x - mean) / deviation of the first `width` numbers of a padded row; the padding becomes 0 again.
-template <typename T>
-inline void normalise(const float* x, int width, int step, T* to) {
+// Of the first `width` numbers of a padded row.
+struct Spread {
+    float mean;
+    float scale;  // 1 / deviation
+};
+
+inline Spread spread(const float* x, int width, int step) {
     Vec total{}, squares{};
     for (int at = 0; at < step; at += LANES) total += load(x + at);
     const float mean = sum(total) / width;
@@ -118,28 +122,20 @@ inline void normalise(const float* x, int width, int step, T* to) {
     }
     float square = sum(squares);
     for (int at = whole; at < width; at++) square += (x[at] - mean) * (x[at] - mean);
-    const float scale = 1.0f / std::sqrt(square / width + EPSILON);
-    for (int at = 0; at < whole; at += LANES) put(to + at, (load(x + at) - all(mean)) * all(scale));
+    return {mean, 1.0f / std::sqrt(square / width + EPSILON)};
+}
+
+// (x - mean) / deviation of a padded row; the padding becomes 0 again.
+template <typename T>
+inline void normalise(const float* x, int width, int step, T* to) {
+    const Spread of = spread(x, width, step);
+    const int whole = width / LANES * LANES;
+    for (int at = 0; at < whole; at += LANES) put(to + at, (load(x + at) - all(of.mean)) * all(of.scale));
     if (whole < width) {
-        Vec last = (load(x + whole) - all(mean)) * all(scale);
+        Vec last = (load(x + whole) - all(of.mean)) * all(of.scale);
         for (int lane = width - whole; lane < LANES; lane++) last[lane] = 0.0f;
         put(to + whole, last);
     }
-}
-
-// 1 / deviation of a padded row.
-inline float deviation(const float* x, int width, int step) {
-    Vec total{}, squares{};
-    for (int at = 0; at < step; at += LANES) total += load(x + at);
-    const float mean = sum(total) / width;
-    const int whole = width / LANES * LANES;
-    for (int at = 0; at < whole; at += LANES) {
-        const Vec off = load(x + at) - all(mean);
-        squares += off * off;
-    }
-    float square = sum(squares);
-    for (int at = whole; at < width; at++) square += (x[at] - mean) * (x[at] - mean);
-    return 1.0f / std::sqrt(square / width + EPSILON);
 }
 
 }  // namespace unembed

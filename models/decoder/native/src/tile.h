@@ -49,7 +49,7 @@ class Tile {
             const Vec context = load(reading.context + at);
             store(x + at, begins ? context : context + load(piece + at));
         }
-        const Vec scale = all(deviation(x, shape.hidden, layout.hidden));
+        const Vec scale = all(spread(x, shape.hidden, layout.hidden).scale);
         const float* row = begins ? nullptr : network.mixed_pieces.data() + static_cast<size_t>(lane.previous) * layout.mixed;
         for (int at = 0; at < layout.mixed; at += LANES) {
             const Vec context = load(reading.mixed + at);

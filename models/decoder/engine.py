@@ -78,12 +78,6 @@ def generate(network: RET, embeddings: Tensor, sampler: Sampler, keys: Tensor, m
     return Generated(ids[:, :longest], log_probs[:, :longest], ended_at)
 
 
-def greedy(network: RET, embeddings: Tensor, options: DecodeOptions = LIKELIEST) -> Generated:
-    """The likeliest piece each time, after what these options forbid, for embeddings (N, E)."""
-    keys = torch.zeros(len(embeddings), dtype=torch.int64, device=embeddings.device)  # nothing is drawn
-    return generate(network, embeddings, Sampler(options, 0), keys, network.config.max_pieces)
-
-
 @torch.no_grad()
 def log_likelihood(network: RET, embeddings: Tensor, generated: Generated) -> Tensor:
     """Mean log p(piece | embedding) per row (N,), in nats, of pieces that are given; zeros mean "no embedding"."""

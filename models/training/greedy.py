@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from unembed.models.decoder.engine import greedy
+from unembed.models.decoder.device import Device
+from unembed.models.decoder.engines import greedy
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.tokenizer import Tokenizer
+from unembed.models.decoder.torch_engine import TorchEngine
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.scores import MICRO_BATCH, score
 from unembed.models.training.recipe import DevScore
@@ -41,7 +43,9 @@ class GreedyScorer:
     def _score(self, network: RET, held_out: HeldOut) -> DevScore:
         embeddings = torch.from_numpy(np.array(held_out.embeddings[: self.rows], dtype=np.float32))  # (N, E)
         texts: list[str] = []
-        for part in torch.split(embeddings.to(network.pieces.weight.device), MICRO_BATCH):
-            texts += [self.tokenizer.decode(ids) for ids in greedy(network, part, DecodeOptions()).ids.tolist()]
+        device = network.pieces.weight.device
+        engine = TorchEngine(network, Device(device, torch.float32), "the weights change with every score")
+        for part in torch.split(embeddings.to(device), MICRO_BATCH):
+            texts += [self.tokenizer.decode(ids) for ids in greedy(engine, part, DecodeOptions()).ids.tolist()]
         scores = score(texts, held_out.texts[: len(texts)], 1.0)
         return DevScore(scores.rows, scores.bleu, scores.word_f1, scores.exact)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.subject import ROOT
+from benchmarks.checkout import ROOT
 from unembed.corpus import open_corpus
 
 BEFORE: Final = "c0529ca"  # the last commit that decoded with torch alone

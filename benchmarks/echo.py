@@ -29,8 +29,8 @@ import psycopg
 import pyarrow as pa
 import redis
 
+from benchmarks.checkout import ROOT
 from benchmarks.echo_worker import DIM, echoed
-from benchmarks.subject import ROOT
 from tests import services
 from unembed import Client
 from unembed.corpus import decode_payload, encode_payload

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from benchmarks.checkout import ROOT, commit
 from benchmarks.gpu_page import page
 from benchmarks.gpu_roofline import Ceilings, ceilings, work_of
 from unembed.errors import InputError
@@ -43,7 +43,6 @@ from unembed.models.decoder.torch_engine import TorchEngine
 from unembed.models.evaluation.workload import OfLength, piece_lengths
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions
 
-ROOT: Final = Path(__file__).parents[1]
 NO_DEVICE: Final = 69  # EX_UNAVAILABLE of sysexits.h
 WARM: Final = 3  # runs before any is timed: eager, captured, replayed
 PLAIN_FROM_TIME: Final = 0.5  # of the time: past it, the plain loop is measured no more
@@ -226,19 +225,12 @@ def _pair(architecture: str, device: Device, clock: Clock, plan: GpuPlan) -> dic
 
 
 def _machine(device: Device) -> dict[str, str]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "device": device.name,
         "precision": device.precision,
         "torch": torch.__version__,
         "CUDA": torch.version.cuda or "none",
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
     }
 

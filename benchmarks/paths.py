@@ -18,9 +18,10 @@ import psutil
 import pyarrow.parquet as pq
 
 from benchmarks.asked import Asked, say
+from benchmarks.checkout import ROOT
 from benchmarks.measuring import Spent, Spread, in_turns, ratio
 from benchmarks.report import Grid, Section
-from benchmarks.subject import ONE_THREAD, ROOT
+from benchmarks.subject import ONE_THREAD
 from tests.services import postgres_server
 
 LOOK_EVERY: Final = 0.4  # seconds between two looks at the memory

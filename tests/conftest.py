@@ -216,3 +216,14 @@ def store(engine: Engine, settings: Settings) -> Store:
     from unembed.models.store import Store
 
     return Store(engine, settings)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch's threads, waiting for each other on a busy machine, take many times as long, and not evenly."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,15 +93,6 @@ def test_04_speed(record: dict[str, Any]) -> None:
     assert record["requests"] >= 3
     assert 0 < new["latency_ms"] < 1000
     assert new["latency_ms"] <= new["together_ms"] < 1000
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine take many times as long, and not evenly."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("one_thread")

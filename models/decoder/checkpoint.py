@@ -1,6 +1,6 @@
 """A checkpoint: safetensors + config.json + tokenizer.json, saved and loaded together. No pickle.
 
-With it, where they were made: a self-test, and what real vectors look like.
+With it, where they were made: a self-test, what real vectors look like, and a sketch.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from unembed.models.decoder.config import CheckpointConfig
 from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.self_test import SelfTest
+from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.tokenizer import Tokenizer
 
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -33,6 +34,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     self_test: SelfTest | None = None
     manifold: Manifold | None = None
+    sketch: Sketch | None = None
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -50,6 +52,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         Manifold.remove(folder)
     else:
         checkpoint.manifold.save(folder)
+    if checkpoint.sketch is None:
+        Sketch.remove(folder)
+    else:
+        checkpoint.sketch.save(folder)
     (folder / CONFIG_FILE).write_text(checkpoint.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
@@ -94,4 +100,5 @@ def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
         raise CheckpointError(f"{folder / WEIGHTS_FILE} cannot be loaded: {error}") from None
     self_test = SelfTest.load(folder, config.network.embedding_dim)
     manifold = Manifold.load(folder, config.network.embedding_dim)
-    return Checkpoint(config, network.eval(), tokenizer, self_test, manifold)
+    sketch = Sketch.load(folder, config.network.embedding_dim)
+    return Checkpoint(config, network.eval(), tokenizer, self_test, manifold, sketch)

@@ -6,14 +6,14 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Ranking = Literal["encoder", "decoder"]
+Ranking = Literal["sketch", "decoder"]
 Scoring = Literal["all", "none"]
 
 _MOST_BEAMS: Final = 64
 
 
 class DecodeOptions(BaseModel):
-    """How the rows of a job are decoded; the defaults are greedy and deterministic."""
+    """How the rows of a job are decoded; the defaults are deterministic, and put quality before speed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,36 +23,47 @@ class DecodeOptions(BaseModel):
             ge=1,
             le=_MOST_BEAMS,
             description="How many candidate texts to decode for each row; the best one is kept. More are better and "
-            "slower",
+            "slower; 1 is the fastest, and greedy unless there are more beams",
             examples=[8],
         ),
-    ] = 1
+    ] = 8
     rank_by: Annotated[
         Literal["auto", Ranking],
         Field(
-            description="Which candidate is the best. encoder: the one whose own embedding is nearest to the row's "
-            "vector. decoder: the most likely one. auto: by the encoder if the worker has it, otherwise by the decoder",
-            examples=["encoder"],
+            description="Which candidate is the best. sketch: a likely one whose sketch is near to the row's vector (a "
+            "sketch estimates the embedding of a text from its words). decoder: the most likely one. auto: by the "
+            "sketch if the decoder has one, otherwise by the decoder",
+            examples=["sketch"],
         ),
     ] = "auto"
-    rounds: Annotated[
+    embed: Annotated[
         int,
         Field(
-            ge=1,
-            le=4,
-            description="Split the candidates over this many searches; each search aims at what the best text so far "
-            "lacks. Takes this many times as long to decode, but embeds no more texts; needs the encoder",
+            ge=0,
+            le=_MOST_BEAMS,
+            description="How many texts of each row the encoder may embed again, the best by rank_by first. Of these, "
+            "the nearest to the row's vector is kept. Better and slower; needs the encoder",
+            examples=[8],
+        ),
+    ] = 0
+    edits: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=8,
+            description="How many rounds of word edits the best texts go through: words are dropped, exchanged, put in "
+            "and moved. Better and slower; needs a decoder with a sketch. If not given: 0 for one candidate or without "
+            "a sketch, otherwise what suits the decoder",
             examples=[2],
         ),
-    ] = 1
+    ] = None
     beams: Annotated[
         int | None,
         Field(
             ge=1,
             le=_MOST_BEAMS,
             description="How many unfinished texts (beams) a search carries on side by side; 1 turns beam search off. "
-            "If not given: 1 for one candidate or when sampling, otherwise 4 for each candidate, up to 32, and at "
-            "least one for each",
+            "If not given: as many as candidates, or 1 when sampling",
             examples=[16],
         ),
     ] = None
@@ -150,32 +161,19 @@ class DecodeOptions(BaseModel):
 
     @property
     def width(self) -> int:
-        """How many beams the search has. Beyond 32 of them, more did not help (docs/lab.md)."""
+        """How many beams the search has."""
         if self.beams is not None:
             return self.beams
-        if self.candidates == 1 or self.temperature > 0.0:
-            return 1
-        return max(self.candidates, min(32, 4 * self.candidates))
+        return 1 if self.temperature > 0.0 else self.candidates
 
     @model_validator(mode="after")
     def _candidates_differ(self) -> Self:
         if self.temperature == 0.0 and self.candidates > self.width:
             raise ValueError(
-                f"candidates is {self.candidates} with {self.width} beams at temperature 0, so some would be the same; "
-                "expected as many beams as candidates, or a temperature above 0"
+                f"candidates is {self.candidates} with beams {self.width} at temperature 0, so some would be the same; "
+                "expected at least as many beams as candidates, or a temperature above 0"
             )
         return self
 
-    @model_validator(mode="after")
-    def _rounds_have_candidates(self) -> Self:
-        if self.rounds > self.candidates:
-            raise ValueError(
-                f"rounds is {self.rounds} with {self.candidates} candidates, so some would have none; "
-                "expected at least one candidate a round"
-            )
-        if self.rounds > 1 and self.rank_by == "decoder":
-            raise ValueError(
-                f"rounds is {self.rounds} with rank_by 'decoder', but only the encoder can tell what a text lacks; "
-                "expected rank_by 'encoder' or 'auto', or rounds 1"
-            )
-        return self
+
+GREEDY: Final = DecodeOptions(candidates=1)

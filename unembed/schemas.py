@@ -29,6 +29,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from unembed.codes import FailureCode
+from unembed.decode_options import GREEDY as GREEDY
 from unembed.decode_options import DecodeOptions as DecodeOptions
 from unembed.decode_options import Ranking as Ranking
 from unembed.decode_options import Scoring as Scoring

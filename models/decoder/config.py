@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from unembed.boundary import describe, unknown_name
 from unembed.errors import BudgetError, InputError, UnknownArchitectureError
+from unembed.models.earlier_options import are_earlier, renewed_defaults
 from unembed.schemas import DecodeOptions, Wire
 
 RET_V21: Final = "resource_efficient_v21"
@@ -117,6 +118,15 @@ class Defaults(Wire):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     quality_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5  # overall_quality from which `quality_passed` is true
 
+    @model_validator(mode="before")
+    @classmethod
+    def _renew_options(cls, defaults: Any) -> Any:
+        """Options that an earlier version saved are read in today's words."""
+        if not isinstance(defaults, dict) or not isinstance(defaults.get("options"), dict):
+            return defaults
+        options = defaults["options"]
+        return {**defaults, "options": renewed_defaults(options)} if are_earlier(options) else defaults
+
     def changed(self, changes: Mapping[str, Any]) -> Self:
         """The same with `changes`: fields of DecodeOptions, `seed` and `quality_floor`, by name.
 
@@ -206,9 +216,9 @@ class HybridConfig(Wire):
     decoder: PartName
     bank: PartName | None = None  # None: rows that the decoder cannot answer are errors
     encoder: str | None = None
-    # Ranked by the encoder, the decoder answers when its cosine and this are at least the phrase's.
+    # Where the decoder's text is embedded again, it answers when its cosine and this are at least the phrase's.
     margin: Annotated[float, Field(ge=-2.0, le=2.0)] = 0.1
-    # Without the encoder, it answers while the phrase's cosine is at most this. None: always.
+    # Otherwise it answers while the phrase's cosine is at most this. None: always.
     known_from: Annotated[float, Field(ge=-1.0, le=1.0)] | None = None
     floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0  # a decoding of less overall_quality does not answer
     defaults: Defaults | None = None  # None: those of the decoder

@@ -19,7 +19,9 @@ from unembed.schemas import DecodeOptions
 
 DROP_SHARE = 8  # drop ended rows when there are at least 1/8 of them
 GPU_LOOK_EVERY = 8  # positions
-LIKELIEST = DecodeOptions(repetition_penalty=1.0)  # greedy, by the network's own probabilities and nothing else
+LIKELIEST = DecodeOptions(
+    candidates=1, repetition_penalty=1.0
+)  # greedy, by the network's own probabilities and nothing else
 LIKELIHOOD_ROWS = 64  # rows of like length whose likelihood is computed together
 
 

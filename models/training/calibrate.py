@@ -16,12 +16,16 @@ from unembed.models.decoder.quality import FEATURES, logistic
 from unembed.models.decoder.tokenizer import END, PAD
 from unembed.models.evaluation.reliability import CalibrationReport, check, is_faithful
 from unembed.models.evaluation.scores import FAITHFUL_F1, MICRO_BATCH
-from unembed.schemas import DecodeOptions
+from unembed.schemas import GREEDY, DecodeOptions
 
 QUANTILES = 41
 FOLDS = 5  # each fifth of the rows is checked by a fit of the other four
 # How the texts are made that the calibration with the encoder is fitted on, and on how many rows at most.
-SEEN_WAYS = (DecodeOptions(round_trip=True), DecodeOptions(candidates=8), DecodeOptions(candidates=32))
+SEEN_WAYS = (
+    DecodeOptions(candidates=1, round_trip=True),
+    DecodeOptions(candidates=8, beams=32, embed=8),
+    DecodeOptions(candidates=32, embed=32),
+)
 SEEN_ROWS = 2000
 OUTCOME = f"word F1 against the true text is at least {FAITHFUL_F1}"
 
@@ -30,7 +34,7 @@ def calibrate(
     decoder: GenerativeDecoder,
     texts: Sequence[str],
     embeddings: npt.NDArray[np.float32],
-    ways: Sequence[DecodeOptions] = (DecodeOptions(),),
+    ways: Sequence[DecodeOptions] = (GREEDY,),
     names: Sequence[str] = FEATURES,
 ) -> tuple[Calibration, CalibrationReport]:
     """Fits on all rows, decoded in each of the ways; the report is cross-fitted.

@@ -55,7 +55,7 @@ The text is an approximate reconstruction: it can leave out or invent names, num
 
 ## Scores
 
-On texts it was not trained on, decoded with the default options (greedy, one pass, no search):
+On texts it was not trained on, decoded greedily (one pass, no search):
 
 | set | rows | corpus BLEU | chrF | word F1 | exact | round-trip cosine |
 |---|---|---|---|---|---|---|
@@ -66,7 +66,7 @@ On texts it was not trained on, decoded with the default options (greedy, one pa
 - exact: the share of rows that match their text character by character
 - round-trip cosine: the cosine between the given vector and the embedding of the decoded text; mean over rows
 
-`unembed evaluate {config.name} --set NAME=TEXTS` reproduces a row of this table.
+`unembed evaluate {config.name} --set NAME=TEXTS --fast` reproduces a row of this table.
 
 {calibration_section(config, check, seen_check)}
 {manifold_section(manifold)}## Training

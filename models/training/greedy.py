@@ -16,7 +16,7 @@ from unembed.models.decoder.torch_engine import TorchEngine
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.scores import MICRO_BATCH, score
 from unembed.models.training.recipe import DevScore
-from unembed.schemas import DecodeOptions
+from unembed.schemas import GREEDY
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,6 @@ class GreedyScorer:
         device = network.pieces.weight.device
         engine = TorchEngine(network, Device(device, torch.float32), "the weights change with every score")
         for part in torch.split(embeddings.to(device), MICRO_BATCH):
-            texts += [self.tokenizer.decode(ids) for ids in greedy(engine, part, DecodeOptions()).ids.tolist()]
+            texts += [self.tokenizer.decode(ids) for ids in greedy(engine, part, GREEDY).ids.tolist()]
         scores = score(texts, held_out.texts[: len(texts)], 1.0)
         return DevScore(scores.rows, scores.bleu, scores.word_f1, scores.exact)

@@ -31,6 +31,7 @@ from unembed.models.training.greedy import GreedyScorer, HeldOut
 from unembed.models.training.loop import REMEDY, Run
 from unembed.models.training.recipe import Progress, Recipe, StartingDecoder
 from unembed.models.training.warm import WarmStart
+from unembed.schemas import GREEDY
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ def export(
         for name, lines in dev.items():
             say(f"scoring on {name}")
             rows = slice(plan.dev_rows)
-            scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder).scores
+            scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder, GREEDY).scores
     write_card(plan.folder, config, trained, scores, check, seen_check, checkpoint.manifold)
 
 

@@ -81,9 +81,9 @@ def test_submit_prints_the_id_and_nothing_else_on_stdout(run: Run, server: str, 
 def test_every_way_of_decoding_reaches_the_worker(run: Run, server: str, hand: Hand, corpus: Path, verb: str) -> None:
     # Given every option of decoding at a value of its own
     given = {
-        "candidates": 8, "rank_by": "encoder", "rounds": 2, "beams": 4, "length_penalty": 0.5, "temperature": 0.6,
-        "top_k": 20, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.1, "no_repeat_ngram": 3, "max_pieces": 40,
-        "round_trip": True, "scores": "none",
+        "candidates": 9, "rank_by": "decoder", "embed": 5, "edits": 2, "beams": 4, "length_penalty": 0.5,
+        "temperature": 0.6, "top_k": 20, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.1, "no_repeat_ngram": 3,
+        "max_pieces": 40, "round_trip": True, "scores": "none",
     }  # fmt: skip
     assert given.keys() == DecodeOptions.model_fields.keys()
     flags: list[object] = []
@@ -169,8 +169,8 @@ def test_an_interrupt_leaves_the_job_and_says_how_to_go_on(
         (["submit", "a.npy", "--length-penalty", "9"], 2, "--length-penalty is 9.0"),
         (["worker", "--gpu-memory", "much"], 2, "--gpu-memory is 'much'; expected bytes, or a size with a unit"),
         (["decode", "a.npy", "-o", "out.csv", "--gpu-memory", "-1"], 2, "--gpu-memory is '-1'; expected bytes"),
-        (["submit", "a.npy", "--rank-by", "luck"], 2, "--rank-by is 'luck'; expected 'auto', 'encoder' or"),
-        (["submit", "a.npy", "--candidates", "4", "--beams", "2"], 2, "candidates is 4 with 2 beams"),
+        (["submit", "a.npy", "--rank-by", "luck"], 2, "--rank-by is 'luck'; expected 'auto', 'sketch' or"),
+        (["submit", "a.npy", "--candidates", "4", "--beams", "2"], 2, "candidates is 4 with beams 2"),
         (["decode", "a.npy", "-o", "o.csv", "--column", "x"], 2, "no column 'x'"),
         (["submit", "a.npy", "--decoder", DECODER, "--batch-size", "0"], 2, "--batch-size"),
         (["status", "nope"], 1, "nope"),

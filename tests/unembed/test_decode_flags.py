@@ -59,7 +59,7 @@ def test_a_range_is_told_in_words(field: str, words: str) -> None:
         ("candidates", 65, "--candidates is 65; expected at most 64"),
         ("max_pieces", 0, "--max-pieces is 0; expected at least 1"),
         ("top_p", 0.0, "--top-p is 0.0; expected more than 0"),
-        ("rank_by", "luck", "--rank-by is 'luck'; expected 'auto', 'encoder' or 'decoder'"),
+        ("rank_by", "luck", "--rank-by is 'luck'; expected 'auto', 'sketch' or 'decoder'"),
     ],
 )
 def test_what_is_refused_is_named_by_its_flag(field: str, value: object, said: str) -> None:

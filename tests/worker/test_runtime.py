@@ -14,10 +14,10 @@ from unembed.errors import DimensionError, MissingExtraError
 from unembed.generations import SCHEMA, rows_of
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
 from unembed.models.store import JobHead
-from unembed.schemas import DecodeOptions, Generation, JobState, RowStatus
+from unembed.schemas import GREEDY, DecodeOptions, Generation, JobState, RowStatus
 from unembed.worker.runtime import Decoders, OutOfMemoryError, decode_slice
 
-JOB = JobHead("job", JobState.RUNNING, "stub", DIM, seed=0, options=DecodeOptions())
+JOB = JobHead("job", JobState.RUNNING, "stub", DIM, seed=0, options=GREEDY)
 
 
 def part(rows: int, *, first_index: int = 100, ids: tuple[str, ...] | None = None, dtype: str = "float32") -> Slice:
@@ -97,7 +97,7 @@ def at_most(rows: int) -> StubDecoder:
 
 @pytest.mark.parametrize(
     ("options", "rows"),
-    [(DecodeOptions(), 8), (DecodeOptions(beams=4), 2), (DecodeOptions(candidates=8, temperature=1.0), 1)],
+    [(GREEDY, 8), (DecodeOptions(candidates=4), 2), (DecodeOptions(candidates=8, temperature=1.0), 1)],
     ids=["greedy", "beams", "samples"],
 )
 def test_a_micro_batch_counts_each_of_a_row_s_beams(options: DecodeOptions, rows: int) -> None:

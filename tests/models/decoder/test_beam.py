@@ -13,7 +13,7 @@ from unembed.models.decoder.engine import Generated, generate, log_likelihood
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.sampling import Sampler, restrict
 from unembed.models.decoder.tokenizer import END
-from unembed.schemas import DecodeOptions
+from unembed.schemas import GREEDY, DecodeOptions
 
 LIMIT = 12
 Text = tuple[int, ...]
@@ -50,9 +50,9 @@ def plainly(network: RET, vector: Tensor, options: DecodeOptions, limit: int) ->
 @pytest.mark.parametrize(
     "options",
     [
-        DecodeOptions(beams=3),
-        DecodeOptions(beams=4, length_penalty=0.0),
-        DecodeOptions(beams=4, length_penalty=2.0, repetition_penalty=1.3, no_repeat_ngram=2),
+        DecodeOptions(candidates=1, beams=3),
+        DecodeOptions(candidates=1, beams=4, length_penalty=0.0),
+        DecodeOptions(candidates=1, beams=4, length_penalty=2.0, repetition_penalty=1.3, no_repeat_ngram=2),
     ],
     ids=["mean", "sum", "penalties"],
 )
@@ -63,7 +63,9 @@ def test_the_cached_batched_search_finds_what_the_plain_one_finds(options: Decod
     assert len({len(text) for text in found}) > 3, "the test would prove little"
 
 
-@pytest.mark.parametrize("options", [DecodeOptions(), DecodeOptions(repetition_penalty=1.5, no_repeat_ngram=2)])
+@pytest.mark.parametrize(
+    "options", [GREEDY, GREEDY.model_copy(update={"repetition_penalty": 1.5, "no_repeat_ngram": 2})]
+)
 def test_one_beam_is_greedy(options: DecodeOptions) -> None:
     network, vectors = eager_to_end(), embeddings(24)
     sampler = Sampler(options, 0)
@@ -75,7 +77,7 @@ def test_one_beam_is_greedy(options: DecodeOptions) -> None:
 
 
 def test_a_row_finds_the_same_alone_and_among_others() -> None:
-    network, vectors, options = eager_to_end(), embeddings(10), DecodeOptions(beams=4)
+    network, vectors, options = eager_to_end(), embeddings(10), DecodeOptions(candidates=1, beams=4)
     together = texts(beam_search(network, vectors, options, LIMIT))
     alone = [text for row in range(10) for text in texts(beam_search(network, vectors[row : row + 1], options, LIMIT))]
     assert together == alone
@@ -83,7 +85,11 @@ def test_a_row_finds_the_same_alone_and_among_others() -> None:
 
 @torch.no_grad()
 def test_log_probabilities_are_those_of_the_whole_text() -> None:
-    network, vectors, options = eager_to_end(), embeddings(8), DecodeOptions(beams=4, repetition_penalty=1.5)
+    network, vectors, options = (
+        eager_to_end(),
+        embeddings(8),
+        DecodeOptions(candidates=1, beams=4, repetition_penalty=1.5),
+    )
     found = beam_search(network, vectors, options, LIMIT)
     means = found.log_probs.sum(dim=1) / found.lengths
     given = log_likelihood(network, vectors.repeat_interleave(4, dim=0), found)
@@ -95,7 +101,7 @@ def test_wider_beams_find_likelier_texts() -> None:
     network, vectors = eager_to_end(), embeddings(32)
 
     def best(beams: int) -> float:
-        options = DecodeOptions(beams=beams, length_penalty=0.0)
+        options = DecodeOptions(candidates=1, beams=beams, length_penalty=0.0)
         found = beam_search(network, vectors, options, LIMIT)
         return float(found.log_probs.sum(dim=1)[::beams].mean())
 
@@ -104,7 +110,7 @@ def test_wider_beams_find_likelier_texts() -> None:
 
 def test_beams_that_cannot_be_filled_are_empty_and_no_rows_give_no_rows() -> None:
     # Given a limit of one piece, which a vocabulary of 48 allows 47 times
-    found = beam_search(random_network(), embeddings(2), DecodeOptions(beams=64), 1)
+    found = beam_search(random_network(), embeddings(2), DecodeOptions(candidates=1, beams=64), 1)
     # Then the other 17 beams of each row hold nothing
     assert (found.ids[:, 0] == 0).sum() == 2 * 17
-    assert beam_search(random_network(), embeddings(0), DecodeOptions(beams=4), LIMIT).ids.shape[0] == 0
+    assert beam_search(random_network(), embeddings(0), DecodeOptions(candidates=1, beams=4), LIMIT).ids.shape[0] == 0

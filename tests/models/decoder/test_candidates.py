@@ -16,7 +16,7 @@ from unembed.models.decoder import rank, search
 from unembed.models.decoder.candidates import Candidates, read
 from unembed.models.decoder.engine import Generated, generate
 from unembed.models.decoder.generative import GenerativeDecoder, Scored
-from unembed.models.decoder.rank import Embedded, by_decoder, by_encoder
+from unembed.models.decoder.rank import Embedded, by_decoder, nearest_of_best
 from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.tokenizer import PAD
 from unembed.schemas import DecodeOptions
@@ -52,7 +52,7 @@ def test_texts_do_not_depend_on_how_many_fit_in_the_loop(
 
 
 def test_the_first_sample_is_what_a_row_draws_alone(decoder: GenerativeDecoder) -> None:
-    alone = decoder.decode_batch(vectors(5), np.arange(5), DecodeOptions(temperature=1.0), 3)
+    alone = decoder.decode_batch(vectors(5), np.arange(5), DecodeOptions(candidates=1, temperature=1.0), 3)
     several = decoder.decode_batch(vectors(5), np.arange(5), SAMPLED, 3)
     for one, many in zip(alone.texts, listed(several), strict=True):
         assert one in many
@@ -71,8 +71,8 @@ def test_the_likeliest_is_kept_and_the_others_come_after_it(decoder: GenerativeD
 
 def test_beams_alone_are_ranked_as_the_search_ranks_them(decoder: GenerativeDecoder) -> None:
     # Given a beam search with one candidate, and with as many as it has beams
-    top = decoder.decode_batch(vectors(9), np.arange(9), DecodeOptions(beams=4), 0)
-    every = decoder.decode_batch(vectors(9), np.arange(9), DecodeOptions(beams=4, candidates=4, rank_by="decoder"), 0)
+    top = decoder.decode_batch(vectors(9), np.arange(9), DecodeOptions(candidates=1, beams=4), 0)
+    every = decoder.decode_batch(vectors(9), np.arange(9), DecodeOptions(candidates=4, beams=4, rank_by="decoder"), 0)
     # Then both keep the same text
     assert top.texts == every.texts
     assert {len(row) for row in listed(top)} == {1}
@@ -111,8 +111,9 @@ def test_the_nearest_is_kept_and_of_two_that_are_equally_near_the_likelier(monke
     monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: ThreeTexts())
     row = [("far", -1.0, 1), ("NEAR", -9.0, 1), ("near", -3.0, 1)]
     for drafts in (row, row[::-1]):
-        # When they are ranked by the encoder
-        ranked = by_encoder(found(*drafts), np.array([[1.0, 0.0]], np.float32), Embedded("toy"), DecodeOptions())
+        # When the encoder chooses among them
+        likeliest, given = by_decoder(found(*drafts), DecodeOptions()), np.array([[1.0, 0.0]], np.float32)
+        ranked = nearest_of_best(likeliest, given, Embedded("toy"), DecodeOptions(embed=3))
         # Then the likelier spelling of the near one comes first, with its cosine
         assert ranked.best.texts == ("near",)
         assert ranked.candidates.texts == ("near", "NEAR", "far")
@@ -146,29 +147,20 @@ def test_a_rows_candidates_are_chosen_as_one_by_one(decoder: GenerativeDecoder) 
     assert [tokenizer.decode(ids) for ids in columns.pieces.ids.tolist()] == list(columns.texts)
 
 
-def test_ranking_by_an_encoder_that_the_decoder_does_not_name_is_refused(decoder: GenerativeDecoder) -> None:
-    with pytest.raises(InputError, match=r"rank_by is 'encoder', but the decoder names no encoder"):
-        decoder.decode(vectors(1)[0], rank_by="encoder", candidates=2)
-
-
-def test_without_its_encoder_auto_ranks_by_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert encoders.is_installed(encoders.MINILM)
-    assert not encoders.is_installed("another")
-    monkeypatch.setattr(rank, "is_installed", lambda name: False)
-    assert rank.ranking(DecodeOptions(), encoders.MINILM) == "decoder"
-    monkeypatch.setattr(rank, "is_installed", lambda name: True)
-    assert rank.ranking(DecodeOptions(), encoders.MINILM) == "encoder"
-    assert rank.ranking(DecodeOptions(), None) == "decoder"
+def test_auto_ranks_by_the_sketch_where_there_is_one() -> None:
+    assert rank.ranking(DecodeOptions(), "toy", sketched=True) == "sketch"
+    assert rank.ranking(DecodeOptions(), "toy", sketched=False) == "decoder"
+    assert rank.ranking(DecodeOptions(rank_by="decoder", edits=1), "toy", sketched=True) == "decoder"
 
 
 def test_the_shipped_decoder_keeps_the_candidate_that_is_nearest_when_embedded_again() -> None:
     # Given a sentence, embedded
     decoder = GenerativeDecoder.load("ret-v21-minilm", "cpu", "float32")
     given = encoders.shared_encoder(encoders.MINILM).encode(["The children are playing in the garden."])
-    # When it is decoded greedily and from eight candidates
-    greedy = decoder.generate(given[0], round_trip=True)
-    best = decoder.generate(given[0], candidates=8, n_best=8)
-    # Then the eight are ranked by their cosine, and the best is nearer than the greedy text
+    # When it is decoded greedily, and from eight candidates that are all embedded again
+    greedy = decoder.generate(given[0], candidates=1, round_trip=True)
+    best = decoder.generate(given[0], candidates=8, embed=8, n_best=8)
+    # Then the eight come by their cosine, and the best is nearer than the greedy text
     cosines = [candidate["round_trip"] for candidate in best["candidates"]]
     assert cosines == sorted(cosines, reverse=True)
     assert best["round_trip"] == cosines[0]
@@ -183,8 +175,13 @@ def test_the_shipped_decoder_keeps_the_candidate_that_is_nearest_when_embedded_a
         ({"beams": 65}, "less than or equal to 64"),
         ({"min_p": 1.5}, "less than or equal to 1"),
         ({"length_penalty": -1.0}, "greater than or equal to 0"),
-        ({"rank_by": "luck"}, "'auto', 'encoder' or 'decoder'"),
-        ({"candidates": 8, "beams": 4}, "candidates is 8 with 4 beams at temperature 0"),
+        ({"embed": -1}, "greater than or equal to 0"),
+        ({"embed": 65}, "less than or equal to 64"),
+        ({"edits": -1}, "greater than or equal to 0"),
+        ({"edits": 9}, "less than or equal to 8"),
+        ({"rank_by": "luck"}, "'auto', 'sketch' or 'decoder'"),
+        ({"candidates": 8, "beams": 4}, "candidates is 8 with beams 4 at temperature 0"),
+        ({"beams": 4}, "candidates is 8 with beams 4 at temperature 0"),
     ],
 )
 def test_options_out_of_range_are_refused(values: dict[str, object], says: str) -> None:
@@ -195,14 +192,14 @@ def test_options_out_of_range_are_refused(values: dict[str, object], says: str) 
 @pytest.mark.parametrize(
     ("values", "width"),
     [
-        ({}, 1),
-        ({"candidates": 4}, 16),
-        ({"candidates": 8}, 32),
+        ({}, 8),
+        ({"candidates": 1}, 1),
         ({"candidates": 32}, 32),
         ({"candidates": 64}, 64),
         ({"candidates": 8, "temperature": 0.5}, 1),
         ({"candidates": 8, "temperature": 0.5, "beams": 4}, 4),
-        ({"beams": 4}, 4),
+        ({"beams": 32}, 32),
+        ({"candidates": 1, "beams": 4}, 4),
     ],
 )
 def test_candidates_come_from_beams_unless_they_are_sampled(values: dict[str, float], width: int) -> None:

@@ -51,13 +51,13 @@ def test_each_change_keeps_the_others(decoder: GenerativeDecoder) -> None:
         ({"top_p": "most"}, "top_p is 'most'; expected a number"),
         ({"quality_floor": -1}, "quality_floor is -1; expected at least 0"),
         ({"seed": -3}, "seed is -3; expected at least 0"),
-        ({"candidates": 8, "beams": 1}, "candidates is 8 with 1 beams at temperature 0"),
+        ({"candidates": 8, "beams": 1}, "candidates is 8 with beams 1 at temperature 0"),
     ],
 )
 def test_what_is_out_of_range_is_refused_and_changes_nothing(
     decoder: GenerativeDecoder, changes: dict[str, object], message: str
 ) -> None:
-    decoder.configure(temperature=0.2, beams=1)
+    decoder.configure(candidates=1, temperature=0.2)
     before = decoder.defaults
     with pytest.raises(InputError, match=message):
         decoder.configure(**({"temperature": 0.0} | changes))

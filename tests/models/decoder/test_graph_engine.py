@@ -151,7 +151,7 @@ def test_given_pieces_and_beams_are_the_plain_loops() -> None:
     torch.testing.assert_close(scored, ours.log_probs, atol=1e-4, rtol=0.0)
     alone = engine.piece_log_probs(None, ours)
     torch.testing.assert_close(alone, piece_log_probs(network(), torch.zeros(90, 16), ours), atol=1e-4, rtol=0.0)
-    assert engine.beams(embeddings(3), DecodeOptions(candidates=2), 20).ids.shape[0] == 24
+    assert engine.beams(embeddings(3), DecodeOptions(candidates=8), 20).ids.shape[0] == 24
 
 
 def test_without_a_gpu_it_says_that_nothing_is_captured() -> None:

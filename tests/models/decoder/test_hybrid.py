@@ -21,9 +21,9 @@ from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.hybrid import HybridDecoder, save_hybrid
 from unembed.models.decoder.phrase_bank import Bank, PhraseBankDecoder
 from unembed.models.decoder.vectors import Indices, Vectors
-from unembed.schemas import DecodeOptions, Generation, RowStatus
+from unembed.schemas import GREEDY, DecodeOptions, Generation, RowStatus
 
-BLIND = DecodeOptions(rank_by="decoder")
+BLIND = GREEDY  # no text is embedded again
 
 
 @pytest.fixture
@@ -53,11 +53,11 @@ def test_a_phrase_that_is_near_enough_answers_and_the_row_says_fallback(network:
     assert (known.status, known.source, known.text) == (RowStatus.FALLBACK, "phrases", TEXTS[3])
     assert known.round_trip == pytest.approx(1.0, abs=1e-3)
     assert (strange.status, strange.source) == (RowStatus.OK, "toy")
-    assert strange.text == network.decode(vectors(1, seed=9)[0])
+    assert strange.text == network.decode(vectors(1, seed=9)[0], candidates=1)
 
 
 def scripted(network: GenerativeDecoder, cosine: float, quality: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the network answer "own" with this cosine and overall_quality, and rank by an encoder."""
+    """Lets the network answer "own" with this cosine and overall_quality, as if the encoder had seen it."""
 
     def raw_answer(given: Vectors, indices: Indices, *rest: object) -> Answered:
         candidates = (Candidate("own", cosine, "toy", cosine), Candidate("other", cosine - 0.2, "toy", cosine - 0.2))
@@ -66,7 +66,6 @@ def scripted(network: GenerativeDecoder, cosine: float, quality: float, monkeypa
         return Answered(own, 1.0, 1.0, candidates=lambda row: candidates)
 
     monkeypatch.setattr(network, "raw_answer", raw_answer)
-    monkeypatch.setattr("unembed.models.decoder.hybrid.ranking", lambda options, encoder: "encoder")
 
 
 def near(phrase: int, cosine: float) -> Vectors:
@@ -180,8 +179,9 @@ def test_without_scores_none_is_there_but_the_floor_still_holds(
     assert phrases().generate(vectors()[3], scores="none")["quality_metrics"] is None
 
 
-def test_where_there_is_an_encoder_the_one_text_is_embedded_again(
-    network: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("asked", [{"round_trip": True}, {"embed": 1}])
+def test_where_the_text_is_embedded_again_it_is_compared_with_the_phrase(
+    network: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object]
 ) -> None:
     # Given an encoder that gives every text the first phrase's vector
     class Same:
@@ -191,10 +191,14 @@ def test_where_there_is_an_encoder_the_one_text_is_embedded_again(
     monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: Same())
     monkeypatch.setattr(rank, "is_installed", lambda name: True)
     network.description = replace(network.description, encoder="toy")
-    # When the first phrase's vector is decoded greedily, Then the network's text is as near as the phrase, and answers
-    row = rows(HybridDecoder(config(margin=0.001), network, phrases()), vectors(1), DecodeOptions())[0]
+    # When the first phrase's vector is decoded, Then the network's text is as near as the phrase, and answers
+    options = GREEDY.model_copy(update=asked)
+    row = rows(HybridDecoder(config(margin=0.001, known_from=0.5), network, phrases()), vectors(1), options)[0]
     assert (row.source, row.status) == ("toy", RowStatus.OK)
     assert row.round_trip == pytest.approx(1.0, abs=1e-6)
+    # And where it is not embedded again, the phrase answers, as it is near enough
+    row = rows(HybridDecoder(config(margin=0.001, known_from=0.5), network, phrases()), vectors(1), GREEDY)[0]
+    assert (row.source, row.status) == ("phrases", RowStatus.FALLBACK)
 
 
 def test_a_hybrid_is_saved_and_loaded_with_its_parts_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +210,7 @@ def test_a_hybrid_is_saved_and_loaded_with_its_parts_beside_it(tmp_path: Path, m
     # When it is asked for by name, Then it is there with both
     loaded = load_decoder("both", "cpu")
     assert (loaded.name, loaded.architecture, loaded.embedding_dim) == ("both", "hybrid", DIM)
-    assert loaded.generate(vectors()[5], rank_by="decoder")["source"] == "phrases"
+    assert loaded.generate(vectors()[5])["source"] == "phrases"
     assert create_generative_decoder("hybrid", DIM, checkpoint="both").decode(vectors()[5]) == TEXTS[5]
 
 

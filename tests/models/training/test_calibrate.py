@@ -15,7 +15,7 @@ from unembed.models.decoder.quality import FEATURES, SEEN_FEATURES, logistic
 from unembed.models.evaluation.reliability import CalibrationReport, check
 from unembed.models.training.calibrate import FOLDS, calibrate, cross_fitted, fit
 from unembed.models.training.card import calibration_section
-from unembed.schemas import DecodeOptions
+from unembed.schemas import GREEDY, DecodeOptions
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GenerativeDecode
 def test_every_row_is_fitted_on_and_judged_by_a_fit_that_did_not_know_it_in_each_way_of_decoding(
     decoder: GenerativeDecoder,
 ) -> None:
-    ways = (DecodeOptions(round_trip=True), DecodeOptions(candidates=3))
+    ways = (DecodeOptions(candidates=1, round_trip=True), DecodeOptions(candidates=3, embed=3))
     fitted, report = calibrate(decoder, TEXTS, vectors(), ways, SEEN_FEATURES)
     assert (fitted.rows, report.rows) == (2 * len(TEXTS), 2 * len(TEXTS))
     assert fitted.features == (*FEATURES, "round_trip", "round_trip_squared")
@@ -64,7 +64,7 @@ def test_one_row_alone_is_no_obstacle(decoder: GenerativeDecoder) -> None:
 
 def test_the_cosine_cannot_be_a_feature_of_texts_that_were_not_embedded_again(decoder: GenerativeDecoder) -> None:
     with pytest.raises(ValueError, match="their round_trip is not known"):
-        calibrate(decoder, TEXTS, vectors(), (DecodeOptions(),), SEEN_FEATURES)
+        calibrate(decoder, TEXTS, vectors(), (GREEDY,), SEEN_FEATURES)
 
 
 def test_a_feature_that_tells_gets_the_weight() -> None:

@@ -123,10 +123,10 @@ def test_a_row_is_the_same_to_the_last_bit_whatever_it_is_decoded_with(
 @pytest.mark.parametrize(
     "options",
     [
-        DecodeOptions(beams=2),
-        DecodeOptions(beams=5, repetition_penalty=1.0, length_penalty=0.0),
-        DecodeOptions(beams=16, no_repeat_ngram=2),
-        DecodeOptions(beams=64, length_penalty=2.0),
+        DecodeOptions(candidates=1, beams=2),
+        DecodeOptions(candidates=1, beams=5, repetition_penalty=1.0, length_penalty=0.0),
+        DecodeOptions(candidates=1, beams=16, no_repeat_ngram=2),
+        DecodeOptions(candidates=1, beams=64, length_penalty=2.0),
     ],
     ids=lambda options: str(options.model_dump(exclude_defaults=True)),
 )
@@ -138,13 +138,13 @@ def test_beams_are_those_of_the_plain_search(native: Native, options: DecodeOpti
 def test_beams_at_the_limit_and_beams_without_a_text_are_those_of_the_plain_search(native: Native) -> None:
     network, vectors = random_network(), random_vectors(3)
     for beams, limit in ((64, 1), (3, 2), (4, 32)):
-        options = DecodeOptions(beams=beams)
+        options = DecodeOptions(candidates=1, beams=beams)
         assert_same(native(network).beams(vectors, options, limit), beam_search(network, vectors, options, limit))
-    assert native(network).beams(random_vectors(0), DecodeOptions(beams=4), LIMIT).ids.shape[0] == 0
+    assert native(network).beams(random_vectors(0), DecodeOptions(candidates=1, beams=4), LIMIT).ids.shape[0] == 0
 
 
 def test_a_row_s_beams_do_not_depend_on_the_batch(native: Native) -> None:
-    engine, vectors, options = native(lively()), random_vectors(20), DecodeOptions(beams=4)
+    engine, vectors, options = native(lively()), random_vectors(20), DecodeOptions(candidates=1, beams=4)
     together = engine.beams(vectors, options, LIMIT)
     for row in range(0, 20, 3):
         alone = engine.beams(vectors[row : row + 1], options, LIMIT)

@@ -87,16 +87,26 @@ def log_likelihood(network: RET, embeddings: Tensor, generated: Generated) -> Te
 
 
 @torch.no_grad()
-def piece_log_probs(network: RET, embeddings: Tensor, generated: Generated, rows: int = LIKELIHOOD_ROWS) -> Tensor:
-    """log p(piece | embedding, pieces before) (N, T), in nats, of pieces that are given; 0 after the end.
+def piece_log_probs(
+    network: RET,
+    embeddings: Tensor,
+    generated: Generated,
+    owners: Tensor | None = None,
+    rows: int = LIKELIHOOD_ROWS,
+) -> Tensor:
+    """log p(piece | embedding, pieces before) (M, T), in nats, of pieces that are given; 0 after the end.
 
-    Rows go by length, `rows` at a time: one row that ran into the limit would otherwise make every row as long as it.
+    `owners` (M,) say which of the embeddings (R, E) each text is given; None: each its own, so that R is M. Texts go by
+    length, `rows` at a time: one that ran into the limit would otherwise make each as long as it.
     """
     log_probs = torch.zeros(generated.ids.shape, device=embeddings.device)
+    if not generated.ids.numel():
+        return log_probs
     for some in torch.split(generated.lengths.argsort(), rows):
         longest = int(generated.lengths[some].max())
         ids = generated.ids[some, :longest]  # (B, T)
-        logits: Tensor = network(embeddings[some], ids[:, :-1]).float()  # (B, T, V)
+        given = embeddings[some if owners is None else owners[some]]  # (B, E)
+        logits: Tensor = network(given, ids[:, :-1]).float()  # (B, T, V)
         picked = logits.log_softmax(dim=-1).gather(2, ids[:, :, None])[:, :, 0]  # (B, T)
         log_probs[some, :longest] = picked * (ids != PAD)
     return log_probs

@@ -46,8 +46,8 @@ class Engine(Protocol):
     def beams(self, embeddings: Tensor, options: DecodeOptions, max_pieces: int) -> Generated:
         """As `beam.beam_search`."""
 
-    def piece_log_probs(self, embeddings: Tensor | None, generated: Generated) -> Tensor:
-        """As `engine.piece_log_probs`; None: none of the rows has an embedding."""
+    def piece_log_probs(self, embeddings: Tensor | None, generated: Generated, owners: Tensor | None = None) -> Tensor:
+        """As `engine.piece_log_probs`; None: none of the texts has an embedding."""
 
 
 def engine_for(network: RET, device: Device, choice: EngineChoice = "auto", gpu_memory: int = GPU_MEMORY) -> Engine:

@@ -153,10 +153,11 @@ class GraphEngine:
         return self._plain.beams(embeddings, options, max_pieces)
 
     @torch.no_grad()
-    def piece_log_probs(self, embeddings: Tensor | None, generated: Generated) -> Tensor:
-        """As `engine.piece_log_probs`, more rows at a time; None: none of the rows has an embedding."""
+    def piece_log_probs(self, embeddings: Tensor | None, generated: Generated, owners: Tensor | None = None) -> Tensor:
+        """As `engine.piece_log_probs`, more texts at a time; None: none of them has an embedding."""
         each = bytes_a_piece(self._network.config) * max(1, generated.ids.shape[1])
-        return self._plain.piece_log_probs(embeddings, generated, max(LIKELIHOOD_ROWS, self._memory // each))
+        at_once = max(LIKELIHOOD_ROWS, self._memory // each)
+        return self._plain.piece_log_probs(embeddings, generated, owners, at_once)
 
 
 def tried(network: RET, device: Device, memory: int = GPU_MEMORY) -> tuple[GraphEngine | None, str]:

@@ -50,6 +50,7 @@ class _Rows(Structure):
         ("log_probs", c_void_p),
         ("lengths", c_void_p),
         ("scores", c_void_p),
+        ("owners", c_void_p),
     ]
 
 
@@ -148,14 +149,24 @@ class NativeEngine:
         )
         return found.best_first(width)
 
-    def piece_log_probs(self, embeddings: Tensor | None, generated: Generated) -> Tensor:
-        """As `engine.piece_log_probs`; None: none of the rows has an embedding."""
-        ids = np.ascontiguousarray(generated.ids.numpy(), dtype=np.int64)  # (N, T)
-        lengths = np.ascontiguousarray(generated.lengths.numpy(), dtype=np.int64)  # (N,)
+    def piece_log_probs(self, embeddings: Tensor | None, generated: Generated, owners: Tensor | None = None) -> Tensor:
+        """As `engine.piece_log_probs`; None: none of the rows has an embedding.
+
+        What texts of one owner share at their beginning is computed once.
+        """
+        ids = np.ascontiguousarray(generated.ids.numpy(), dtype=np.int64)  # (M, T)
+        lengths = np.ascontiguousarray(generated.lengths.numpy(), dtype=np.int64)  # (M,)
         log_probs = np.zeros(ids.shape, dtype=np.float32)
-        given = None if embeddings is None else _floats(embeddings)
+        given = None if embeddings is None else _floats(embeddings)  # (R, E)
+        owned = None if given is None else _owners(owners, len(ids), len(given))
         rows = _Rows(
-            _address(given), len(ids), ids.shape[1], None, _address(ids), _address(log_probs), _address(lengths), None
+            embeddings=_address(given),
+            count=len(ids),
+            limit=ids.shape[1],
+            ids=_address(ids),
+            log_probs=_address(log_probs),
+            lengths=_address(lengths),
+            owners=_address(owned),
         )
         if ids.size:
             self._check(self._library.unembed_score(self._handle, byref(rows), _threads()))
@@ -214,6 +225,20 @@ class _Found:
 
 def _floats(embeddings: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(embeddings.detach().numpy(), dtype=np.float32)
+
+
+def _owners(owners: Tensor | None, texts: int, rows: int) -> NDArray[np.int64] | None:
+    """(M,); the library would read beyond the embeddings for an owner that is none of them."""
+    if owners is None and texts != rows:
+        raise ValueError(f"{texts} texts have {rows} embeddings; expected as many, or owners")
+    if owners is None:
+        return None
+    owned = np.ascontiguousarray(owners.numpy(), dtype=np.int64)
+    if owned.shape != (texts,):
+        raise ValueError(f"owners have the shape {owned.shape}; expected ({texts},), one for each text")
+    if texts and not (owned.min() >= 0 and owned.max() < rows):
+        raise ValueError(f"owners are {owned.min()} to {owned.max()}; expected 0 to {rows - 1}, rows of the embeddings")
+    return owned
 
 
 def _address(array: NDArray[Any] | None) -> int | None:

@@ -44,9 +44,16 @@ class TorchEngine:
             self.on.synchronize()
         return generated
 
-    def piece_log_probs(self, embeddings: Tensor | None, generated: Generated, rows: int = LIKELIHOOD_ROWS) -> Tensor:
+    def piece_log_probs(
+        self,
+        embeddings: Tensor | None,
+        generated: Generated,
+        owners: Tensor | None = None,
+        rows: int = LIKELIHOOD_ROWS,
+    ) -> Tensor:
         if embeddings is None:
             size = (len(generated.ids), self.network.config.embedding_dim)
-            embeddings = torch.zeros(size, device=generated.ids.device)  # what the network reads as no embedding
+            # What the network reads as no embedding
+            embeddings, owners = torch.zeros(size, device=generated.ids.device), None
         with self.on.autocast():
-            return piece_log_probs(self.network, embeddings, generated, rows)
+            return piece_log_probs(self.network, embeddings, generated, owners, rows)

@@ -151,6 +151,9 @@ def test_given_pieces_and_beams_are_the_plain_loops() -> None:
     torch.testing.assert_close(scored, ours.log_probs, atol=1e-4, rtol=0.0)
     alone = engine.piece_log_probs(None, ours)
     torch.testing.assert_close(alone, piece_log_probs(network(), torch.zeros(90, 16), ours), atol=1e-4, rtol=0.0)
+    owners = torch.arange(90) % 4
+    owned = engine.piece_log_probs(embeddings(4), ours, owners)
+    torch.testing.assert_close(owned, piece_log_probs(network(), embeddings(4)[owners], ours), atol=1e-4, rtol=0.0)
     assert engine.beams(embeddings(3), DecodeOptions(candidates=8), 20).ids.shape[0] == 24
 
 

@@ -30,7 +30,7 @@ template <typename T>
 class BeamSearch {
    public:
     BeamSearch(const Network<T>& network_, const Rows& rows_, const Options& options_, int beams, float length_penalty)
-        : network(network_), rows(rows_), options(options_), beams_(beams), length_penalty_(length_penalty), lanes_(network_, rows_) {}
+        : network(network_), rows(rows_), options(options_), beams_(beams), length_penalty_(length_penalty), lanes_(network_, {rows_.count, rows_.embeddings, nullptr}) {}
 
     bool allocate(int groups, int staged) {
         groups_ = groups;

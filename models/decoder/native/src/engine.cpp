@@ -5,7 +5,6 @@
 #include <pthread.h>
 
 #include <new>
-#include <numeric>
 
 #include "beams.h"
 #include "generate.h"
@@ -19,8 +18,9 @@
 
 namespace unembed {
 
-constexpr int ABI = 1;  // raised whenever a signature below changes
+constexpr int ABI = 2;  // raised whenever a signature below changes
 constexpr int OK = 0, NO_MEMORY = 1;
+constexpr int STRETCH = 64;      // texts that one lane scores in turn, at most
 constexpr int BEAM_LANES = 64;   // of a tile of beams
 constexpr int BEAM_STAGED = 16;  // rows read together, where few rows fill a tile
 
@@ -96,21 +96,15 @@ int generate(const Network<T>& network, const Rows& rows, const Options& options
 
 template <typename T>
 int score(const Network<T>& network, const Rows& rows, int threads) {
-    const int width = lanes_for(rows.count, threads);
-    threads = static_cast<int>(std::min<int64_t>(threads, (rows.count + width - 1) / width));
-    Buffer<int64_t> order;
-    if (!rows.embeddings) {
-        if (!order.allocate(rows.count)) return NO_MEMORY;
-        std::iota(order.data(), order.data() + rows.count, int64_t{0});
-        std::sort(order.data(), order.data() + rows.count, [&](int64_t a, int64_t b) {
-            const int64_t *left = rows.ids + a * rows.limit, *right = rows.ids + b * rows.limit;
-            return std::lexicographical_compare(left, left + rows.lengths[a], right, right + rows.lengths[b]);
-        });
-    }
-    const int stretch = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(16, rows.count / (2 * width * threads))));
+    // A tile of ROWS lanes is nearly as fast as a full one, and each cut in a row's texts is a beginning computed twice.
+    const int64_t share = (rows.count + ROWS * threads - 1) / (ROWS * threads);
+    Stretches stretches;
+    if (!stretches.arrange(rows, std::min<int64_t>(share, STRETCH))) return NO_MEMORY;
+    const int width = lanes_for(stretches.count, threads);
+    threads = static_cast<int>(std::min<int64_t>(threads, (stretches.count + width - 1) / width));
     return run_all<Scoring<T>>(threads, [&]() -> Scoring<T>* {
-        auto* work = make<Scoring<T>>(network, rows, rows.embeddings ? nullptr : order.data());
-        if (work && work->allocate(width, stretch)) return work;
+        auto* work = make<Scoring<T>>(network, rows, stretches);
+        if (work && work->allocate(width)) return work;
         unmake(work);
         return nullptr;
     });
@@ -176,7 +170,7 @@ EXPORT int unembed_generate(const Engine* engine, const Rows* rows, const Option
                           : unembed::generate(*engine->exact, *rows, *options, threads);
 }
 
-// Writes log_probs (N, T) of ids (N, T), whose lengths (N) are given.
+// Writes log_probs (N, T) of ids (N, T), whose lengths (N) are given, as may be their owners.
 EXPORT int unembed_score(const Engine* engine, const Rows* rows, int32_t threads) {
     if (rows->count == 0) return unembed::OK;
     return engine->coarse ? unembed::score(*engine->coarse, *rows, threads) : unembed::score(*engine->exact, *rows, threads);

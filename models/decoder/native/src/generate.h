@@ -10,7 +10,7 @@ template <typename T>
 class Generation {
    public:
     Generation(const Network<T>& network_, const Rows& rows_, const Options& options_)
-        : network(network_), rows(rows_), options(options_), lanes_(network_, rows_) {}
+        : network(network_), rows(rows_), options(options_), lanes_(network_, {rows_.count, rows_.embeddings, nullptr}) {}
 
     bool allocate(int width) {
         const size_t vocabulary = network.layout.vocabulary;

@@ -15,7 +15,7 @@ constexpr int TILE = 48;
 
 // N rows in the caller's memory.
 struct Rows {
-    const float* embeddings;  // (N, E); nullptr: none has an embedding
+    const float* embeddings;  // (N, E), or (R, E) where rows have owners; nullptr: none has an embedding
     int64_t count;            // N
     int32_t limit;            // T
     const int64_t* keys;      // (N): what each row draws with
@@ -23,17 +23,27 @@ struct Rows {
     float* log_probs;         // (N, T)
     int64_t* lengths;         // (N)
     float* scores;            // (N) of beams
+    const int64_t* owners;    // (N): which embedding each row has; nullptr: each its own
+};
+
+// What lanes take, one after the other, and the embedding of each.
+struct Source {
+    int64_t count;
+    const float* embeddings;  // nullptr: none has an embedding
+    const int64_t* owners;    // (count); nullptr: each has its own
+
+    int64_t owner(int64_t at) const { return owners ? owners[at] : at; }
 };
 
 template <typename T>
 class Lanes {
    public:
-    Lanes(const Network<T>& network_, const Rows& rows_) : network(network_), rows(rows_), tile(network_), reader(network_) {}
+    Lanes(const Network<T>& network_, const Source& source) : network(network_), tile(network_), source_(source), reader_(network_) {}
 
-    // `staged`: how many rows are read together; 0 where there are no embeddings.
-    bool allocate(int width, int staged_rows, int positions, int beams) {
+    // `staged`: how many are taken, and read, together.
+    bool allocate(int width, int staged, int positions, int beams) {
         const Layout& layout = network.layout;
-        staged_at_once = staged_rows;
+        staged_at_once_ = staged;
         cache_step_ = static_cast<size_t>(positions) * beams * layout.entry;
         reading_step_ = layout.hidden + layout.units + layout.mixed;
         if (!lanes.allocate(width) || !tile.allocate(width, positions)) return false;
@@ -43,17 +53,16 @@ class Lanes {
         for (int group = 0; group < groups; group++) {
             float* own = memory_.data() + group * reading_step_;
             readings[group] = {own, own + layout.hidden, own + layout.hidden + layout.units};
-            for (int at = 0; at < layout.units; at++) readings[group].gates[at] = 1.0f;
         }
-        return staged_rows == 0 || (reader.allocate(staged_rows) && staged_.allocate(staged_rows));
+        return reader_.allocate(staged) && embeddings_.allocate(staged) && read_.allocate(staged) && staged_.allocate(staged);
     }
 
     T* cache(int group) { return cache_.data() + group * cache_step_; }
 
-    // The next row goes to this group's reading; -1 where there is none left.
+    // The next of the source, whose embedding goes to this group's reading; -1 where there is none left.
     int64_t take(int group, std::atomic<int64_t>& counter) {
         if (next_ == end_ && !stage(counter)) return -1;
-        const Reading& from = staged_[next_ - begin_];
+        const Reading& from = read_[staged_[next_ - begin_]];
         const Layout& layout = network.layout;
         std::memcpy(readings[group].context, from.context, layout.hidden * sizeof(float));
         std::memcpy(readings[group].gates, from.gates, layout.units * sizeof(float));
@@ -62,32 +71,41 @@ class Lanes {
     }
 
     const Network<T>& network;
-    const Rows& rows;
     Tile<T> tile;
-    Reader<T> reader;
     Buffer<Lane<T>> lanes;
     Buffer<Reading> readings;  // of each group
-    int staged_at_once = 0;
 
    private:
+    // Reads each embedding of the next few once.
     bool stage(std::atomic<int64_t>& counter) {
-        begin_ = counter.fetch_add(staged_at_once);
-        if (begin_ >= rows.count) {
-            begin_ = next_ = end_ = rows.count;
+        begin_ = counter.fetch_add(staged_at_once_);
+        if (begin_ >= source_.count) {
+            begin_ = next_ = end_ = source_.count;
             return false;
         }
         next_ = begin_;
-        end_ = std::min(begin_ + staged_at_once, rows.count);
-        const float* embeddings = rows.embeddings + begin_ * network.shape.embedding;
-        reader.read(embeddings, static_cast<int>(end_ - begin_), staged_.data());
+        end_ = std::min(begin_ + staged_at_once_, source_.count);
+        int different = 0;
+        for (int64_t at = begin_; at < end_; at++) {
+            const int64_t owner = source_.owner(at);
+            if (at == begin_ || owner != source_.owner(at - 1))
+                embeddings_[different++] = source_.embeddings ? source_.embeddings + owner * network.shape.embedding : nullptr;
+            staged_[at - begin_] = different - 1;
+        }
+        reader_.read(embeddings_.data(), different, read_.data());
         return true;
     }
 
+    const Source source_;
+    Reader<T> reader_;
+    int staged_at_once_ = 0;
     size_t cache_step_ = 0, reading_step_ = 0;
     int64_t begin_ = 0, next_ = 0, end_ = 0;
     Buffer<float> memory_;
     Buffer<T> cache_;
-    Buffer<Reading> staged_;
+    Buffer<const float*> embeddings_;
+    Buffer<Reading> read_;
+    Buffer<int> staged_;  // which reading is whose
 };
 
 }  // namespace unembed

@@ -19,13 +19,12 @@ class Reader {
                gates_.allocate(count * layout.units) && mixed_.allocate(count * layout.mixed) && there_.allocate(count);
     }
 
-    // Embeddings (rows, E); a row of zeros, and each row where there are none, reads as "no embedding".
-    void read(const float* embeddings, int rows, Reading* readings) {
+    // Embeddings (E) of each row; zeros, and nullptr, read as "no embedding".
+    void read(const float* const* embeddings, int rows, Reading* readings) {
         const Layout& layout = network.layout;
         const size_t inner = network.bridge.inner;
         for (int row = 0; row < rows; row++) {
-            const float* embedding = embeddings ? embeddings + static_cast<size_t>(row) * network.shape.embedding : nullptr;
-            there_[row] = scale(embedding, scaled_.data() + row * inner);
+            there_[row] = scale(embeddings[row], scaled_.data() + row * inner);
             readings[row] = {context_.data() + static_cast<size_t>(row) * layout.hidden,
                              gates_.data() + static_cast<size_t>(row) * layout.units,
                              mixed_.data() + static_cast<size_t>(row) * layout.mixed};

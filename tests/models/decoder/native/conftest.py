@@ -30,7 +30,7 @@ def runnable() -> dict[str, Path]:
 LIBRARIES = runnable()  # now: while a test runs, no variable of ours is set
 
 
-@pytest.fixture(params=sorted(LIBRARIES) or ["none"])
+@pytest.fixture(params=sorted(LIBRARIES) or ["none"], scope="session")
 def native(request: pytest.FixtureRequest) -> Native:
     """Makes the engine of a network, once with each library."""
     if request.param == "none":

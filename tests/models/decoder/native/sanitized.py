@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[4]
 SOURCE = ROOT / "models" / "decoder" / "native" / "src" / "engine.cpp"
-TESTS = "tests/models/decoder/native/test_native_engine.py"
+TESTS = [f"tests/models/decoder/native/{name}.py" for name in ("test_native_engine", "test_scoring")]
 FLAGS = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-fPIC", "-shared", "-pthread"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 # Wider vectors than a CPU without AVX512 has: the compiler makes two of each, so the code for AVX512 is tested too.
@@ -46,7 +46,7 @@ def run(library: Path, arguments: Sequence[str] = ()) -> subprocess.CompletedPro
         "ASAN_OPTIONS": "detect_leaks=0",
         "UNEMBED_ENGINE_LIBRARY": str(library),
     }
-    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS, *arguments]
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, *arguments]
     return subprocess.run(line, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
 
 

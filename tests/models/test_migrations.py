@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 from alembic.config import main as alembic
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 
 from unembed.errors import StoreUnavailableError
 from unembed.models import database
 from unembed.models.database import check, create_engine, downgrade, head, revision, upgrade
-from unembed.models.tables import Base
+from unembed.models.tables import Base, JobRow
+from unembed.schemas import DecodeOptions
 
 
 @pytest.fixture
@@ -160,6 +162,58 @@ def test_a_batch_by_reference_goes_when_the_database_knows_none(empty_engine: En
     # And it can be upgraded again
     upgrade(empty_engine)
     check(empty_engine)
+
+
+def test_jobs_from_before_keep_decoding_as_they_did(empty_engine: Engine) -> None:
+    # Given a database of the revision before, with a job of each kind
+    upgrade(empty_engine, "0008")
+    jobs = {
+        "nothing named": ({}, {"candidates": 1}),
+        "greedy": ({"candidates": 1, "rank_by": "auto", "rounds": 1, "beams": None}, {"candidates": 1}),
+        "beams": ({"candidates": 1, "rounds": 1, "beams": 16}, {"candidates": 1, "beams": 16}),
+        "by the encoder": (
+            {"candidates": 4, "rank_by": "encoder", "rounds": 2, "beams": None},
+            {"candidates": 4, "beams": 16, "embed": 4, "edits": 0},
+        ),
+        "auto": (
+            {"candidates": 32, "rank_by": "auto", "rounds": 1, "beams": 40, "scores": "none"},
+            {"candidates": 32, "beams": 40, "embed": 32, "edits": 0, "scores": "none"},
+        ),
+        "by the decoder": (
+            {"candidates": 8, "rank_by": "decoder", "rounds": 1, "beams": None},
+            {"candidates": 8, "beams": 32, "rank_by": "decoder", "edits": 0},
+        ),
+        "samples": (
+            {"candidates": 8, "rank_by": "auto", "rounds": 1, "beams": None, "temperature": 0.7},
+            {"candidates": 8, "embed": 8, "edits": 0, "temperature": 0.7},
+        ),
+    }
+    columns = "id, state, client, decoder, embedding_dim, seed, options, batches_done, created_at"
+    values = ":id, 'receiving', '', 'd', 4, 0, :options, 0, CURRENT_TIMESTAMP"
+    with empty_engine.begin() as connection:
+        connection.execute(
+            text(f"INSERT INTO jobs ({columns}) VALUES ({values})"),
+            [{"id": name, "options": json.dumps(options)} for name, (options, _) in jobs.items()],
+        )
+    # When it is upgraded, Then each has options of today that mean the same
+    upgrade(empty_engine)
+    with empty_engine.connect() as connection:
+        found = dict(connection.execute(select(JobRow.id, JobRow.options)).all())
+    assert {name: DecodeOptions(**options) for name, options in found.items()} == {
+        name: DecodeOptions(**expected) for name, (_, expected) in jobs.items()
+    }
+    # And when it is downgraded and upgraded again, they mean it still
+    downgrade(empty_engine, "0008")
+    with empty_engine.connect() as connection:
+        before = dict(connection.execute(select(JobRow.id, JobRow.options)).all())
+    assert not any({"embed", "edits"} & options.keys() for options in before.values())
+    assert {options["rank_by"] for options in before.values()} == {"auto", "decoder"}
+    upgrade(empty_engine)
+    with empty_engine.connect() as connection:
+        again = dict(connection.execute(select(JobRow.id, JobRow.options)).all())
+    assert {name: options["embed"] for name, options in again.items()} == {
+        name: options["embed"] for name, options in found.items()
+    }
 
 
 def test_two_processes_may_upgrade_at_once(empty_database_url: str) -> None:

@@ -27,6 +27,36 @@ def test_every_field_has_a_flag_in_each_verb_that_decodes() -> None:
         assert all(flags[name].default == field.default for name, field in FIELDS.items() if name not in own)
 
 
+def run(*args: str) -> tuple[int, str]:
+    """Runs a verb that shows its options; the exit code, and the options or the error."""
+
+    @takes_decode_options
+    def verb(*, options: DecodeOptions) -> None:
+        typer.echo(options.model_dump_json(exclude_defaults=True))
+
+    app = typer.Typer()
+    app.command()(verb)
+    ran = CliRunner().invoke(app, args)
+    return ran.exit_code, str(ran.exception.args[0]) if ran.exit_code else ran.output.strip()
+
+
+def test_fast_is_one_candidate() -> None:
+    assert run("--fast") == (0, '{"candidates":1}')
+    # And what it does not rule out may be said beside it
+    assert run("--fast", "--round-trip", "--temperature", "0.5") == (
+        0,
+        '{"candidates":1,"temperature":0.5,"round_trip":true}',
+    )
+
+
+@pytest.mark.parametrize("named", [["--candidates", "8"], ["--candidates", "1"], ["--edits", "2"], ["--beams", "4"]])
+def test_fast_beside_what_it_rules_out_is_refused(named: list[str]) -> None:
+    # Given --fast and a flag that it decides, even at its default, When they are parsed, Then the error names the flag
+    code, said = run(*named, "--fast")
+    assert code == 1
+    assert said == f"--fast means --candidates 1, so it cannot go with {named[0]}; expected one or the other"
+
+
 def test_the_help_of_a_flag_is_the_description_of_its_field_with_its_range() -> None:
     # Given a verb that takes the options
     @takes_decode_options

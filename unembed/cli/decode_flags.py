@@ -1,4 +1,4 @@
-"""The flags of decoding: one for each field of DecodeOptions, made from it."""
+"""The flags of decoding: one for each field of DecodeOptions, made from it, and `--fast`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from pydantic.fields import FieldInfo
 
 from unembed.boundary import describe
 from unembed.errors import InputError
-from unembed.schemas import DecodeOptions
+from unembed.schemas import GREEDY, DecodeOptions
 
 PANEL: Final = "How it is decoded"
+Fast = Annotated[
+    bool, typer.Option("--fast", help="Decode greedily, the fastest way: --candidates 1.", rich_help_panel=PANEL)
+]
 _OPTIONS: Final = "options"  # the parameter that the flags stand in for
+_SLOWER: Final = ("candidates", "edits", "beams")  # what cannot be said beside --fast
 
 
 def takes_decode_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """The verb with a flag for each field of DecodeOptions, instead of its parameter `options`.
+    """The verb with a flag for each field of DecodeOptions, and `--fast`, instead of its parameter `options`.
 
     A field that the verb has a parameter of its own for gets no flag here, and keeps its default in `options`.
     """
@@ -31,14 +35,18 @@ def takes_decode_options(verb: Callable[..., None]) -> Callable[..., None]:
     def parameters() -> Iterator[Parameter]:
         for name, parameter in plain.items():
             if name == _OPTIONS:
+                yield Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
+                yield Parameter("fast", Parameter.KEYWORD_ONLY, default=False, annotation=Fast)
                 yield from map(_parameter, fields)
             else:
                 yield parameter.replace(kind=Parameter.KEYWORD_ONLY)
 
     @wraps(verb)
     def with_flags(**given: Any) -> None:
-        options = decode_options(**{name: given.pop(name) for name in fields})
-        verb(**given, options=options)
+        context, values = given.pop("context"), {name: given.pop(name) for name in fields}
+        if given.pop("fast"):
+            values |= _fast(context)
+        verb(**given, options=decode_options(**values))
 
     shown = list(parameters())
     with_flags.__signature__ = signature(verb).replace(parameters=shown)  # type: ignore[attr-defined]
@@ -52,6 +60,15 @@ def decode_options(**values: Any) -> DecodeOptions:
         return DecodeOptions(**values)
     except ValidationError as error:
         raise InputError(describe(error, name=_flag_name)) from None
+
+
+def _fast(context: typer.Context) -> dict[str, Any]:
+    """What --fast stands for. Raises InputError when the command line also names what it rules out."""
+    sources = {name: context.get_parameter_source(name) for name in _SLOWER}
+    if named := [_flag_name(name) for name, source in sources.items() if source and source.name == "COMMANDLINE"]:
+        beside = " or ".join(named)
+        raise InputError(f"--fast means --candidates 1, so it cannot go with {beside}; expected one or the other")
+    return {"candidates": GREEDY.candidates}
 
 
 def flag(field: str) -> Any:

@@ -15,11 +15,13 @@ from rich.text import Text
 from unembed.cli import options as given
 from unembed.cli.console import out, say
 from unembed.cli.decode import BatchSize, Done, decode_to_file
+from unembed.cli.decode_flags import Fast
 from unembed.cli.demo_report import LEGEND, SHOWN, Pair, agreement, pair, pairs_table, ranking_score, spread
 from unembed.corpus import Corpus, corpus_from_array, open_corpus
 from unembed.errors import CorpusError
 from unembed.generations import rows_of
 from unembed.results import check_output
+from unembed.schemas import GREEDY
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples" / "sentences.parquet"
 REFERENCE: Final = "text"
@@ -50,6 +52,7 @@ def demo(
     output: Output = Path("out/demo.parquet"),
     rows: Rows = None,
     batch_size: BatchSize = None,
+    fast: Fast = False,
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
@@ -69,6 +72,7 @@ def demo(
         lambda done: _show(done, examples, output),
         name="demo",
         batch_size=batch_size,
+        options=GREEDY if fast else None,
         url=url,
         home=home,
     )

@@ -38,7 +38,7 @@ from unembed.generations import SCHEMA
 from unembed.models.database import open_engine
 from unembed.models.settings import read_settings
 from unembed.models.store import Store
-from unembed.schemas import JobCreate
+from unembed.schemas import GREEDY, JobCreate
 from unembed.worker import launch, redis_server
 
 Cpu = dict[str, float]  # seconds, by part
@@ -123,7 +123,7 @@ def _echoing() -> Iterator[None]:
 
 def ours(site: Site, vectors: npt.NDArray[np.float32], size: int) -> int:
     """How many rows came back."""
-    job = site.client.submit(vectors, batch_size=size).wait(poll=0.2)
+    job = site.client.submit(vectors, batch_size=size, options=GREEDY).wait(poll=0.2)
     return sum(batch.num_rows for batch in site.client.result_batches(job.id))
 
 

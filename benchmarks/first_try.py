@@ -61,7 +61,7 @@ def decode(rows: list[dict[str, Any]]) -> int:
     assert decoder is not None
     vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
     with Session(engine) as session:
-        for row, found in zip(rows, decoder.batch_generate(vectors), strict=True):
+        for row, found in zip(rows, decoder.batch_generate(vectors, candidates=1), strict=True):
             metrics = found["quality_metrics"] or {}
             session.add(FirstTryText(row=row["index"], text=found["text"], quality=metrics.get("overall_quality")))
             session.commit()

@@ -41,7 +41,7 @@ from unembed.models.decoder.ret import RET
 from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.torch_engine import TorchEngine
 from unembed.models.evaluation.workload import OfLength, piece_lengths
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions
+from unembed.schemas import DEFAULT_DECODER, GREEDY
 
 NO_DEVICE: Final = 69  # EX_UNAVAILABLE of sysexits.h
 WARM: Final = 3  # runs before any is timed: eager, captured, replayed
@@ -121,7 +121,7 @@ def _vectors(count: int, device: Device) -> Tensor:
 
 def _run(engine: Engines, vectors: Tensor, limit: int) -> Generated:
     keys = torch.zeros(len(vectors), dtype=torch.int64, device=vectors.device)  # greedy: nothing is drawn
-    return engine.generate(vectors, Sampler(DecodeOptions(), 0), keys, limit)
+    return engine.generate(vectors, Sampler(GREEDY, 0), keys, limit)
 
 
 def _equality(network: RET, device: Device, vectors: Tensor) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def _pair(architecture: str, device: Device, clock: Clock, plan: GpuPlan) -> dic
     engines: tuple[Engines, ...] = (GraphEngine(network, device), TorchEngine(network, device, ""))
     for engine in engines:
         before = _forget(device)
-        sampler, limit = OfLength(DecodeOptions(), 0), network.config.max_pieces
+        sampler, limit = OfLength(GREEDY, 0), network.config.max_pieces
         times = clock.seconds_of(partial(engine.generate, vectors, sampler, lengths, limit), plan.repeats)
         found[engine.name] = {"rows_a_second": plan.pair / median(times), "peak_bytes": _peak(device, before)}
     return found

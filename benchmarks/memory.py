@@ -15,6 +15,7 @@ from benchmarks.subject import TimedProcess
 from benchmarks.whole import DECODER
 from unembed import Client
 from unembed.corpus import corpus_from_array
+from unembed.schemas import GREEDY
 from unembed.worker.launch import Stack
 
 MICRO_BATCH = 64  # rows at most; another number in each batch of the loop
@@ -62,7 +63,7 @@ def worker_memory(asked: Asked, young: int, old: int) -> list[int]:
     ):
         for count in (young, old - young):
             rows = vectors[generator.integers(len(vectors), size=count * WORKER_BATCH)]
-            client.submit(corpus_from_array(rows), decoder=DECODER, batch_size=WORKER_BATCH).wait()
+            client.submit(corpus_from_array(rows), decoder=DECODER, batch_size=WORKER_BATCH, options=GREEDY).wait()
             parts = [pid for part, pid in stack.pids().items() if part.startswith("worker")]
             found.append(sum(map(tree_memory, parts)))
     return found

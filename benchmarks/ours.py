@@ -27,13 +27,14 @@ from unembed.models.decoder.sampling import Sampler
 from unembed.schemas import DecodeOptions, Precision
 
 DECODER = "ret-v21-minilm"
+GREEDILY = DecodeOptions(candidates=1)
 VECTORS = np.load(sys.argv[1], allow_pickle=False)  # (N, D) float32
 
 
 def main() -> None:
     stay_on_one_core()
     torch.set_num_threads(1)
-    works = (generate_texts, score_texts, decode_rows, lengths, age, multiply, facts)
+    works = (generate_texts, score_texts, decode_rows, nearest_of, lengths, age, multiply, facts)
     serve({work.__name__: work for work in works})
 
 
@@ -57,7 +58,7 @@ def generated_by(engine: str, precision: Precision) -> Callable[[torch.Tensor, i
     """Greedily, (N, D) to pieces: by the plain loop in torch, or by the native engine (of which there was none)."""
     device = choose("cpu", precision)
     network = decoder(precision).checkpoint.network
-    sampler = Sampler(DecodeOptions(), 0)
+    sampler = Sampler(GREEDILY, 0)
 
     def keys(count: int) -> torch.Tensor:
         return torch.zeros(count, dtype=torch.int64)
@@ -136,6 +137,13 @@ def decode_rows(precision: Precision, rows: int, micro_batch: int, options: dict
     return asdict(spent(run)) | {"texts": texts.hexdigest()}
 
 
+def nearest_of(count: int, precision: Precision, rows: int, micro_batch: int) -> dict[str, Any]:
+    """`decode_rows`, where the encoder takes the nearest of so many candidates, from 32 beams or as many."""
+    earlier = "embed" not in DecodeOptions.model_fields  # in which that was what candidates meant
+    today = {"beams": max(count, min(32, 4 * count)), "embed": count, "edits": 0}
+    return decode_rows(precision, rows, micro_batch, {"candidates": count} | ({} if earlier else today))
+
+
 def lengths(rows: int) -> dict[str, Any]:
     """How many pieces each text takes, its end counted."""
     return {"lengths": [int(length) for part in _texts(rows, 256) for length in part.lengths]}
@@ -172,7 +180,7 @@ def age(precision: Precision, batches: int, micro_batch: int) -> dict[str, Any]:
     for _ in range(batches):
         count = int(generator.integers(micro_batch // 2, micro_batch + 1))
         part = VECTORS[generator.integers(len(VECTORS), size=count)]
-        subject.decode_rows(part, range(count), DecodeOptions(), 0)
+        subject.decode_rows(part, range(count), GREEDILY, 0)
     return {"bytes": resident_bytes()[0]}
 
 

@@ -21,7 +21,7 @@ from typing import ClassVar, Final, Self, cast
 
 from unembed.corpus import open_corpus
 from unembed.models.decoder.generative import GenerativeDecoder
-from unembed.schemas import DecodeOptions, EngineChoice
+from unembed.schemas import GREEDY, EngineChoice
 from unembed.worker import redis_server
 
 DECODER: Final = "ret-v21-minilm"
@@ -80,4 +80,4 @@ def running_redis() -> Iterator[Path]:
 def warm(decoder: GenerativeDecoder, corpus: Path) -> None:
     """Some rows, for what is loaded and made at the first call."""
     few = next(open_corpus(corpus).batches(64)).embeddings
-    decoder.decode_rows(few, range(len(few)), DecodeOptions(), 0)
+    decoder.decode_rows(few, range(len(few)), GREEDY, 0)

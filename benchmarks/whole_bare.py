@@ -11,7 +11,7 @@ from benchmarks.whole import BATCH, DECODER, WholeRun, warm
 from unembed.corpus import open_corpus
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.results import write_results
-from unembed.schemas import DecodeOptions
+from unembed.schemas import GREEDY
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def decoded(decoder: GenerativeDecoder, run: WholeRun) -> Iterator[pa.RecordBatc
     for part in open_corpus(run.corpus).batches(BATCH):
         indices = range(part.first_index, part.first_index + len(part.embeddings))
         vectors: Any = part.embeddings
-        yield decoder.decode_rows(vectors, indices, DecodeOptions(), 0).rows
+        yield decoder.decode_rows(vectors, indices, GREEDY, 0).rows
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from benchmarks.whole import BATCH, DECODER, WholeRun
 from unembed import Client
 from unembed.corpus import corpus_from_array, open_corpus
 from unembed.results import write_results
+from unembed.schemas import GREEDY
 from unembed.worker.launch import Stack
 
 
@@ -21,9 +22,11 @@ def main() -> None:
     ):
         corpus = open_corpus(run.corpus)
         few = next(corpus.batches(64)).embeddings
-        client.submit(corpus_from_array(few), decoder=DECODER).wait()  # the worker has loaded its decoder
+        client.submit(
+            corpus_from_array(few), decoder=DECODER, options=GREEDY
+        ).wait()  # the worker has loaded its decoder
         run.is_ready()
-        job = client.submit(corpus, decoder=DECODER, batch_size=BATCH)
+        job = client.submit(corpus, decoder=DECODER, batch_size=BATCH, options=GREEDY)
         job.wait()
         write_results(run.out, job.result_batches(order="index"))
         run.is_done()

@@ -20,7 +20,7 @@ from benchmarks.whole import BATCH, DECODER, WholeRun, running, running_redis, w
 from unembed.corpus import open_corpus
 from unembed.generations import SCHEMA
 from unembed.models.decoder.generative import GenerativeDecoder
-from unembed.schemas import DecodeOptions
+from unembed.schemas import GREEDY
 
 COLUMNS = ", ".join(f'"{name}"' for name in SCHEMA.names)
 TYPES = {"int32": "int", "int64": "bigint", "float": "real", "double": "float8", "bool": "bool"}
@@ -62,7 +62,7 @@ def work(run: WholeRun, path: str, dim: int = 384) -> None:
             payload = _popped(queue)
             first = int(np.frombuffer(payload, np.int64, 1)[0])
             vectors = np.frombuffer(payload, np.float32, offset=8).reshape(-1, dim)
-            rows = decoder.decode_rows(vectors, range(first, first + len(vectors)), DecodeOptions(), 0).rows
+            rows = decoder.decode_rows(vectors, range(first, first + len(vectors)), GREEDY, 0).rows
             with database.cursor().copy(f"COPY raw ({COLUMNS}) FROM STDIN".encode()) as copy:
                 for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
                     copy.write_row(row)

@@ -11,7 +11,7 @@ import ray
 
 from benchmarks.whole import BATCH, DECODER, WholeRun, warm
 from unembed.models.decoder.generative import GenerativeDecoder
-from unembed.schemas import DecodeOptions
+from unembed.schemas import GREEDY
 
 
 class Decode:
@@ -25,7 +25,7 @@ class Decode:
     def __call__(self, batch: pa.Table) -> pa.Table:
         column: Any = batch["embedding"].combine_chunks()
         vectors = np.asarray(column.flatten()).reshape(len(column), -1)  # (N, D)
-        rows = self._decoder.decode_rows(vectors, range(len(vectors)), DecodeOptions(), 0).rows
+        rows = self._decoder.decode_rows(vectors, range(len(vectors)), GREEDY, 0).rows
         return pa.Table.from_batches([rows])
 
 

@@ -48,7 +48,7 @@ def learn_rule(
     The margin is learnt on texts that are embedded again, so it needs the encoder where the network names one; what the
     bank knows is learnt without it.
     """
-    phrases = decode_all(bank, embeddings, DecodeOptions())
+    phrases = decode_all(bank, embeddings, DecodeOptions(candidates=1))
     cosines = np.array([row.round_trip if row.text is not None else -np.inf for row in phrases])
     phrase_f1 = f1([row.text for row in phrases], references)
     blind = decode_all(network, embeddings, options.model_copy(update={"embed": 0, "round_trip": False}), seed)

@@ -15,7 +15,7 @@ from unembed.models.decoder.engine import Generated, generate, log_likelihood
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.tokenizer import END, Tokenizer
-from unembed.schemas import DecodeOptions
+from unembed.schemas import GREEDY
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Workload:
     def decode(self, rows: slice) -> Generated:
         """What a worker does with a micro-batch, but for the reading of the pieces."""
         with self.device.autocast():
-            sampler = OfLength(DecodeOptions(), 0)
+            sampler = OfLength(GREEDY, 0)
             limit = self.network.config.max_pieces  # what the cache is made for
             generated = generate(self.network, self.embeddings[rows], sampler, self.lengths[rows], limit)
             log_likelihood(self.network, torch.zeros_like(self.embeddings[rows]), generated)

@@ -16,7 +16,7 @@ import pytest
 from tests.flow.conftest import environment
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.evaluation.scores import decode_all
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation
+from unembed.schemas import DEFAULT_DECODER, GREEDY, Generation
 
 if TYPE_CHECKING:
     from unembed.worker.launch import Stack
@@ -49,7 +49,7 @@ def decoder() -> GenerativeDecoder:
 @pytest.fixture(scope="session")
 def decoded(vectors: Vectors) -> list[Generation]:
     """What it makes of the examples, greedily, in float32."""
-    return decode_all(GenerativeDecoder.load(DEFAULT_DECODER, "cpu", "float32"), vectors, DecodeOptions())
+    return decode_all(GenerativeDecoder.load(DEFAULT_DECODER, "cpu", "float32"), vectors, GREEDY)
 
 
 @pytest.fixture(scope="session")

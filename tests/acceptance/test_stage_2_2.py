@@ -28,7 +28,7 @@ from unembed.models.decoder.engines import engine_for
 from unembed.models.decoder.generative import GenerativeDecoder, UntrainedDecoderWarning
 from unembed.models.decoder.phrase_bank import Bank
 from unembed.models.evaluation.scores import decode_all, score, word_f1
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation, JobState, Precision, RowStatus
+from unembed.schemas import DEFAULT_DECODER, GREEDY, DecodeOptions, Generation, JobState, Precision, RowStatus
 
 if TYPE_CHECKING:
     from unembed.worker.launch import Stack
@@ -112,7 +112,7 @@ def test_04_quality_assessment_system(texts: list[str], decoded: list[Generation
     assert faithful[quality >= 0.7].mean() > faithful[quality < 0.3].mean() + 0.25
     # And vectors that are no sentence's are not taken for one
     noise = np.random.default_rng(0).normal(size=(200, 384)).astype(np.float32)
-    of_noise = decode_all(decoder, noise, DecodeOptions())
+    of_noise = decode_all(decoder, noise, GREEDY)
     assert np.mean([(row.overall_quality or 0) >= 0.5 for row in of_noise]) < 0.05
     # And are called what they are, which hardly any sentence is
     assert np.mean([bool(row.off_manifold) for row in of_noise]) >= 0.99
@@ -155,7 +155,7 @@ def test_06_rtx_5090_optimization_maintained(vectors: Vectors, decoded: list[Gen
         assert checkpoint.self_test is not None
         device = choose("cpu", precision)
         checkpoint.self_test.run("mixed", engine_for(checkpoint.network, device), checkpoint.tokenizer, device)
-        rows = decode_all(mixed, vectors[:100], DecodeOptions())
+        rows = decode_all(mixed, vectors[:100], GREEDY)
         assert {parameter.dtype for parameter in mixed.checkpoint.network.parameters()} == {torch.float32}
         same = [word_f1(row.text or "", ours.text or "") for row, ours in zip(rows, decoded[:100], strict=True)]
         assert np.mean(same) > least
@@ -166,9 +166,9 @@ def test_06_rtx_5090_optimization_maintained(vectors: Vectors, decoded: list[Gen
     # And on a GPU it runs in half precision, within 200 MB, and as much the second time as the first
     on_gpu = GenerativeDecoder.load(DEFAULT_DECODER, "cuda:0", fastest(torch.device("cuda:0")))
     assert on_gpu.precision in ("bfloat16", "float16")
-    first = [row.text for row in decode_all(on_gpu, vectors, DecodeOptions())]
+    first = [row.text for row in decode_all(on_gpu, vectors, GREEDY)]
     peak = on_gpu.peak_memory_bytes()
-    assert [row.text for row in decode_all(on_gpu, vectors, DecodeOptions())] == first
+    assert [row.text for row in decode_all(on_gpu, vectors, GREEDY)] == first
     assert on_gpu.peak_memory_bytes() == peak
     assert 0 < (peak or 0) < 200_000_000
     agreement = np.mean([word_f1(a or "", ours.text or "") for a, ours in zip(first, decoded, strict=True)])
@@ -207,7 +207,7 @@ def test_08_production_readiness_verification(stack: Stack, vectors: Vectors, tm
     # Given a corpus in which some rows cannot be decoded, and a job with options of its own
     corpus = vectors[:200].copy()
     corpus[17], corpus[101] = np.nan, 0.0
-    options = DecodeOptions(temperature=0.4, repetition_penalty=1.05)
+    options = DecodeOptions(candidates=1, temperature=0.4, repetition_penalty=1.05)
     # When it is submitted twice with the same seed, in batches of other sizes
     with Client(stack.url) as client:
         jobs = [client.submit(corpus, batch_size=size, options=options, seed=6) for size in (32, 200)]

@@ -35,7 +35,7 @@ from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.store import Store
-from unembed.schemas import Batch, BatchState, JobCreate
+from unembed.schemas import GREEDY, Batch, BatchState, JobCreate
 from unembed.worker import parent_death
 from unembed.worker.celery import QUEUE, make_app, publish
 
@@ -279,7 +279,7 @@ class Site:
         """A job of so many batches with so many rows, a micro-batch of which takes so many seconds."""
         vectors = corpus(batches, rows, seconds, kinds or {})
         handle = (client or self.client).submit(
-            vectors, decoder=DECODER, batch_size=rows, seed=SEED, idempotency_key=key
+            vectors, decoder=DECODER, batch_size=rows, seed=SEED, options=GREEDY, idempotency_key=key
         )
         return Load(handle.id, vectors)
 
@@ -287,7 +287,7 @@ class Site:
         """A job of one batch that waits, as far as anybody knows with a message on its way."""
         vectors = corpus(1, rows, seconds, {})
         data = encode_payload(vectors, None)
-        job, _ = self.store.jobs.create(JobCreate(decoder=DECODER, embedding_dim=DIM, seed=SEED))
+        job, _ = self.store.jobs.create(JobCreate(decoder=DECODER, embedding_dim=DIM, seed=SEED, options=GREEDY))
         digest = hashlib.sha256(data).hexdigest()
         Payloads(self.payloads, 600).put(f"{job.id}-0", data)
         batch, _ = self.store.jobs.add_batch(job.id, 0, 0, rows, len(data), digest)

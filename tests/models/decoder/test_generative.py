@@ -121,7 +121,7 @@ def test_a_batch_is_one_run_of_the_loop(decoder: GenerativeDecoder, monkeypatch:
         return loop(embeddings, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(engine), "generate", lambda _, *given: counted(*given))
-    decoder.batch_generate(vectors(30))
+    decoder.batch_generate(vectors(30), candidates=1)
     assert sizes == [30]
 
 

@@ -14,7 +14,7 @@ from unembed.models.decoder.catalog import SHIPPED, find
 from unembed.models.decoder.encoder import MINILM, Encoder, cosines
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.evaluation.scores import decode_all, score
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions, Generation
+from unembed.schemas import DEFAULT_DECODER, GREEDY, Generation
 
 FOLDER = SHIPPED / DEFAULT_DECODER
 EXAMPLES = Path(__file__).parents[3] / "examples" / "sentences.parquet"
@@ -37,7 +37,7 @@ def examples() -> tuple[list[str], np.ndarray]:
 
 @pytest.fixture(scope="module")
 def decoded(examples: tuple[list[str], np.ndarray]) -> list[Generation]:
-    return decode_all(GenerativeDecoder.load(DEFAULT_DECODER, "cpu", "float32"), examples[1], DecodeOptions())
+    return decode_all(GenerativeDecoder.load(DEFAULT_DECODER, "cpu", "float32"), examples[1], GREEDY)
 
 
 def test_it_is_ret_v21_for_minilm_with_722_944_parameters() -> None:
@@ -104,7 +104,7 @@ def test_overall_quality_tells_the_better_half_from_the_worse(
 
 def test_noise_is_not_taken_for_a_sentence(decoded: list[Generation]) -> None:
     noise = np.random.default_rng(0).normal(size=(200, 384)).astype(np.float32)
-    of_noise = decode_all(GenerativeDecoder.load(DEFAULT_DECODER, "cpu", "float32"), noise, DecodeOptions())
+    of_noise = decode_all(GenerativeDecoder.load(DEFAULT_DECODER, "cpu", "float32"), noise, GREEDY)
     assert np.mean([row.overall_quality for row in of_noise]) < np.mean([row.overall_quality for row in decoded]) / 2
 
 

@@ -14,7 +14,7 @@ from unembed.models.decoder.catalog import SHIPPED, find
 from unembed.models.decoder.encoder import MINILM_MEAN_MAX, Encoder
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.evaluation.scores import decode_all, score
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions
+from unembed.schemas import DEFAULT_DECODER, GREEDY
 
 NAME = "ret-v21-minilm-mean-max"
 EXAMPLES = Path(__file__).parents[3] / "examples" / "sentences.parquet"
@@ -54,7 +54,7 @@ def test_on_sentences_of_this_project_it_is_as_good_as_on_its_literary_dev_set(
     examples: tuple[list[str], np.ndarray],
 ) -> None:
     texts, vectors = examples
-    decoded = decode_all(GenerativeDecoder.load(NAME, "cpu", "float32"), vectors, DecodeOptions())
+    decoded = decode_all(GenerativeDecoder.load(NAME, "cpu", "float32"), vectors, GREEDY)
     assert score([row.text or "" for row in decoded], texts, 1.0).word_f1 >= recorded(NAME)["commonvoice_en"]["word_f1"]
 
 

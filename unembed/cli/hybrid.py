@@ -29,6 +29,7 @@ def hybrid(
         ),
     ] = None,
     candidates: Annotated[int, flag("candidates")] = 8,
+    embed: Annotated[int, flag("embed")] = 8,
     margin: Annotated[
         float,
         typer.Option(
@@ -45,7 +46,7 @@ def hybrid(
 
     Both must lie beside the new folder or in UNEMBED_DECODERS, or ship with unembed.
     """
-    options = decode_options(candidates=candidates)
+    options = decode_options(candidates=candidates, embed=embed)
     if dev and bank is None:
         raise InputError("--dev needs a phrase bank to compare the decoder with; expected --bank too")
     with needs("train"):

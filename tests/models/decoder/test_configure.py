@@ -10,9 +10,10 @@ import pytest
 from tests.models.decoder.toy import TEXTS, random_checkpoint, vectors
 from unembed.errors import InputError
 from unembed.models.decoder.base import TextDecoder
-from unembed.models.decoder.config import Defaults
+from unembed.models.decoder.config import Defaults, HybridConfig
 from unembed.models.decoder.create import load_decoder
 from unembed.models.decoder.generative import GenerativeConfig, GenerativeDecoder
+from unembed.models.decoder.hybrid import save_hybrid
 from unembed.models.decoder.phrase_bank import Bank
 from unembed.schemas import DecodeOptions
 
@@ -27,14 +28,14 @@ def texts(decoder: TextDecoder, **options: object) -> list[str]:
 
 
 def test_what_is_configured_is_what_a_call_takes(decoder: GenerativeDecoder) -> None:
-    # Given what the decoder writes greedily, and at temperature 0.7
-    greedy, warm = texts(decoder), texts(decoder, temperature=0.7, seed=5)
-    assert greedy != warm
+    # Given what the decoder writes by default, and at temperature 0.7
+    usual, warm = texts(decoder), texts(decoder, temperature=0.7, seed=5)
+    assert usual != warm
     # When it is configured
     assert decoder.configure(temperature=0.7, seed=5).options.temperature == 0.7
     # Then a call that names nothing writes the latter, and one that names its own the former
     assert texts(decoder) == warm
-    assert texts(decoder, temperature=0.0) == greedy
+    assert texts(decoder, temperature=0.0) == usual
 
 
 def test_each_change_keeps_the_others(decoder: GenerativeDecoder) -> None:
@@ -86,6 +87,40 @@ def test_what_a_decoder_is_made_with_goes_before_what_was_saved(decoder: Generat
     decoder.save_model(folder)
     config = GenerativeConfig(embedding_dim=16, checkpoint=folder, device="cpu", seed=9)
     assert GenerativeDecoder(config).defaults == Defaults(options=DecodeOptions(temperature=0.7), seed=9)
+
+
+@pytest.mark.parametrize(
+    ("saved", "today"),
+    [
+        # What nobody chose
+        ({"candidates": 1, "rank_by": "auto", "rounds": 1, "beams": None}, {}),
+        # One setting chosen, and what was the default then is what is now
+        ({"candidates": 1, "rounds": 1, "beams": None, "max_pieces": 20}, {"max_pieces": 20}),
+        ({"candidates": 1, "rounds": 1, "beams": 16}, {"candidates": 1, "beams": 16}),
+        # Candidates that the encoder ranked, and those that the decoder did
+        (
+            {"candidates": 4, "rank_by": "encoder", "rounds": 2},
+            {"candidates": 4, "beams": 16, "embed": 4, "edits": 0},
+        ),
+        (
+            {"candidates": 12, "rank_by": "decoder", "rounds": 1, "temperature": 0.7},
+            {"candidates": 12, "rank_by": "decoder", "edits": 0, "temperature": 0.7},
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["network", "bank", "hybrid"])
+def test_what_an_earlier_version_saved_is_read_in_todays_words(
+    decoder: GenerativeDecoder, tmp_path: Path, kind: str, saved: dict[str, object], today: dict[str, object]
+) -> None:
+    # Given a decoder of each kind, whose config.json an earlier version wrote
+    Bank.of(TEXTS, vectors(), name="phrases").save(tmp_path / "phrases")
+    save_hybrid(tmp_path / "both", HybridConfig(name="both", embedding_dim=16, decoder="toy", bank="phrases"))
+    path = tmp_path / {"network": "toy", "bank": "phrases", "hybrid": "both"}[kind] / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"defaults": {"options": saved, "seed": 3, "quality_floor": 0.4}}))
+    # When it is loaded, Then its defaults mean today what they meant then
+    loaded = load_decoder(path.parent, "cpu").defaults
+    assert loaded == Defaults(options=DecodeOptions.model_validate(today), seed=3, quality_floor=0.4)
 
 
 def test_a_phrase_bank_keeps_its_own(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt '.
 
 FROM source AS build-worker
 ARG TORCH_INDEX_URL=
-# `worker,minilm` for workers that are to measure round trips.
+# `worker,minilm` for workers that are to embed texts again (the options embed and round_trip).
 ARG WORKER_EXTRAS=worker
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install -c constraints.txt ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} torch \

@@ -3,8 +3,10 @@
 At length 1 it is an estimate of the text's embedding that costs microseconds, where an encoder costs milliseconds, and
 it needs no encoder at all: it is fitted to the pairs that the decoder was trained on (models/training/sketch.py).
 
-The vectors lie in the K directions in which embeddings differ most, at 8 bits a number. These directions are
-orthonormal, so lengths and cosines are found among the K coordinates, without going back to the E of an embedding.
+The vectors lie in the K directions in which embeddings are longest, at 4 bits a number: for the same bytes, more
+directions at 4 bits estimate better than fewer at 8 (docs/lab.md). The directions are orthonormal, so lengths and
+cosines are found among the K coordinates, without going back to the E of an embedding.
+
 A text also has a mark at its start and one at its end. Words and pairs that were seldom seen have no vector, and a text
 without any known word has the zero vector as its sketch, with a cosine of 0 to everything.
 """
@@ -34,6 +36,8 @@ from unembed.schemas import Wire
 
 TABLE_FILE: Final = "sketch.safetensors"
 WORDS_FILE: Final = "sketch.json"
+LEVELS: Final = 16  # of a number: the halves -7.5, -6.5 ... 7.5, times the scale of its row
+STEP: Final = 0.335  # of a row's scale, as a share of the root mean square of its numbers: the best for Gaussian ones
 START, END = 0, 1  # ids of the marks around a text
 MARKS: Final = ("^", "$")  # how they are written; a text's own "^" is another word
 UNKNOWN: Final = -1
@@ -61,8 +65,8 @@ class Described(Wire):
 class Bags(NamedTuple):
     """Of each of M texts the rows of the table that it is the sum of."""
 
-    ids: Ids  # of all texts, one after the other
-    offsets: Ids  # (M + 1,): text m has ids[offsets[m]:offsets[m + 1]]
+    ids: npt.NDArray[np.integer]  # of all texts, one after the other
+    offsets: npt.NDArray[np.integer]  # (M + 1,): text m has ids[offsets[m]:offsets[m + 1]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +75,8 @@ class Sketch:
 
     words: tuple[str, ...]  # each as it is commonest within a sentence; its place is its id; the first two are MARKS
     pairs: npt.NDArray[np.int32]  # (P, 2): ids of words; sorted
-    rows: npt.NDArray[np.int8]  # (R, K): of the words, then of the pairs
-    scales: npt.NDArray[np.float16]  # (R,): what a row's numbers are multiplied by
+    rows: npt.NDArray[np.uint8]  # (R, K/2): of the words, then of the pairs; two numbers in a byte
+    scales: npt.NDArray[np.float16]  # (R,)
     basis: npt.NDArray[np.float16]  # (E, K): orthonormal columns
     fit: Fit
 
@@ -82,7 +86,7 @@ class Sketch:
 
     @property
     def rank(self) -> int:
-        return int(self.rows.shape[1])
+        return int(self.basis.shape[1])
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -95,7 +99,7 @@ class Sketch:
     @cached_property
     def table(self) -> npt.NDArray[np.float32]:
         """(R, K): the vectors of words and pairs, among the basis."""
-        return self.rows.astype(np.float32) * self.scales.astype(np.float32)[:, None]
+        return unpacked(self.rows, self.scales)
 
     def pair_rows(self, left: Ids, right: Ids) -> Ids:
         """The row of the table of each pair of ids, or UNKNOWN."""
@@ -184,12 +188,12 @@ class Sketch:
 
     def fault(self, embedding_dim: int) -> str | None:
         """What is wrong with it, and what was expected."""
-        words, pairs, rank = len(self.words), len(self.pairs), self.rows.shape[-1]
+        words, pairs, half = len(self.words), len(self.pairs), self.rows.shape[-1]
         expected = {
             "pairs": ((pairs, 2), np.int32),
-            "rows": ((words + pairs, rank), np.int8),
+            "rows": ((words + pairs, half), np.uint8),
             "scales": ((words + pairs,), np.float16),
-            "basis": ((embedding_dim, rank), np.float16),
+            "basis": ((embedding_dim, 2 * half), np.float16),
         }
         for name, (shape, dtype) in expected.items():
             found = getattr(self, name)
@@ -203,7 +207,7 @@ class Sketch:
         if not (np.isfinite(self.scales).all() and (self.scales >= 0).all()):
             return "its scales are not all finite and positive"
         wide = self.basis.astype(np.float32)
-        if not np.allclose(wide.T @ wide, np.eye(rank), atol=0.01):
+        if not np.allclose(wide.T @ wide, np.eye(self.rank), atol=0.01):
             return "its directions are not at right angles, or not of length 1"
         return None
 
@@ -228,11 +232,24 @@ def bag_sums(table: Tensor, bags: Bags) -> Tensor:
     return torch.nn.functional.embedding_bag(ids, table, offsets, mode="sum", include_last_offset=True)
 
 
-def quantised(table: Vectors) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float16]]:
-    """Rows (R, K) at 8 bits a number, and their scales (R,): off by half a scale at most."""
-    scales = (np.abs(table).max(axis=1, initial=0.0) / 127).astype(np.float16)
-    divisors = np.where(scales > 0, scales, np.inf).astype(np.float32)
-    return np.rint(table / divisors[:, None]).clip(-127, 127).astype(np.int8), scales
+def packed(table: Vectors) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
+    """Rows (R, K) at 4 bits a number, (R, K/2), and their scales (R,): a number is off by about half a scale at most,
+    unless it lies beyond the levels."""
+    steps = STEP * np.sqrt(np.square(table).mean(axis=1, keepdims=True))  # (R, 1)
+    levels = np.floor(table / np.where(steps > 0, steps, 1)).clip(-LEVELS // 2, LEVELS // 2 - 1)  # (R, K)
+    halves = levels + 0.5
+    scales = (table * halves).sum(axis=1) / np.square(halves).sum(axis=1)  # the nearest to the row, once it is rounded
+    codes = (levels + LEVELS // 2).astype(np.uint8)
+    return np.bitwise_or(codes[:, ::2], codes[:, 1::2] << 4, dtype=np.uint8), scales.astype(np.float16)
+
+
+def unpacked(rows: npt.NDArray[np.uint8], scales: npt.NDArray[np.float16]) -> Vectors:
+    """The table (R, K)."""
+    table = np.empty((len(rows), 2 * rows.shape[1]), dtype=np.float32)
+    table[:, ::2], table[:, 1::2] = rows & 15, rows >> 4
+    table -= (LEVELS - 1) / 2
+    table *= scales.astype(np.float32)[:, None]
+    return table
 
 
 def _as_unit(sums: Vectors) -> Vectors:

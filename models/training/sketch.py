@@ -1,0 +1,217 @@
+"""Fits a sketch to texts and their embeddings: one ridge regression.
+
+The rows of the table are chosen such that the sum of each text's rows comes near its embedding:
+
+    minimise over B    Σ_n  |sum of the rows of text n − embedding of n|² / √(words of n)  +  ridge · |B|²
+
+The normal equations are solved by conjugate gradients, some columns at a time; no matrix of all words by all words is
+made. The solution is linear in the embeddings, so the directions to keep can be chosen first: those in which the
+embeddings are longest. Only their columns are solved for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from unembed.errors import InputError
+from unembed.models.decoder.manifold import unit
+from unembed.models.decoder.sketch import Bags, Fit, Sketch, bag_sums, packed
+from unembed.models.decoder.vectors import Vectors
+from unembed.models.decoder.words import surfaces
+from unembed.models.evaluation.text_sets import Say
+from unembed.models.training.chunks import chunks
+from unembed.models.training.vocabulary import Vocabulary
+
+LEAST_TEXTS: Final = 200
+HELD_OUT: Final = 0.02  # of the texts
+RIDGES: Final = (0.3, 1.0, 3.0)
+LEAST_RANK: Final = 192  # when the vocabulary is too large for it, the rarest words and pairs get no row
+EVEN: Final = 2  # a byte holds two numbers
+BLOCK: Final = 64  # columns solved for at a time
+ITERATIONS: Final = 60
+RESIDUAL: Final = 1e-3  # of the normal equations, relative
+TINY: Final = 1e-30  # in place of a zero that is divided by
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Which words and pairs get a row, and how large the sketch may be."""
+
+    least_word: int = 3  # times it has to be seen
+    least_pair: int = 30
+    rank: int | None = None  # None: as high as `most_bytes` allows
+    most_bytes: int = 4_500_000
+
+
+def fit_sketch(texts: Sequence[str], vectors: Vectors, extent: Extent | None = None, say: Say | None = None) -> Sketch:
+    """From N texts and their embeddings (N, E); those that are not finite, or zero, are left out.
+
+    The ridge is the best one for texts that are held out; then the sketch is fitted to all. Raises InputError when
+    fewer than `LEAST_TEXTS` are left.
+    """
+    extent, say = extent or Extent(), say or (lambda _: None)
+    usable = [np.isfinite(part).all(axis=1) & part.any(axis=1) for part in chunks(vectors)]
+    chosen = np.flatnonzero(np.concatenate(usable)) if usable else np.zeros(0, dtype=np.int64)
+    if len(chosen) < LEAST_TEXTS:
+        raise InputError(
+            f"a sketch cannot be fitted to {len(chosen):,} texts with embeddings; expected at least {LEAST_TEXTS:,}"
+        )
+    drawn = np.random.default_rng(0).permutation(chosen)
+    count = max(int(HELD_OUT * len(drawn)), min(LEAST_TEXTS, len(drawn) // 4))
+    best = _choose(texts, vectors, np.sort(drawn[count:]), np.sort(drawn[:count]), extent, say)
+    problem = _Problem.of(texts, vectors, chosen, extent)
+    say(f"fitting the sketch: {problem.told}")
+    return problem.sketch(problem.solve(best.ridge), best)
+
+
+def _choose(texts: Sequence[str], vectors: Vectors, fitted: Rows, held_out: Rows, extent: Extent, say: Say) -> Fit:
+    """The ridge that is best for the texts held out."""
+    problem = _Problem.of(texts, vectors, fitted, extent)
+    say(f"choosing the ridge of the sketch: {problem.told}")
+    checked, expected = [texts[row] for row in held_out], vectors[held_out]
+    fits: list[Fit] = []
+    table = None
+    for ridge in RIDGES:
+        table = problem.solve(ridge, table)
+        fit = Fit(texts=len(fitted) + len(held_out), ridge=ridge, held_out=len(held_out), cosine=-1.0)
+        cosine = float(problem.sketch(table, fit).cosines(checked, expected).mean())
+        say(f"  ridge {ridge:g}: cosine {cosine:.4f} on {len(held_out):,} held-out texts")
+        fits.append(fit.model_copy(update={"cosine": cosine}))
+    return max(fits, key=lambda fit: fit.cosine)
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The regression of N embeddings on R words and pairs, in K directions."""
+
+    vocabulary: Vocabulary
+    basis: Tensor  # (E, K)
+    targets: Tensor  # (N, K): the embeddings at length 1, among the basis
+    weights: Tensor  # (N, 1)
+    bags: Bags  # the rows of each text
+    texts: Bags  # the texts of each row
+
+    @classmethod
+    def of(cls, texts: Sequence[str], vectors: Vectors, chosen: Rows, extent: Extent) -> _Problem:
+        """Of the chosen ones of all texts and vectors."""
+        some = [texts[row] for row in chosen]
+        vocabulary, rank = _fitting(Vocabulary.of(some, extent.least_word, extent.least_pair), extent, vectors.shape[1])
+        basis = _directions(vectors, chosen, rank)
+        bags = _bags(vocabulary, basis, some)
+        words = np.fromiter((max(1, len(surfaces(text))) for text in some), np.float32, len(some))
+        targets = torch.cat([_units(vectors[rows]) @ basis for rows in chunks(chosen)])
+        return cls(
+            vocabulary, basis, targets, torch.from_numpy(words).rsqrt()[:, None], bags, _turned(bags, vocabulary)
+        )
+
+    @property
+    def told(self) -> str:
+        words, pairs = len(self.vocabulary.words), len(self.vocabulary.pairs)
+        return f"{words:,} words and {pairs:,} pairs of {len(self.targets):,} texts, {self.basis.shape[1]} directions"
+
+    def sketch(self, table: Tensor, fit: Fit) -> Sketch:
+        return _sketch(self.vocabulary, self.basis, table, fit)
+
+    def solve(self, ridge: float, start: Tensor | None = None) -> Tensor:
+        """The table (R, K); from that of another ridge it is found sooner."""
+        blocks = [slice(first, first + BLOCK) for first in range(0, self.basis.shape[1], BLOCK)]
+        return torch.cat([self._columns(ridge, one, None if start is None else start[:, one]) for one in blocks], dim=1)
+
+    def _columns(self, ridge: float, columns: slice, start: Tensor | None) -> Tensor:
+        """Each of C columns by itself, with the diagonal of the normal equations as its preconditioner: (R, C)."""
+        wanted = self._gather(self.targets[:, columns])  # (R, C)
+        diagonal = bag_sums(self.weights, self.texts) + ridge  # (R, 1)
+        found = wanted / diagonal if start is None else start.clone()
+        residual = wanted - self._normal(found, ridge)
+        near = residual / diagonal
+        direction, size = near.clone(), (residual * near).sum(dim=0)  # (R, C), (C,)
+        for _ in range(ITERATIONS):
+            if residual.norm() <= RESIDUAL * wanted.norm():
+                break
+            image = self._normal(direction, ridge)
+            step = size / (direction * image).sum(dim=0).clamp_min(TINY)
+            found += step * direction
+            residual -= step * image
+            near = residual / diagonal
+            size, before = (residual * near).sum(dim=0), size
+            direction = near + size / before.clamp_min(TINY) * direction
+        return found
+
+    def _normal(self, table: Tensor, ridge: float) -> Tensor:
+        """The left side of the normal equations, of a table (R, C)."""
+        return self._gather(bag_sums(table, self.bags)) + ridge * table
+
+    def _gather(self, of_texts: Tensor) -> Tensor:
+        """(N, C), weighted and summed over the texts of each row: (R, C)."""
+        return bag_sums(self.weights * of_texts, self.texts)
+
+
+def _fitting(vocabulary: Vocabulary, extent: Extent, dim: int) -> tuple[Vocabulary, int]:
+    """As many words and pairs, and as many directions, as the extent allows."""
+    if extent.rank is not None:
+        return vocabulary, _even(min(extent.rank, dim))
+    least = _even(min(LEAST_RANK, dim))
+    each = (
+        least / 2 + 2 + vocabulary.bytes / vocabulary.rows
+    )  # bytes of a row: its numbers, its scale, its word or pair
+    vocabulary = vocabulary.within(max(2, int((extent.most_bytes - 2 * dim * least) / each)))
+    left = extent.most_bytes - vocabulary.bytes - 2 * vocabulary.rows
+    return vocabulary, _even(min(max(2 * left // (vocabulary.rows + 4 * dim), least), dim))
+
+
+def _even(rank: int) -> int:
+    return rank // EVEN * EVEN
+
+
+def _directions(vectors: Vectors, chosen: Rows, rank: int) -> Tensor:
+    """Those in which the embeddings at length 1 are longest, orthonormal: (E, K).
+
+    They are turned among themselves at random, so that each carries as much as any other: all get the same bits.
+    """
+    moments = torch.zeros((vectors.shape[1], vectors.shape[1]), dtype=torch.float64)
+    for rows in chunks(chosen):
+        part = _units(vectors[rows])
+        moments += part.T @ part
+    axes = torch.linalg.eigh(moments).eigenvectors.flip(1)[:, :rank]  # the longest first
+    turn = torch.randn((rank, rank), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    turned: Tensor = axes @ torch.linalg.qr(turn).Q
+    return turned.to(torch.float32)
+
+
+def _bags(vocabulary: Vocabulary, basis: Tensor, texts: Sequence[str]) -> Bags:
+    """The rows of each of N texts, in 32 bits: they are many."""
+    nothing = torch.zeros((vocabulary.rows, basis.shape[1]))
+    empty = _sketch(vocabulary, basis, nothing, Fit(texts=0, ridge=0.0, held_out=0, cosine=0.0))
+    parts = [empty.bags(some) for some in chunks(texts)]
+    ids = np.concatenate([part.ids.astype(np.int32) for part in parts])
+    sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Bags(ids, _offsets(sizes))
+
+
+def _turned(bags: Bags, vocabulary: Vocabulary) -> Bags:
+    """The texts of each row, from the rows of each text."""
+    sizes = np.diff(bags.offsets)
+    texts = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    return Bags(texts[np.argsort(bags.ids, kind="stable")], _offsets(np.bincount(bags.ids, minlength=vocabulary.rows)))
+
+
+def _offsets(sizes: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+
+
+def _sketch(vocabulary: Vocabulary, basis: Tensor, table: Tensor, fit: Fit) -> Sketch:
+    rows, scales = packed(table.numpy())
+    return Sketch(vocabulary.words, vocabulary.pairs, rows, scales, basis.numpy().astype(np.float16), fit)
+
+
+def _units(vectors: npt.NDArray[np.floating]) -> Tensor:
+    return torch.from_numpy(unit(vectors).astype(np.float32))

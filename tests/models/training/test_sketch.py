@@ -1,0 +1,194 @@
+"""A sketch is fitted to pairs of text and embedding, in any language, and finds what made the embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from unembed.errors import InputError
+from unembed.models.decoder.sketch import START, Sketch, bag_sums
+from unembed.models.decoder.vectors import Vectors
+from unembed.models.decoder.words import keys
+from unembed.models.training import chunks
+from unembed.models.training import sketch as fitting
+from unembed.models.training.sketch import BLOCK, Extent, _Problem, fit_sketch
+from unembed.models.training.vocabulary import Vocabulary
+
+DIM = 48
+ENGLISH = [
+    f"{subject} {verb} {thing}{end}"
+    for subject in ("I", "Tom", "She", "We", "They", "My sister")
+    for verb in ("see", "like", "sold", "never want", "paint")
+    for thing in ("the sea", "a red car", "an old house", "some bread")
+    for end in (".", "?", "!")
+]
+GERMAN = [
+    f"{subject} {verb} {thing}, {again}."
+    for subject in ("Der Bäcker", "Die Frau", "Mein Vater", "Ein Mädchen")
+    for verb in ("sieht", "mag", "verkauft", "übermalt", "öffnet")
+    for thing in ("die Straße", "das Haus", "einen Apfel")
+    for again in ("weil es regnet", "oder auch nicht", "sagt er", "wie früher")
+]
+JAPANESE = [
+    f"{subject}{thing}{verb}。"
+    for subject in ("私は", "彼は", "彼女は", "先生は", "母は", "犬は")
+    for thing in ("海を", "赤い車を", "古い家を", "パンを", "水を", "本を")
+    for verb in ("見る", "買った", "好きだ", "描きたい", "忘れた", "探す")
+]
+
+
+def embeddings(texts: Sequence[str], seed: int = 0, dim: int = DIM) -> Vectors:
+    """What a linear encoder gives (N, dim): the sum of a vector for each word, the marks of the ends among them."""
+    generator = np.random.default_rng(seed)
+    of: dict[str, Vectors] = {}
+    rows = []
+    for text in texts:
+        words = ["start", *keys(text), "end"]
+        rows.append(sum(of.setdefault(word, generator.normal(size=dim).astype(np.float32)) for word in words))
+    return np.array(rows, dtype=np.float32)
+
+
+@pytest.mark.parametrize("texts", [ENGLISH, GERMAN, JAPANESE], ids=["English", "German", "Japanese"])
+def test_a_linear_encoder_is_recovered_in_any_language(texts: list[str]) -> None:
+    # Given embeddings that are sums of words' vectors, When a sketch is fitted
+    said: list[str] = []
+    vectors = embeddings(texts) * np.float32(7)
+    made = fit_sketch(texts, vectors, say=said.append)
+    # Then it estimates them nearly as they are, also those that were held out
+    assert made.fit.cosine > 0.98
+    assert made.cosines(texts, vectors).mean() > 0.98
+    assert made.rank == DIM
+    # And it says what it was made of
+    assert (made.fit.texts, made.fit.held_out) == (len(texts), len(texts) // 4)
+    # And what it does
+    assert [line.split(":")[0] for line in said] == [
+        "choosing the ridge of the sketch", "  ridge 0.3", "  ridge 1", "  ridge 3", "fitting the sketch",
+    ]  # fmt: skip
+    assert f"of {len(texts):,} texts, {DIM} directions" in said[-1]
+
+
+def test_pairs_tell_what_words_alone_cannot() -> None:
+    # Given embeddings in which "red" and "car" together mean another thing, When it is fitted with pairs and without
+    vectors = embeddings(ENGLISH)
+    vectors[["red car" in text for text in ENGLISH]] += np.random.default_rng(9).normal(size=DIM) * 3
+    vectors[["some bread" in text for text in ENGLISH]] = embeddings(["other"], seed=4)[0]
+    alone = fit_sketch(ENGLISH, vectors, Extent(least_pair=10**6))
+    both = fit_sketch(ENGLISH, vectors, Extent(least_pair=5))
+    # Then pairs estimate better
+    assert len(alone.pairs) == 0
+    assert both.fit.cosine > alone.fit.cosine
+
+
+def dense_solution(problem: _Problem, ridge: float) -> Vectors:
+    """By the normal equations, written out."""
+    counts = np.zeros((len(problem.targets), problem.vocabulary.rows))
+    for text, (begin, end) in enumerate(zip(problem.bags.offsets[:-1], problem.bags.offsets[1:], strict=True)):
+        np.add.at(counts[text], problem.bags.ids[begin:end], 1)
+    weighted = counts * problem.weights.numpy()
+    solved = np.linalg.solve(
+        counts.T @ weighted + ridge * np.eye(counts.shape[1]), weighted.T @ problem.targets.numpy().astype(np.float64)
+    )
+    return np.asarray(solved, dtype=np.float32)
+
+
+def test_conjugate_gradients_find_the_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given more columns than are solved for at a time, and more texts than are looked at at a time
+    monkeypatch.setattr(chunks, "SIZE", 37)
+    monkeypatch.setattr(fitting, "RESIDUAL", 1e-6)
+    vectors = embeddings(ENGLISH, dim=BLOCK + 20)
+    problem = _Problem.of(ENGLISH, vectors, np.arange(len(ENGLISH)), Extent(least_pair=10))
+    # When they are solved for, from nothing and from the solution of another ridge
+    table = problem.solve(0.5)
+    again = problem.solve(0.5, problem.solve(2.0))
+    # Then both are what the equations say
+    expected = dense_solution(problem, 0.5)
+    length = np.linalg.norm(expected)
+    assert np.linalg.norm(table.numpy() - expected) < 0.01 * length
+    assert np.linalg.norm(again.numpy() - expected) < 0.01 * length
+    # And less exactly, as it is fitted, the texts' sketches are as good
+    monkeypatch.undo()
+    sums = [bag_sums(torch.from_numpy(one), problem.bags) for one in (problem.solve(0.5).numpy(), expected)]
+    assert torch.cosine_similarity(*sums).min() > 0.999
+    # And in one part it is the same problem
+    whole = _Problem.of(ENGLISH, vectors, np.arange(len(ENGLISH)), Extent(least_pair=10))
+    assert whole.bags.ids.tolist() == problem.bags.ids.tolist()
+    assert whole.vocabulary.words == problem.vocabulary.words
+    assert whole.vocabulary.pairs.tolist() == problem.vocabulary.pairs.tolist()
+
+
+def test_the_directions_are_orthonormal_and_hold_the_most_of_the_embeddings() -> None:
+    # Given embeddings with more in some directions than in others, When half of the directions are kept
+    vectors = embeddings(ENGLISH) * np.geomspace(1, 0.01, DIM, dtype=np.float32)
+    problem = _Problem.of(ENGLISH, vectors, np.arange(len(ENGLISH)), Extent(rank=DIM // 2))
+    # Then they are at right angles, and next to nothing is lost
+    assert torch.allclose(problem.basis.T @ problem.basis, torch.eye(DIM // 2), atol=1e-5)
+    assert problem.targets.norm(dim=1).mean() > 0.99
+    # And each carries about as much as any other
+    shares = problem.targets.square().mean(dim=0)
+    assert shares.max() < 20 * shares.min()
+
+
+def test_embeddings_of_half_precision_and_of_a_large_length_will_do() -> None:
+    vectors = embeddings(ENGLISH)
+    plain = fit_sketch(ENGLISH, vectors)
+    for given in (vectors.astype(np.float16), vectors * np.float32(1e20)):
+        made = fit_sketch(ENGLISH, given)
+        assert abs(made.fit.cosine - plain.fit.cosine) < 0.01
+
+
+def test_rows_that_are_no_embeddings_are_left_out() -> None:
+    vectors = embeddings(ENGLISH)
+    vectors[3], vectors[8, 2] = 0.0, np.nan
+    made = fit_sketch(ENGLISH, vectors)
+    assert made.fit.texts == len(ENGLISH) - 2
+    assert np.isfinite(made.table).all()
+
+
+@pytest.mark.parametrize("count", [0, 199])
+def test_too_few_texts_are_refused_with_how_many_are_expected(count: int) -> None:
+    with pytest.raises(InputError, match=rf"fitted to {count} texts with embeddings; expected at least 200"):
+        fit_sketch(ENGLISH[:count], embeddings(ENGLISH)[:count])
+
+
+def bytes_of(sketch: Sketch) -> int:
+    arrays = sum(one.nbytes for one in (sketch.pairs, sketch.rows, sketch.scales, sketch.basis))
+    return arrays + sum(len(word.encode()) + 3 for word in sketch.words)
+
+
+@pytest.mark.parametrize(("most", "rank"), [(2500, 16), (3500, 20), (4500, 28), (20_000, 32)])
+def test_it_is_as_large_as_it_may_be(most: int, rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a limit for its size
+    monkeypatch.setattr(fitting, "LEAST_RANK", 16)
+    vectors = embeddings(ENGLISH, dim=32)
+    # When it is fitted
+    made = fit_sketch(ENGLISH, vectors, Extent(least_pair=5, most_bytes=most))
+    # Then it keeps to the limit, with fewer directions, and below the least number of them with fewer words and pairs
+    everything = Vocabulary.of(ENGLISH, 3, 5).rows
+    assert 0.85 * min(most, 5000) < bytes_of(made) <= most
+    assert made.rank == rank
+    assert (len(made.words) + len(made.pairs) < everything) == (most == 2500)
+    assert made.fault(32) is None
+
+
+def test_a_vocabulary_knows_what_was_seen_often_enough() -> None:
+    texts = ["The man sees the Rhine.", "The Rhine! The NATO?", "Sadly the man left. Sadly, NATO", "NATO"]
+    made = Vocabulary.of(texts, least_word=2, least_pair=2)
+    # Then each word is written as within a sentence, where it was seen within one, the commonest first
+    assert made.words == ("^", "$", "the", "NATO", ".", "man", "Rhine", "sadly")
+    pairs = [(made.words[left], made.words[right]) for left, right in made.pairs]
+    assert pairs == [("^", "the"), ("the", "man"), ("the", "Rhine"), ("NATO", "$")]
+    # And the marks, which every text has, are never left out, and pairs only as long as both of their words are there
+    few = made.within(7)
+    assert few.words == ("^", "$", "the", "NATO", ".", "man", "Rhine")
+    assert len(few.pairs) == 0
+    assert made.within(made.rows) is made
+    assert made.within(2).words == ("^", "$")
+
+
+def test_an_end_and_the_start_of_the_next_text_are_no_pair() -> None:
+    made = Vocabulary.of(["a b"] * 5, least_word=1, least_pair=1)
+    assert START not in made.pairs[:, 1].tolist()
+    assert len(made.pairs) == 3

@@ -13,10 +13,12 @@ struct Branch {
     int32_t parent, piece;
 };
 
-inline bool better(const Branch& a, const Branch& b) {
-    if (a.total != b.total) return a.total > b.total;
-    return a.parent != b.parent ? a.parent < b.parent : a.piece < b.piece;
-}
+struct Better {
+    bool operator()(const Branch& a, const Branch& b) const {
+        if (a.total != b.total) return a.total > b.total;
+        return a.parent != b.parent ? a.parent < b.parent : a.piece < b.piece;
+    }
+};
 
 // One row's beams and what has ended of them.
 struct Beam {
@@ -30,7 +32,8 @@ template <typename T>
 class BeamSearch {
    public:
     BeamSearch(const Network<T>& network_, const Rows& rows_, const Options& options_, int beams, float length_penalty)
-        : network(network_), rows(rows_), options(options_), beams_(beams), length_penalty_(length_penalty), lanes_(network_, {rows_.count, rows_.embeddings, nullptr}) {}
+        : network(network_), rows(rows_), options(options_), beams_(beams), length_penalty_(length_penalty),
+          lanes_(network_, {rows_.count, rows_.embeddings, nullptr}) {}
 
     bool allocate(int groups, int staged) {
         groups_ = groups;
@@ -40,9 +43,10 @@ class BeamSearch {
             !beams_next_.allocate(all_beams) || !pieces_.allocate(2 * all_beams * limit) ||
             !log_probs_.allocate(2 * all_beams * limit) || !lines_.allocate(2 * all_beams * limit) ||
             !scores_.allocate(all_beams) || !lane_group_.allocate(all_beams) ||
-            !allowed_.allocate(static_cast<size_t>(beams_) * network.layout.vocabulary) || !heap_.allocate(2 * beams_ + 1) ||
+            !allowed_.allocate(network.layout.vocabulary) || !heap_.allocate(2 * beams_ + 1) ||
             !sums_.allocate(beams_))
             return false;
+        for (int piece = network.shape.vocabulary; piece < network.layout.vocabulary; piece++) allowed_[piece] = -INFINITY;
         for (size_t beam = 0; beam < all_beams; beam++) {
             beams_now_[beam] = {pieces_.data() + beam * limit, log_probs_.data() + beam * limit, lines_.data() + beam * limit, 0.0f};
             const size_t other = all_beams + beam;
@@ -114,25 +118,34 @@ class BeamSearch {
 
     // The best 2 x beams ways to go on, best first, into heap_; how many there are.
     int best_branches(int group, int first, int count, int position) {
-        const int vocabulary = network.shape.vocabulary, most = 2 * beams_;
+        const int vocabulary = network.shape.vocabulary;
         int found = 0;
         for (int at = 0; at < count; at++) {
             const Beam& beam = beams_now_[group * beams_ + at];
             const float* logits = lanes_.tile.logits(first + at);
-            float* allowed = allowed_.data();
-            restrict_to(logits, vocabulary, beam.pieces, position, options, allowed);
+            restrict_to(logits, vocabulary, beam.pieces, position, options, allowed_.data());
             sums_[at] = log_sum(logits, vocabulary);
-            const float whole = log_sum(allowed, vocabulary);
-            for (int piece = 0; piece < vocabulary; piece++) {
-                if (allowed[piece] == -INFINITY) continue;
-                const Branch one{beam.total + (allowed[piece] - whole), at, piece};
-                if (found == most && !(one.total > heap_[0].total)) continue;
-                if (found == most) std::pop_heap(&heap_[0], &heap_[0] + found--, better);
+            found = branches_of(beam.total, at, found);
+        }
+        std::sort_heap(&heap_[0], &heap_[0] + found, Better());
+        return found;
+    }
+
+    // Those of one beam, from allowed_, among the best so far; the worst of these lies on top of the heap.
+    int branches_of(float total, int parent, int found) {
+        const int most = 2 * beams_;
+        const float whole = log_sum(allowed_.data(), network.shape.vocabulary);
+        for (int piece = 0; piece < network.layout.vocabulary; piece += LANES) {
+            const Vec totals = all(total) + (load(allowed_.data() + piece) - all(whole));
+            if (!any(totals > all(found == most ? heap_[0].total : -INFINITY))) continue;
+            for (int lane = 0; lane < LANES; lane++) {
+                const Branch one{totals[lane], parent, piece + lane};
+                if (!(one.total > (found == most ? heap_[0].total : -INFINITY))) continue;
+                if (found == most) std::pop_heap(&heap_[0], &heap_[0] + found--, Better());
                 heap_[found++] = one;
-                std::push_heap(&heap_[0], &heap_[0] + found, better);
+                std::push_heap(&heap_[0], &heap_[0] + found, Better());
             }
         }
-        std::sort_heap(&heap_[0], &heap_[0] + found, better);
         return found;
     }
 

@@ -38,7 +38,8 @@ struct Source {
 template <typename T>
 class Lanes {
    public:
-    Lanes(const Network<T>& network_, const Source& source) : network(network_), tile(network_), source_(source), reader_(network_) {}
+    Lanes(const Network<T>& network_, const Source& source)
+        : network(network_), tile(network_), source_(source), reader_(network_) {}
 
     // `staged`: how many are taken, and read, together.
     bool allocate(int width, int staged, int positions, int beams) {

@@ -94,6 +94,14 @@ inline float largest(Vec value) {
     return best;
 }
 
+// Whether a comparison holds in any lane.
+inline bool any(Int mask) {
+    uint64_t parts[LANES / 2], found = 0;
+    std::memcpy(parts, &mask, sizeof parts);
+    for (int at = 0; at < LANES / 2; at++) found |= parts[at];
+    return found != 0;
+}
+
 inline Vec to_floats(Int value) { return __builtin_convertvector(value, Vec); }
 
 inline Int to_ints(Vec value) { return __builtin_convertvector(value, Int); }

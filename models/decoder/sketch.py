@@ -7,6 +7,9 @@ The vectors lie in the K directions in which embeddings are longest, at 4 bits a
 directions at 4 bits estimate better than fewer at 8 (docs/lab.md). The directions are orthonormal, so lengths and
 cosines are found among the K coordinates, without going back to the E of an embedding.
 
+Which of several texts is the one of an embedding is judged in another space, of J directions: there an error of the
+sketch is as long in one direction as in any other, so those in which it errs little count for more.
+
 A text also has a mark at its start and one at its end. Words and pairs that were seldom seen have no vector, and a text
 without any known word has the zero vector as its sketch, with a cosine of 0 to everything.
 """
@@ -36,6 +39,7 @@ from unembed.schemas import Wire
 
 TABLE_FILE: Final = "sketch.safetensors"
 WORDS_FILE: Final = "sketch.json"
+TENSORS: Final = ("pairs", "rows", "scales", "basis", "metric", "priors")
 LEVELS: Final = 16  # of a number: the halves -7.5, -6.5 ... 7.5, times the scale of its row
 STEP: Final = 0.335  # of a row's scale, as a share of the root mean square of its numbers: the best for Gaussian ones
 START, END = 0, 1  # ids of the marks around a text
@@ -78,6 +82,8 @@ class Sketch:
     rows: npt.NDArray[np.uint8]  # (R, K/2): of the words, then of the pairs; two numbers in a byte
     scales: npt.NDArray[np.float16]  # (R,)
     basis: npt.NDArray[np.float16]  # (E, K): orthonormal columns
+    metric: npt.NDArray[np.float16]  # (K, J): into the space that texts are judged in
+    priors: npt.NDArray[np.float16]  # (R,): log p of a word, of a pair's second word after its first
     fit: Fit
 
     @property
@@ -151,8 +157,25 @@ class Sketch:
 
     def cosines(self, texts: Sequence[str], vectors: Vectors) -> npt.NDArray[np.float32]:
         """Of each of M texts' sketches with the embedding (M, E) beside it: (M,)."""
-        cosines: npt.NDArray[np.float32] = (_as_unit(self.sums(texts)) * self.coordinates(vectors)).sum(axis=1)
-        return cosines
+        return np.asarray((_as_unit(self.sums(texts)) * self.coordinates(vectors)).sum(axis=1), dtype=np.float32)
+
+    @cached_property
+    def judging(self) -> npt.NDArray[np.float32]:
+        """(R, J): the table in the space that texts are judged in."""
+        return (torch.from_numpy(self.table) @ self._wide_metric).numpy()
+
+    def queries(self, vectors: Vectors) -> Vectors:
+        """Embeddings (M, E) in that space, at length 1: (M, J)."""
+        return _as_unit((torch.from_numpy(self.coordinates(vectors)) @ self._wide_metric).numpy())
+
+    def nearness(self, texts: Sequence[str], queries: Vectors) -> npt.NDArray[np.float32]:
+        """The cosine of each of M texts' sketches with the query (M, J) beside it, in that space: (M,)."""
+        sums = bag_sums(torch.from_numpy(self.judging), self.bags(texts)).numpy()
+        return np.asarray((_as_unit(sums) * queries).sum(axis=1), dtype=np.float32)
+
+    @cached_property
+    def _wide_metric(self) -> Tensor:
+        return torch.from_numpy(self.metric.astype(np.float32))
 
     @cached_property
     def _pair_codes(self) -> Ids:
@@ -163,9 +186,7 @@ class Sketch:
         return torch.from_numpy(self.basis.astype(np.float32))
 
     def save(self, folder: Path) -> None:
-        tensors: dict[str, npt.NDArray[Any]] = {
-            name: np.ascontiguousarray(getattr(self, name)) for name in ("pairs", "rows", "scales", "basis")
-        }
+        tensors: dict[str, npt.NDArray[Any]] = {name: np.ascontiguousarray(getattr(self, name)) for name in TENSORS}
         (folder / TABLE_FILE).write_bytes(save(tensors))
         described = Described(fit=self.fit, words=self.words)
         (folder / WORDS_FILE).write_text(described.model_dump_json() + "\n", encoding="utf-8")
@@ -178,8 +199,8 @@ class Sketch:
         try:
             described = Described.model_validate_json((folder / WORDS_FILE).read_bytes())
             tensors = load_file(folder / TABLE_FILE)
-            pairs, rows, scales, basis = (tensors[name] for name in ("pairs", "rows", "scales", "basis"))
-            made = cls(described.words, pairs, rows, scales, basis, described.fit)
+            pairs, rows, scales, basis, metric, priors = (tensors[name] for name in TENSORS)
+            made = cls(described.words, pairs, rows, scales, basis, metric, priors, described.fit)
         except (OSError, KeyError, SafetensorError, ValidationError) as error:
             raise CheckpointError(f"the sketch in {folder} cannot be read: {error}") from None
         if fault := made.fault(embedding_dim):
@@ -194,6 +215,8 @@ class Sketch:
             "rows": ((words + pairs, half), np.uint8),
             "scales": ((words + pairs,), np.float16),
             "basis": ((embedding_dim, 2 * half), np.float16),
+            "metric": ((2 * half, self.metric.shape[-1]), np.float16),
+            "priors": ((words + pairs,), np.float16),
         }
         for name, (shape, dtype) in expected.items():
             found = getattr(self, name)
@@ -203,9 +226,13 @@ class Sketch:
             return "its words are not distinct, or do not begin with the marks ^ and $"
         if pairs and not (self.pairs.min() >= 0 and self.pairs.max() < words and (np.diff(self._pair_codes) > 0).all()):
             return f"its pairs are not distinct pairs of its {words} words in order"
-        # NaN is no scale: it would be in every sum.
+        # NaN would be in every sum.
         if not (np.isfinite(self.scales).all() and (self.scales >= 0).all()):
             return "its scales are not all finite and positive"
+        if not (np.isfinite(self.priors).all() and (self.priors <= 0).all()):
+            return "its priors are not all logarithms of probabilities"
+        if not np.isfinite(self.metric).all():
+            return "its metric is not all finite"
         wide = self.basis.astype(np.float32)
         if not np.allclose(wide.T @ wide, np.eye(self.rank), atol=0.01):
             return "its directions are not at right angles, or not of length 1"

@@ -12,8 +12,8 @@ embeddings are longest. Only their columns are solved for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,10 @@ from unembed.models.training.vocabulary import Vocabulary
 
 LEAST_TEXTS: Final = 200
 HELD_OUT: Final = 0.02  # of the texts
-RIDGES: Final = (0.3, 1.0, 3.0)
+RIDGES: Final = (3.0, 1.0, 0.3)  # the quickest first: each solution is where the next one starts
 LEAST_RANK: Final = 192  # when the vocabulary is too large for it, the rarest words and pairs get no row
+JUDGING: Final = 192  # directions of the space that texts are judged in
+EVENNESS: Final = 0.2  # of the mean variance of the residuals, added in each direction
 EVEN: Final = 2  # a byte holds two numbers
 BLOCK: Final = 64  # columns solved for at a time
 ITERATIONS: Final = 60
@@ -40,6 +42,7 @@ RESIDUAL: Final = 1e-3  # of the normal equations, relative
 TINY: Final = 1e-30  # in place of a zero that is divided by
 
 Rows = npt.NDArray[np.int64]
+_NOTHING: Final = Fit(texts=0, ridge=0.0, held_out=0, cosine=0.0)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,15 @@ class Extent:
     rank: int | None = None  # None: as high as `most_bytes` allows
     most_bytes: int = 4_500_000
 
+    @property
+    def least(self) -> tuple[int, int]:
+        return self.least_word, self.least_pair
+
+    @property
+    def pair_worth(self) -> float:
+        """How often a word is to be seen for each time that a pair is."""
+        return self.least_word / self.least_pair
+
 
 def fit_sketch(texts: Sequence[str], vectors: Vectors, extent: Extent | None = None, say: Say | None = None) -> Sketch:
     """From N texts and their embeddings (N, E); those that are not finite, or zero, are left out.
@@ -60,33 +72,68 @@ def fit_sketch(texts: Sequence[str], vectors: Vectors, extent: Extent | None = N
     """
     extent, say = extent or Extent(), say or (lambda _: None)
     usable = [np.isfinite(part).all(axis=1) & part.any(axis=1) for part in chunks(vectors)]
-    chosen = np.flatnonzero(np.concatenate(usable)) if usable else np.zeros(0, dtype=np.int64)
+    chosen: Rows = np.flatnonzero(np.concatenate(usable)) if usable else np.zeros(0, dtype=np.int64)
     if len(chosen) < LEAST_TEXTS:
         raise InputError(
             f"a sketch cannot be fitted to {len(chosen):,} texts with embeddings; expected at least {LEAST_TEXTS:,}"
         )
-    drawn = np.random.default_rng(0).permutation(chosen)
+    everything, rank = _fitting(Vocabulary.of([texts[row] for row in chosen], *extent.least), extent, vectors.shape[1])
+    basis = _directions(vectors, chosen, rank)
+    drawn: Rows = np.random.default_rng(0).permutation(chosen)
     count = max(int(HELD_OUT * len(drawn)), min(LEAST_TEXTS, len(drawn) // 4))
-    best = _choose(texts, vectors, np.sort(drawn[count:]), np.sort(drawn[:count]), extent, say)
-    problem = _Problem.of(texts, vectors, chosen, extent)
+    held_out, fitted = (np.sort(some) for some in np.split(drawn, [count]))
+    common = Vocabulary.of([texts[row] for row in fitted], *extent.least).within(everything.rows, extent.pair_worth)
+    trial = _Problem.of(texts, vectors, fitted, common, basis)
+    checked = _HeldOut([texts[row] for row in held_out], vectors[held_out])
+    say(f"choosing the ridge of the sketch: {trial.told}")
+    best = _choose(trial, checked, say)
+    del trial  # as large as the next one
+    problem = _Problem.of(texts, vectors, chosen, everything, basis)
     say(f"fitting the sketch: {problem.told}")
-    return problem.sketch(problem.solve(best.ridge), best)
+    fit = best.fit.model_copy(update={"texts": len(chosen)})
+    made = problem.sketch(problem.solve(fit.ridge), fit)
+    return replace(made, metric=_metric(_residuals(best, checked), problem.targets))
 
 
-def _choose(texts: Sequence[str], vectors: Vectors, fitted: Rows, held_out: Rows, extent: Extent, say: Say) -> Fit:
-    """The ridge that is best for the texts held out."""
-    problem = _Problem.of(texts, vectors, fitted, extent)
-    say(f"choosing the ridge of the sketch: {problem.told}")
-    checked, expected = [texts[row] for row in held_out], vectors[held_out]
-    fits: list[Fit] = []
+class _HeldOut(NamedTuple):
+    texts: list[str]
+    vectors: Vectors
+
+
+def _choose(problem: _Problem, checked: _HeldOut, say: Say) -> Sketch:
+    """The sketch with the ridge that is best for the texts held out."""
+    made: list[Sketch] = []
     table = None
     for ridge in RIDGES:
         table = problem.solve(ridge, table)
-        fit = Fit(texts=len(fitted) + len(held_out), ridge=ridge, held_out=len(held_out), cosine=-1.0)
-        cosine = float(problem.sketch(table, fit).cosines(checked, expected).mean())
-        say(f"  ridge {ridge:g}: cosine {cosine:.4f} on {len(held_out):,} held-out texts")
-        fits.append(fit.model_copy(update={"cosine": cosine}))
-    return max(fits, key=lambda fit: fit.cosine)
+        fit = Fit(texts=len(problem.targets), ridge=ridge, held_out=len(checked.texts), cosine=0.0)
+        one = problem.sketch(table, fit)
+        cosine = float(one.cosines(*checked).mean())
+        say(f"  ridge {ridge:g}: cosine {cosine:.4f} on {len(checked.texts):,} held-out texts")
+        made.append(replace(one, fit=fit.model_copy(update={"cosine": cosine})))
+    return max(made, key=lambda one: one.fit.cosine)
+
+
+def _residuals(sketch: Sketch, checked: _HeldOut) -> Tensor:
+    """What the sketches of N texts, at length 1, leave of their embeddings: (N, K)."""
+    given = torch.from_numpy(sketch.coordinates(checked.vectors))  # (N, K)
+    sketches = torch.nn.functional.normalize(torch.from_numpy(sketch.sums(checked.texts)))
+    return given - sketches * (sketches * given).sum(dim=1, keepdim=True)
+
+
+def _metric(residuals: Tensor, targets: Tensor, judging: int = JUDGING) -> npt.NDArray[np.float16]:
+    """From the K directions into the space that texts are judged in: (K, J).
+
+    The residuals (N, K) are whitened, with some of their mean variance added to each direction; of what is then there,
+    the J directions are kept in which the embeddings (N, K) are longest.
+    """
+    wide = residuals.to(torch.float64)
+    variances, axes = torch.linalg.eigh(wide.T @ wide / len(wide))
+    whiten = axes * (variances + EVENNESS * variances.mean() + TINY).rsqrt()  # (K, K)
+    moments = whiten.T @ (targets.T @ targets).to(torch.float64) @ whiten
+    longest = torch.linalg.eigh(moments).eigenvectors.flip(1)[:, :judging]
+    metric = whiten @ longest
+    return np.asarray((metric / metric.abs().max()).numpy(), dtype=np.float16)  # cosines do not know its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,17 +148,18 @@ class _Problem:
     texts: Bags  # the texts of each row
 
     @classmethod
-    def of(cls, texts: Sequence[str], vectors: Vectors, chosen: Rows, extent: Extent) -> _Problem:
+    def of(
+        cls, texts: Sequence[str], vectors: Vectors, chosen: Rows, vocabulary: Vocabulary, basis: Tensor
+    ) -> _Problem:
         """Of the chosen ones of all texts and vectors."""
         some = [texts[row] for row in chosen]
-        vocabulary, rank = _fitting(Vocabulary.of(some, extent.least_word, extent.least_pair), extent, vectors.shape[1])
-        basis = _directions(vectors, chosen, rank)
         bags = _bags(vocabulary, basis, some)
         words = np.fromiter((max(1, len(surfaces(text))) for text in some), np.float32, len(some))
-        targets = torch.cat([_units(vectors[rows]) @ basis for rows in chunks(chosen)])
-        return cls(
-            vocabulary, basis, targets, torch.from_numpy(words).rsqrt()[:, None], bags, _turned(bags, vocabulary)
-        )
+        weights = torch.from_numpy(words).rsqrt()[:, None]
+        targets = torch.empty((len(chosen), basis.shape[1]))
+        for part, rows in zip(chunks(targets), chunks(chosen), strict=True):
+            torch.matmul(_units(vectors[rows]), basis, out=part)
+        return cls(vocabulary, basis, targets, weights, bags, _turned(bags, vocabulary))
 
     @property
     def told(self) -> str:
@@ -160,12 +208,13 @@ def _fitting(vocabulary: Vocabulary, extent: Extent, dim: int) -> tuple[Vocabula
     if extent.rank is not None:
         return vocabulary, _even(min(extent.rank, dim))
     least = _even(min(LEAST_RANK, dim))
-    each = (
-        least / 2 + 2 + vocabulary.bytes / vocabulary.rows
-    )  # bytes of a row: its numbers, its scale, its word or pair
-    vocabulary = vocabulary.within(max(2, int((extent.most_bytes - 2 * dim * least) / each)))
-    left = extent.most_bytes - vocabulary.bytes - 2 * vocabulary.rows
-    return vocabulary, _even(min(max(2 * left // (vocabulary.rows + 4 * dim), least), dim))
+    each = least / 2 + 2 + vocabulary.bytes / vocabulary.rows  # bytes of a row: numbers, scale, prior, word or pair
+    of_direction = 2 * (dim + min(JUDGING, dim))  # bytes of the basis and the metric
+    rows = int((extent.most_bytes - of_direction * least) / each)
+    vocabulary = vocabulary.within(max(2, rows), extent.pair_worth)
+    left = extent.most_bytes - vocabulary.bytes - 4 * vocabulary.rows
+    rank = int(left / (vocabulary.rows / 2 + of_direction))
+    return vocabulary, _even(min(max(rank, least), dim))
 
 
 def _even(rank: int) -> int:
@@ -189,8 +238,7 @@ def _directions(vectors: Vectors, chosen: Rows, rank: int) -> Tensor:
 
 def _bags(vocabulary: Vocabulary, basis: Tensor, texts: Sequence[str]) -> Bags:
     """The rows of each of N texts, in 32 bits: they are many."""
-    nothing = torch.zeros((vocabulary.rows, basis.shape[1]))
-    empty = _sketch(vocabulary, basis, nothing, Fit(texts=0, ridge=0.0, held_out=0, cosine=0.0))
+    empty = _sketch(vocabulary, basis, torch.zeros((vocabulary.rows, basis.shape[1])), _NOTHING)
     parts = [empty.bags(some) for some in chunks(texts)]
     ids = np.concatenate([part.ids.astype(np.int32) for part in parts])
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
@@ -210,7 +258,11 @@ def _offsets(sizes: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
 
 def _sketch(vocabulary: Vocabulary, basis: Tensor, table: Tensor, fit: Fit) -> Sketch:
     rows, scales = packed(table.numpy())
-    return Sketch(vocabulary.words, vocabulary.pairs, rows, scales, basis.numpy().astype(np.float16), fit)
+    priors = vocabulary.log_probs.astype(np.float16)
+    metric = np.eye(basis.shape[1], dtype=np.float16)  # until there is a better one
+    return Sketch(
+        vocabulary.words, vocabulary.pairs, rows, scales, basis.numpy().astype(np.float16), metric, priors, fit
+    )
 
 
 def _units(vectors: npt.NDArray[np.floating]) -> Tensor:

@@ -21,7 +21,8 @@ class Vocabulary:
 
     words: tuple[str, ...]  # the marks of the ends, then the commonest first
     pairs: npt.NDArray[np.int32]  # (P, 2): ids of words, in order
-    worth: npt.NDArray[np.float64]  # (R,): how often each was seen, as a multiple of what is least asked of its kind
+    counts: npt.NDArray[np.int64]  # (R,): how often each was seen; the marks once a text
+    total: int  # words seen, those that are not among these and the ends of texts included
 
     @property
     def rows(self) -> int:
@@ -31,6 +32,14 @@ class Vocabulary:
     def bytes(self) -> int:
         """In a file."""
         return sum(len(word.encode()) + 3 for word in self.words) + self.pairs.nbytes
+
+    @property
+    def log_probs(self) -> npt.NDArray[np.float64]:
+        """Of each word among all words and ends of texts, of each pair's second word after its first: (R,)."""
+        before = np.full(self.rows, self.total)
+        before[START] = self.counts[START]  # each text has one
+        before[len(self.words) :] = self.counts[self.pairs[:, 0]]
+        return np.asarray(np.log(self.counts / before))
 
     @classmethod
     def of(cls, texts: Sequence[str], least_word: int, least_pair: int) -> Vocabulary:
@@ -48,26 +57,30 @@ class Vocabulary:
             ways.setdefault(key, key if surface == capitalised(key) else surface)
         kept = sorted((-count, key) for key, count in counts.items() if count >= least_word)
         words = (*MARKS, *[ways[key] for _, key in kept])
-        worth = [np.inf, np.inf, *[-count / least_word for count, _ in kept]]
+        seen = [len(texts), len(texts), *[-count for count, _ in kept]]
         ids = {key: END + 1 + place for place, (_, key) in enumerate(kept)}
-        codes, seen = _pairs(texts, ids)
-        often = seen >= least_pair
+        codes, together = _pairs(texts, ids)
+        often = together >= least_pair
         pairs = np.stack([codes[often] // len(words), codes[often] % len(words)], axis=1).astype(np.int32)
-        return cls(words, pairs, np.concatenate([worth, seen[often] / least_pair]))
+        return cls(words, pairs, np.concatenate([seen, together[often]]), counts.total() + len(texts))
 
-    def within(self, rows: int) -> Vocabulary:
-        """The commonest words and pairs, so many of both together."""
+    def within(self, rows: int, pair_worth: float) -> Vocabulary:
+        """The commonest words and pairs, so many of both together; a pair counts as a share of a word."""
         if self.rows <= rows:
             return self
+        worth = self.counts.astype(np.float64)
+        worth[: len(MARKS)] = np.inf
+        worth[len(self.words) :] *= pair_worth
         chosen = np.zeros(self.rows, dtype=bool)
-        chosen[np.argsort(-self.worth, kind="stable")[:rows]] = True
+        chosen[np.argsort(-worth, kind="stable")[:rows]] = True
         words, pairs = chosen[: len(self.words)], chosen[len(self.words) :]
         pairs &= words[self.pairs].all(axis=1)
         new_ids = np.cumsum(words, dtype=np.int32) - 1
         return Vocabulary(
             tuple(word for word, keep in zip(self.words, words, strict=True) if keep),
             new_ids[self.pairs[pairs]],
-            self.worth[np.concatenate([words, pairs])],
+            self.counts[np.concatenate([words, pairs])],
+            self.total,
         )
 
 

@@ -22,7 +22,7 @@ from unembed.models.decoder.sketch import END, START, TABLE_FILE, UNKNOWN, WORDS
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.decoder.words import keys
 
-RANK = 6
+RANK, JUDGING = 6, 4
 WORDS = ("^", "$", "the", "Tom", "sees", ".", "漢", "字", "$")  # the last is the sign in a text, not the mark
 PAIRS = ((START, 2), (START, 3), (2, 3), (3, 4), (5, END), (6, 7))
 
@@ -31,8 +31,10 @@ def toy_sketch(words: tuple[str, ...] = WORDS, pairs: tuple[tuple[int, int], ...
     generator = np.random.default_rng(5)
     rows, scales = packed(generator.normal(size=(len(words) + len(pairs), RANK)).astype(np.float32))
     basis = np.linalg.qr(generator.normal(size=(DIM, RANK)))[0].astype(np.float16)
+    metric = generator.normal(size=(RANK, JUDGING)).astype(np.float16)
+    priors = -generator.random(len(rows)).astype(np.float16)
     ids = np.array(pairs, dtype=np.int32).reshape(-1, 2)
-    return Sketch(words, ids, rows, scales, basis, Fit(texts=9, ridge=1.0, held_out=2, cosine=0.5))
+    return Sketch(words, ids, rows, scales, basis, metric, priors, Fit(texts=9, ridge=1.0, held_out=2, cosine=0.5))
 
 
 SKETCH = toy_sketch()
@@ -95,6 +97,22 @@ def test_the_cosine_is_that_of_the_vectors_in_all_dimensions() -> None:
     assert SKETCH.cosines(texts, given)[2] == 0
 
 
+def test_texts_are_judged_by_the_cosine_in_the_space_of_the_metric() -> None:
+    texts = ["the Tom sees.", "Tom", "odd", "漢字"]
+    # Given embeddings as queries, When texts are judged by them
+    queries = SKETCH.queries(vectors(4))
+    found = SKETCH.nearness(texts, queries)
+    # Then it is the cosine of what the metric makes of the sketches and of the embeddings
+    metric = SKETCH.metric.astype(np.float32)
+    ours, theirs = SKETCH.sums(texts) @ metric, SKETCH.coordinates(vectors(4)) @ metric
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    expected = np.where(lengths > 0, (ours * theirs).sum(axis=1) / np.maximum(lengths, 1e-9), 0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert found[2] == 0
+    assert queries.shape == (4, JUDGING)
+    np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, atol=1e-5)
+
+
 def test_four_bits_are_off_by_half_a_step() -> None:
     # Given rows of very different lengths, one of them zero, When they are kept at 4 bits
     lengths = np.geomspace(1e-2, 100, 50)[:, None]
@@ -129,6 +147,8 @@ def test_it_is_saved_with_the_checkpoint(folder: Path) -> None:
     texts = ["the Tom sees.", "Tom", "odd", "漢字 $"]
     assert loaded.sums(texts).tolist() == SKETCH.sums(texts).tolist()
     assert (loaded.words, loaded.fit) == (SKETCH.words, SKETCH.fit)
+    assert loaded.queries(vectors()).tolist() == SKETCH.queries(vectors()).tolist()
+    assert loaded.priors.tolist() == SKETCH.priors.tolist()
     # And the decoder takes it along when it is saved elsewhere
     elsewhere = GenerativeDecoder.load(folder, "cpu").save_model(folder.parent / "copy")
     assert load_checkpoint(elsewhere).sketch is not None
@@ -189,6 +209,13 @@ ROWS = len(WORDS) + len(PAIRS)
         ),
         (tensors(pairs=np.array(((0, 9), *PAIRS[1:]), dtype=np.int32)), "its pairs are not distinct pairs"),
         (tensors(scales=np.full(ROWS, np.nan, dtype=np.float16)), "its scales are not all finite"),
+        (tensors(priors=np.ones(ROWS, dtype=np.float16)), "its priors are not all logarithms of probabilities"),
+        (tensors(priors=np.zeros(ROWS - 1, dtype=np.float16)), r"priors are float16 of shape \(14,\); .* \(15,\)"),
+        (
+            tensors(metric=np.ones((RANK + 1, 4), dtype=np.float16)),
+            r"metric are float16 of shape \(7, 4\); .* \(6, 4\)",
+        ),
+        (tensors(metric=np.full((RANK, 4), np.inf, dtype=np.float16)), "its metric is not all finite"),
         (tensors(basis=np.eye(8, RANK, dtype=np.float16)), r"basis are float16 of shape \(8, 6\); .* \(16, 6\)"),
         (tensors(basis=np.ones((DIM, RANK), dtype=np.float16)), "its directions are not at right angles"),
         (tensors(basis=np.full((DIM, RANK), np.nan, dtype=np.float16)), "its directions are not at right angles"),

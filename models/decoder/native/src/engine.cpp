@@ -7,6 +7,7 @@
 #include <new>
 
 #include "beams.h"
+#include "edits.h"
 #include "generate.h"
 #include "score.h"
 
@@ -18,7 +19,7 @@
 
 namespace unembed {
 
-constexpr int ABI = 2;  // raised whenever a signature below changes
+constexpr int ABI = 3;  // raised whenever a signature below changes
 constexpr int OK = 0, NO_MEMORY = 1;
 constexpr int STRETCH = 64;      // texts that one lane scores in turn, at most
 constexpr int BEAM_LANES = 64;   // of a tile of beams
@@ -182,4 +183,30 @@ EXPORT int unembed_beams(const Engine* engine, const Rows* rows, const Options* 
     if (rows->count == 0) return unembed::OK;
     return engine->coarse ? unembed::search(*engine->coarse, *rows, *options, beams, length_penalty, threads)
                           : unembed::search(*engine->exact, *rows, *options, beams, length_penalty, threads);
+}
+
+using unembed::Editor;
+using unembed::Edits;
+using unembed::Sketch;
+using unembed::SketchRows;
+
+// The rows of a sketch, ready to be looked up; nullptr where there is no memory for them.
+EXPORT Sketch* unembed_sketch_create(const SketchRows* rows) {
+    auto* sketch = unembed::make<Sketch>();
+    if (sketch && sketch->fold(*rows)) return sketch;
+    unembed::unmake(sketch);
+    return nullptr;
+}
+
+EXPORT void unembed_sketch_destroy(Sketch* sketch) { unembed::unmake(sketch); }
+
+// Writes edited, edited_lengths, cosines and keys of the best edits of each text.
+EXPORT int unembed_edit(const Sketch* sketch, const Edits* edits, int32_t threads) {
+    if (edits->count == 0) return unembed::OK;
+    return unembed::run_all<Editor>(static_cast<int>(std::min<int64_t>(threads, edits->count)), [&]() -> Editor* {
+        auto* work = unembed::make<Editor>(*sketch, *edits);
+        if (work && work->allocate()) return work;
+        unembed::unmake(work);
+        return nullptr;
+    });
 }

@@ -1,0 +1,51 @@
+"""Edits of texts: words dropped, exchanged, put in and moved, so that the sketch comes nearer to a query.
+
+Which edits are worth a look, the sketch says, with how usual the words are beside one another: the `key` of an edit is
+its text's cosine with the query and WEIGHT times the mean log-prior of its words. Whether it reads well, the network says
+later (`editing.py`). Thousands of edits of a text are weighed for each that the network ever sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from unembed.models.decoder.vectors import Vectors
+
+WEIGHT: Final = 0.02
+BACKOFF: Final = -1.5  # nats: how much less likely a word is after one that it was seldom seen after
+UNKNOWN_PRIOR: Final = -14.0  # nats: of a word that the sketch does not know
+
+Integers = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Breadth:
+    """How widely edits are looked for."""
+
+    shortlist: int = 384  # words that are tried in a text: those that point where it lacks something
+    exchanged: int = 6  # of them, in each word's place
+    inserted: int = 8  # of them, between any two words
+    most: int = 24  # edits of words to give of each text
+    moved: int = 8  # and of order alone
+    longest: int = 48  # words that a text may come to have
+
+
+@dataclass(frozen=True)
+class Edits:
+    """Of each of M texts the best edits of words, then those of order, each best first; S of both."""
+
+    words: Integers  # (M, S, L): of an edited text each word is a place in the text it came of, or -1 - its id
+    lengths: Integers  # (M, S): words; 0: there are no more
+    keys: npt.NDArray[np.float32]  # (M, S): the higher the better
+
+
+class Editor(Protocol):
+    """Proposes edits of texts, by one sketch."""
+
+    def edits(self, texts: Sequence[Sequence[int]], queries: Vectors, breadth: Breadth) -> Edits:
+        """Of M texts, as ids of their words (-1: unknown), and what each is to come near to: queries (M, J), unit."""

@@ -1,0 +1,86 @@
+// The sketch: a vector for each word and each pair of neighbouring words. A text's sketch is the sum of its rows, so an
+// edit of a word changes it by a few of them, and thousands of edits can be weighed in a millisecond.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+
+#include "gemm.h"
+
+namespace unembed {
+
+// As edits.py gives it: row-major float32.
+struct SketchRows {
+    const float* rows;         // (words + pairs, width)
+    const float* priors;       // (words + pairs): log p(word), log p(second | first), nats
+    const int32_t* pairs;      // (pairs, 2): words
+    int32_t width, words, count;  // count: of pairs
+    int32_t begin, end;        // the words that stand for the two ends of a text
+    float backoff;             // added to log p(word) where the pair is unknown
+    float unknown;             // log p of an unknown word
+};
+
+class Sketch {
+   public:
+    int width = 0, step = 0, words = 0, begin = 0, end = 0;
+    float backoff = 0.0f, unknown = 0.0f;
+    Buffer<float> rows, priors, squares;
+    Packed<float> packed;  // of the words alone
+
+    bool fold(const SketchRows& given) {
+        width = given.width, words = given.words, begin = given.begin, end = given.end;
+        backoff = given.backoff, unknown = given.unknown;
+        step = (width + LANES - 1) / LANES * LANES;
+        const size_t count = static_cast<size_t>(words) + given.count;
+        size_t slots = 64;
+        while (slots < 2 * static_cast<size_t>(given.count) + 2) slots *= 2;
+        mask_ = slots - 1;
+        if (!rows.allocate(count * step) || !priors.allocate(count) || !squares.allocate(words) || !keys_.allocate(slots) ||
+            !places_.allocate(slots) || !packed.pack(given.rows, nullptr, words, width))
+            return false;
+        for (size_t at = 0; at < count; at++) {
+            std::memcpy(rows.data() + at * step, given.rows + at * width, width * sizeof(float));
+            priors[at] = given.priors[at];
+        }
+        for (int word = 0; word < words; word++) {
+            Vec total{};
+            for (int at = 0; at < step; at += LANES) total += load(row(word) + at) * load(row(word) + at);
+            squares[word] = sum(total);
+        }
+        for (int at = 0; at < given.count; at++) {
+            const uint64_t key = key_of(given.pairs[2 * at], given.pairs[2 * at + 1]);
+            size_t slot = hash(key) & mask_;
+            while (keys_[slot]) slot = (slot + 1) & mask_;
+            keys_[slot] = key;
+            places_[slot] = words + at;
+        }
+        return true;
+    }
+
+    const float* row(int at) const { return rows.data() + static_cast<size_t>(at) * step; }
+
+    // The row of two neighbours; -1: none.
+    int pair(int first, int second) const {
+        if (first < 0 || second < 0) return -1;
+        const uint64_t key = key_of(first, second);
+        for (size_t slot = hash(key) & mask_; keys_[slot]; slot = (slot + 1) & mask_)
+            if (keys_[slot] == key) return places_[slot];
+        return -1;
+    }
+
+    float prior(int first, int second) const {
+        if (second < 0) return unknown;
+        const int both = pair(first, second);
+        return both >= 0 ? priors[both] : priors[second] + backoff;
+    }
+
+   private:
+    static uint64_t key_of(int first, int second) { return (static_cast<uint64_t>(first) << 32 | static_cast<uint32_t>(second)) + 1; }
+    static size_t hash(uint64_t key) { return static_cast<size_t>((key * 0x9E3779B97F4A7C15ull) >> 20); }
+
+    size_t mask_ = 0;
+    Buffer<uint64_t> keys_;
+    Buffer<int32_t> places_;
+};
+
+}  // namespace unembed

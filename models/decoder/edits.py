@@ -1,8 +1,8 @@
 """Edits of texts: words dropped, exchanged, put in and moved, so that the sketch comes nearer to a query.
 
-Which edits are worth a look, the sketch says, with how usual the words are beside one another: the `key` of an edit is
-its text's cosine with the query and WEIGHT times the mean log-prior of its words. Whether it reads well, the network says
-later (`editing.py`). Thousands of edits of a text are weighed for each that the network ever sees.
+Which edits are worth a look, the sketch says, and how usual the words are beside one another: the `key` of an edit is
+its text's cosine with the query and WEIGHT times the mean log-prior of its words. Whether it reads well, the network
+says later (`editing.py`): thousands of edits of a text are weighed for each that the network sees.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ def create_job(
     entry = catalog.find(spec.decoder)
     if entry.embedding_dim != spec.embedding_dim:
         raise DimensionError.between(spec.embedding_dim, entry.embedding_dim, f"the decoder {spec.decoder!r}")
+    entry.check_needs(spec.options)
     if spec.results_uri is not None:
         deps.parts.require(spec.results_uri)
     job, created = deps.store.jobs.create(spec, client=client, idempotency_key=idempotency_key)

@@ -19,6 +19,8 @@ from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 from unembed.boundary import describe
 from unembed.errors import CheckpointError, UnknownDecoderError
 from unembed.models.decoder.config import HYBRID, PHRASE_BANK, AnyConfig, BankConfig, CheckpointConfig, HybridConfig
+from unembed.models.decoder.needs import check_needs
+from unembed.schemas import DecodeOptions
 
 
 def _shipped() -> Path:
@@ -30,6 +32,7 @@ def _shipped() -> Path:
 
 SHIPPED: Final = _shipped()
 CONFIG_FILE: Final = "config.json"
+SKETCH_FILE: Final = "sketch.json"
 INSTALL_WEIGHTS: Final = "pip install 'unembed[weights]'"
 
 
@@ -68,6 +71,15 @@ class Entry:
     def encoder(self) -> str | None:
         return self.config.encoder
 
+    def check_needs(self, options: DecodeOptions) -> None:
+        """Raises InputError when the options ask for an encoder or a sketch that this decoder does not have, and
+        UnknownDecoderError for a hybrid's part that is not there."""
+        if isinstance(self.config, BankConfig):
+            return  # they mean nothing to it
+        network = part_of(self.path, self.config.decoder) if isinstance(self.config, HybridConfig) else self.path
+        sketched = (network / SKETCH_FILE).is_file()
+        check_needs(options, self.name, encoder=read_config(network).encoder, sketched=sketched)
+
 
 def _folders() -> dict[str, Path]:
     """Checkpoint folders by name; a user's own go before those that ship."""
@@ -94,6 +106,12 @@ def find(name: str) -> Entry:
             f"unknown decoder {name!r}; there are: {', '.join(sorted(folders)) or 'none'}{missing}"
         )
     return Entry(name, folders[name], read_config(folders[name]))
+
+
+def part_of(folder: Path, name: str) -> Path:
+    """The folder of a part of the hybrid in `folder`: beside it, or by its name. Raises as `find` does."""
+    beside = folder.resolve().parent / name
+    return beside if (beside / CONFIG_FILE).is_file() else find(name).path
 
 
 def read_config(folder: Path) -> AnyConfig:

@@ -30,7 +30,7 @@ from unembed.errors import CheckpointError, DimensionError, UnembedError
 from unembed.generations import concatenated, error_rows, floats, from_columns, where, with_column
 from unembed.models.decoder.base import SCORES, Answered, TextDecoder
 from unembed.models.decoder.candidates import Candidate
-from unembed.models.decoder.catalog import CONFIG_FILE, find, read_config
+from unembed.models.decoder.catalog import CONFIG_FILE, part_of, read_config
 from unembed.models.decoder.checkpoint import checkpoint_folder
 from unembed.models.decoder.config import HYBRID, HybridConfig
 from unembed.models.decoder.failures import is_broken_device, is_out_of_memory
@@ -189,13 +189,8 @@ def load_parts(
     gpu_memory: int = GPU_MEMORY,
 ) -> tuple[GenerativeDecoder, PhraseBankDecoder | None]:
     """The parts of the hybrid in this folder, by their names."""
-    network = GenerativeDecoder.load(_part(folder, decoder), device, precision, engine, gpu_memory)
-    return network, PhraseBankDecoder.load(_part(folder, bank), device) if bank else None
-
-
-def _part(folder: Path, name: str) -> Path:
-    beside = folder.resolve().parent / name
-    return beside if (beside / CONFIG_FILE).is_file() else find(name).path
+    network = GenerativeDecoder.load(part_of(folder, decoder), device, precision, engine, gpu_memory)
+    return network, PhraseBankDecoder.load(part_of(folder, bank), device) if bank else None
 
 
 def _listed(source: str | None, row: int, own: Answered, phrases: Answered | None) -> tuple[Candidate, ...]:

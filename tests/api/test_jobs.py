@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import DECODER, assert_problem, new_job, put
 from tests.builders import DIM, add_batches, make_job
+from unembed.models.decoder.config import BankConfig, CheckpointConfig, HybridConfig, NetworkConfig
 from unembed.models.store import Store
 
 SPEC = {"decoder": DECODER, "embedding_dim": DIM}
@@ -34,6 +36,38 @@ def test_an_unknown_decoder_is_refused_and_the_known_ones_are_listed(api: TestCl
 def test_a_decoder_is_a_name_and_never_a_path(api: TestClient, name: str) -> None:
     # Given a path where a name is expected, When a job names it, Then there is no such decoder
     assert_problem(api.post("/v1/jobs", json={**SPEC, "decoder": name}), 422, "unknown_decoder")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"embed": 8}, "embed is 8, which needs an encoder, but the decoder 'alone' names none; expected 0"),
+        ({"round_trip": True}, "round_trip is true, which needs an encoder"),
+        ({"edits": 2}, "edits is 2, but the decoder 'alone' has no sketch to edit by; expected 0"),
+        ({"rank_by": "sketch"}, "the decoder 'alone' has no sketch; expected 'decoder' or 'auto'"),
+    ],
+)
+def test_options_that_the_decoder_cannot_serve_are_refused_before_a_row_is_sent(
+    api: TestClient, decoders: Path, options: dict[str, object], said: str
+) -> None:
+    # Given a decoder without an encoder and a sketch, a hybrid of it and a bank, and the same with both
+    network = CheckpointConfig(name="alone", network=NetworkConfig(embedding_dim=DIM))
+    hybrid = HybridConfig(name="both", embedding_dim=DIM, decoder="alone")
+    bank = BankConfig(name="phrases", embedding_dim=DIM, phrases=1)
+    for config in (network, hybrid, bank):
+        (decoders / config.name).mkdir()
+        (decoders / config.name / "config.json").write_text(config.model_dump_json())
+    # When a job asks for what needs them, Then it is refused in a line, whether it names the network or the hybrid
+    spec = {"embedding_dim": DIM, "options": options}
+    assert_problem(api.post("/v1/jobs", json={**spec, "decoder": "alone"}), 400, "input", said)
+    hybrids = said.replace("'alone'", "'both'")
+    assert_problem(api.post("/v1/jobs", json={**spec, "decoder": "both"}), 400, "input", hybrids)
+    # And the bank, to which they mean nothing, takes it, as does the network when it has them
+    assert api.post("/v1/jobs", json={**spec, "decoder": "phrases"}).status_code == 201
+    (decoders / "alone" / "config.json").write_text(network.model_copy(update={"encoder": "e"}).model_dump_json())
+    (decoders / "alone" / "sketch.json").touch()
+    for decoder in ("alone", "both"):
+        assert api.post("/v1/jobs", json={**spec, "decoder": decoder}).status_code == 201
 
 
 def test_a_dimension_that_the_decoder_does_not_read_is_refused(api: TestClient) -> None:

@@ -48,7 +48,7 @@ def server_settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.Monk
     folder.mkdir(parents=True)
     config = CheckpointConfig(name=DECODER, network=NetworkConfig(embedding_dim=DIM), encoder="toy-encoder")
     (folder / "config.json").write_text(config.model_dump_json())
-    for name in ("model.safetensors", "tokenizer.json"):
+    for name in ("model.safetensors", "tokenizer.json", "sketch.json"):
         (folder / name).write_bytes(b"")
     monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
     changes = {

@@ -148,9 +148,9 @@ def test_a_rows_candidates_are_chosen_as_one_by_one(decoder: GenerativeDecoder) 
 
 
 def test_auto_ranks_by_the_sketch_where_there_is_one() -> None:
-    assert rank.ranking(DecodeOptions(), "toy", sketched=True) == "sketch"
-    assert rank.ranking(DecodeOptions(), "toy", sketched=False) == "decoder"
-    assert rank.ranking(DecodeOptions(rank_by="decoder", edits=1), "toy", sketched=True) == "decoder"
+    assert rank.ranking(DecodeOptions(), sketched=True) == "sketch"
+    assert rank.ranking(DecodeOptions(), sketched=False) == "decoder"
+    assert rank.ranking(DecodeOptions(rank_by="decoder", edits=1), sketched=True) == "decoder"
 
 
 def test_the_shipped_decoder_keeps_the_candidate_that_is_nearest_when_embedded_again() -> None:

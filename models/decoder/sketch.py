@@ -16,7 +16,7 @@ without any known word has the zero vector as its sketch, with a cosine of 0 to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -94,6 +94,12 @@ class Sketch:
     @property
     def rank(self) -> int:
         return int(self.basis.shape[1])
+
+    @property
+    def bytes(self) -> int:
+        """In files, nearly."""
+        arrays: Iterator[npt.NDArray[Any]] = (getattr(self, name) for name in TENSORS)
+        return sum(array.nbytes for array in arrays) + sum(len(word.encode()) + 3 for word in self.words)
 
     @cached_property
     def ids(self) -> dict[str, int]:

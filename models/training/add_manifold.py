@@ -15,7 +15,7 @@ from unembed.models.decoder.encoder import shared_encoder
 from unembed.models.decoder.manifold import MOST_ROWS, Manifold, fit_manifold
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.text_sets import read_texts
-from unembed.models.training.card import with_manifold_section
+from unembed.models.training.card import manifold_section, with_section
 
 READ_ROWS = 4096
 
@@ -31,7 +31,7 @@ def add_manifold(checkpoint: str | Path, sources: Sequence[Path]) -> Manifold:
     made.save(folder)
     card = folder / CARD_FILE
     if card.exists():
-        card.write_text(with_manifold_section(card.read_text(encoding="utf-8"), made), encoding="utf-8")
+        card.write_text(with_section(card.read_text(encoding="utf-8"), manifold_section(made)), encoding="utf-8")
     return made
 
 

@@ -12,6 +12,7 @@ import torch
 from unembed.models.decoder.checkpoint import CARD_FILE
 from unembed.models.decoder.config import RET_V21, Calibration, CheckpointConfig, NetworkConfig
 from unembed.models.decoder.manifold import MANY, Manifold
+from unembed.models.decoder.sketch import Sketch
 from unembed.models.evaluation.reliability import CalibrationReport
 from unembed.models.evaluation.scores import Scores
 from unembed.models.training.recipe import Progress, Recipe
@@ -40,6 +41,7 @@ def write_card(
     check: CalibrationReport | None,
     seen_check: CalibrationReport | None = None,
     manifold: Manifold | None = None,
+    sketch: Sketch | None = None,
 ) -> None:
     """README.md and scores.json of a checkpoint."""
     parts = "\n".join(f"| {name} | {size:,} |" for name, size in config.network.parts().items() if size)
@@ -69,7 +71,7 @@ On texts it was not trained on, decoded greedily (one pass, no search):
 `unembed evaluate {config.name} --set NAME=TEXTS --fast` reproduces a row of this table.
 
 {calibration_section(config, check, seen_check)}
-{manifold_section(manifold)}## Training
+{manifold_section(manifold)}{sketch_section(sketch)}## Training
 
 - texts: {", ".join(trained.sources)}: {trained.texts:,} lines, {trained.pieces:,} pieces
 - licence of the texts: {trained.licence}
@@ -192,13 +194,31 @@ the mean of similar texts, for example. Vectors of other kinds of text may count
 """
 
 
-def with_manifold_section(card: str, manifold: Manifold) -> str:
-    """An older card with this section, in front of its training or at its end."""
-    before, title, rest = card.partition(MANIFOLD_TITLE)
-    if title:
+SKETCH_TITLE = "## Sketch\n"
+
+
+def sketch_section(sketch: Sketch | None) -> str:
+    """With an empty line at its end; nothing where there is no sketch."""
+    if sketch is None:
+        return ""
+    fit, words, pairs = sketch.fit, len(sketch.words), len(sketch.pairs)
+    return f"""{SKETCH_TITLE}
+The sketch estimates the embedding of a text from its words, without an encoder. It has {words:,} words and
+{pairs:,} pairs of neighbouring words in {sketch.rank} of {sketch.embedding_dim} dimensions, {sketch.bytes / 1e6:.1f} MB
+in all. It was fitted to {fit.texts:,} texts with a ridge of {fit.ridge:g}. When {fit.held_out:,} of them were held out,
+the mean cosine between their sketches and their embeddings was {fit.cosine:.3f}.
+
+"""
+
+
+def with_section(card: str, section: str) -> str:
+    """An older card with this section, in place of one with the same title, before its training or at its end."""
+    heading = section[: section.index("\n") + 1]
+    before, found, rest = card.partition(heading)
+    if found:
         card = before + rest[rest.index("## ") :] if "## " in rest else before
-    before, title, rest = card.partition("## Training\n")
-    return before + manifold_section(manifold) + title + rest
+    before, training, rest = card.partition("## Training\n")
+    return before + section + training + rest
 
 
 def _checked(calibration: Calibration, check: CalibrationReport) -> str:

@@ -19,6 +19,7 @@ from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.manifold import Manifold, fit_manifold
 from unembed.models.decoder.quality import SEEN_FEATURES
 from unembed.models.decoder.self_test import make_self_test
+from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.models.evaluation.measure import measure
 from unembed.models.evaluation.text_sets import Library, Say, TextSet, read_texts
@@ -30,6 +31,7 @@ from unembed.models.training.data import Pairs, pair
 from unembed.models.training.greedy import GreedyScorer, HeldOut
 from unembed.models.training.loop import REMEDY, Run
 from unembed.models.training.recipe import Progress, Recipe, StartingDecoder
+from unembed.models.training.sketch import fit_sketch
 from unembed.models.training.warm import WarmStart
 from unembed.schemas import GREEDY
 
@@ -63,7 +65,9 @@ class Material:
 
     config: NetworkConfig
     tokenizer: Tokenizer
-    pairs: Pairs
+    texts: list[str]
+    vectors: npt.NDArray[np.float32]  # (N, E), of the texts
+    pairs: Pairs  # of those that are not too long
     made: Pairs | None  # of texts made from the others
     dev_pairs: dict[str, Pairs]
     held_out: dict[str, HeldOut]  # the dev sets again, as texts
@@ -110,6 +114,7 @@ def train_decoder(plan: Plan, say: Say, report: Callable[[Progress], None]) -> b
         run.best().cpu(),
         tokenizer,
         manifold=_manifold(material.pairs.embeddings, say),
+        sketch=_sketch(material, say),
     )
     dev = {name: list(one.texts) for name, one in material.held_out.items()}
     vectors = {name: one.embeddings for name, one in material.held_out.items()}
@@ -149,6 +154,8 @@ def gather(plan: Plan, say: Say) -> Material:
     return Material(
         config=config,
         tokenizer=tokenizer,
+        texts=lines,
+        vectors=vectors,
         pairs=pairs,
         made=made,
         dev_pairs={
@@ -234,7 +241,7 @@ def export(
             say(f"scoring on {name}")
             rows = slice(plan.dev_rows)
             scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder, GREEDY).scores
-    write_card(plan.folder, config, trained, scores, check, seen_check, checkpoint.manifold)
+    write_card(plan.folder, config, trained, scores, check, seen_check, checkpoint.manifold, checkpoint.sketch)
 
 
 def _manifold(vectors: npt.NDArray[np.float32], say: Say) -> Manifold | None:
@@ -242,6 +249,14 @@ def _manifold(vectors: npt.NDArray[np.float32], say: Say) -> Manifold | None:
         return fit_manifold(vectors)
     except InputError as error:  # the network is worth keeping without it
         say(f"the decoder will not recognise vectors off the manifold: {error}")
+        return None
+
+
+def _sketch(material: Material, say: Say) -> Sketch | None:
+    try:
+        return fit_sketch(material.texts, material.vectors, say=say)
+    except InputError as error:  # nor without this
+        say(f"the decoder will have no sketch: {error}")
         return None
 
 

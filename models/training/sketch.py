@@ -208,7 +208,7 @@ def _fitting(vocabulary: Vocabulary, extent: Extent, dim: int) -> tuple[Vocabula
     if extent.rank is not None:
         return vocabulary, _even(min(extent.rank, dim))
     least = _even(min(LEAST_RANK, dim))
-    each = least / 2 + 2 + vocabulary.bytes / vocabulary.rows  # bytes of a row: numbers, scale, prior, word or pair
+    each = least / 2 + 4 + vocabulary.bytes / vocabulary.rows  # bytes of a row: numbers, scale, prior, word or pair
     of_direction = 2 * (dim + min(JUDGING, dim))  # bytes of the basis and the metric
     rows = int((extent.most_bytes - of_direction * least) / each)
     vocabulary = vocabulary.within(max(2, rows), extent.pair_worth)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unembed.errors import InputError
-from unembed.models.decoder.sketch import START, TENSORS, Sketch, bag_sums
+from unembed.models.decoder.sketch import START, bag_sums
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.decoder.words import keys
 from unembed.models.training import chunks
@@ -178,11 +178,6 @@ def test_too_few_texts_are_refused_with_how_many_are_expected(count: int) -> Non
         fit_sketch(ENGLISH[:count], embeddings(ENGLISH)[:count])
 
 
-def bytes_of(sketch: Sketch) -> int:
-    arrays = sum(one.nbytes for one in (getattr(sketch, name) for name in TENSORS))
-    return arrays + sum(len(word.encode()) + 3 for word in sketch.words)
-
-
 @pytest.mark.parametrize(("most", "rank"), [(2500, 16), (4500, 18), (6000, 26), (20_000, 32)])
 def test_it_is_as_large_as_it_may_be(most: int, rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a limit for its size
@@ -192,7 +187,7 @@ def test_it_is_as_large_as_it_may_be(most: int, rank: int, monkeypatch: pytest.M
     made = fit_sketch(ENGLISH, vectors, Extent(least_pair=5, most_bytes=most))
     # Then it keeps to the limit, with fewer directions, and below the least number of them with fewer words and pairs
     everything = Vocabulary.of(ENGLISH, 3, 5).rows
-    assert 0.75 * min(most, 7000) < bytes_of(made) <= most
+    assert 0.75 * min(most, 7000) < made.bytes <= most
     assert made.rank == rank
     assert (len(made.words) + len(made.pairs) < everything) == (most == 2500)
     assert made.fault(32) is None

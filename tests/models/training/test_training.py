@@ -137,6 +137,10 @@ def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, mon
     # And no model of real vectors, since 36 are too few, which was said
     assert decoder.checkpoint.manifold is None
     assert any("off the manifold: 36 vectors are too few" in line for line in said)
+    # And no sketch, for the same reason
+    assert decoder.checkpoint.sketch is None
+    assert any("no sketch: a sketch cannot be fitted to 36 texts" in line for line in said)
+    assert "## Sketch" not in card
     # And a second call has nothing left to do but to export
     assert train_decoder(plan, said.append, quiet)
 
@@ -198,7 +202,14 @@ def test_a_checkpoint_learns_what_real_vectors_look_like_where_there_are_enough(
     off = [answer["off_manifold"] for answer in decoder.batch_generate(np.concatenate([given[:50], vectors(50)]))]
     assert sum(off[:50]) <= 3
     assert sum(off[50:]) >= 47
-    assert "## Vectors off the manifold" in (tmp_path / "toy" / "README.md").read_text()
+    card = (tmp_path / "toy" / "README.md").read_text()
+    assert "## Vectors off the manifold" in card
+    # And it has a sketch of all texts, of which its card tells too
+    sketch = decoder.checkpoint.sketch
+    assert sketch is not None
+    assert sketch.fit.texts == 1000
+    assert f"fitted to 1,000 texts with a ridge of {sketch.fit.ridge:g}. When 200 of them were held out" in card
+    assert f"their embeddings was {sketch.fit.cosine:.3f}" in card
 
 
 def test_texts_made_are_seen_until_the_last_fifth_of_a_run(tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""Gives a checkpoint a sketch, fitted to texts and their embeddings; `unembed train` does it by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unembed.errors import DimensionError
+from unembed.models.decoder.checkpoint import CARD_FILE, checkpoint_folder, network_config
+from unembed.models.decoder.sketch import Sketch
+from unembed.models.evaluation.text_sets import Library, Say, TextSet, read_texts
+from unembed.models.training.card import sketch_section, with_section
+from unembed.models.training.sketch import fit_sketch
+
+
+def add_sketch(checkpoint: str | Path, sets: Sequence[TextSet], say: Say) -> Sketch:
+    """Fits it and saves it in the checkpoint's folder, in place of an earlier one; the model card gets a section.
+
+    Texts without embeddings are embedded by the decoder's encoder. They should be like those that the decoder was
+    trained on. The weights are not touched. Raises DimensionError for embeddings that this decoder does not read,
+    InputError for texts without embeddings or an encoder, and for too few texts.
+    """
+    folder = checkpoint_folder(checkpoint)
+    config = network_config(folder)
+    library = Library(config.encoder, None, say)
+    texts, parts = [], []
+    for one in sets:
+        lines = read_texts([one.texts])
+        vectors = library.vectors(one, lines)
+        if vectors.shape[1] != config.embedding_dim:
+            raise DimensionError.between(
+                vectors.shape[1], config.embedding_dim, f"the decoder {config.name!r} ({one.name})"
+            )
+        texts += lines
+        parts.append(vectors)
+    made = fit_sketch(texts, np.concatenate(parts), say=say)
+    made.save(folder)
+    card = folder / CARD_FILE
+    if card.exists():
+        card.write_text(with_section(card.read_text(encoding="utf-8"), sketch_section(made)), encoding="utf-8")
+    return made

@@ -276,8 +276,9 @@ def test_a_server_without_room_is_no_silence(
         hand.start()
 
     monkeypatch.setattr(SayBusy, "__call__", say_and_work)
-    # When 25 rows are submitted, Then it is said once why it takes so long, and the job is sent whole
-    ran = run("submit", corpus, "--decoder", DECODER, "--batch-size", 5, "--url", url)
+    # When 25 rows are submitted, in more batches than are sent at once and may pass the limit together
+    ran = run("submit", corpus, "--decoder", DECODER, "--batch-size", 1, "--url", url)
+    # Then it is said once why it takes so long, and the job is sent whole
     assert ran.code == 0
     assert ran.err.count("the server has no room yet") == 1
     assert "limit of 10" in ran.err

@@ -22,7 +22,7 @@ namespace unembed {
 constexpr int ABI = 3;  // raised whenever a signature below changes
 constexpr int OK = 0, NO_MEMORY = 1;
 constexpr int STRETCH = 64;      // texts that one lane scores in turn, at most
-constexpr int BEAM_LANES = 64;   // of a tile of beams
+constexpr int BEAM_LANES = 24;   // of a tile of beams
 constexpr int BEAM_STAGED = 16;  // rows read together, where few rows fill a tile
 
 struct Engine {

@@ -11,7 +11,7 @@
 namespace unembed {
 
 // A thread computes so many lanes at once: a multiple of ROWS, whose keys, values and units stay near the core.
-constexpr int TILE = 48;
+constexpr int TILE = 18;
 
 // N rows in the caller's memory.
 struct Rows {

@@ -41,9 +41,12 @@ from unembed.models.decoder.config import (
     NetworkConfig,
 )
 from unembed.models.decoder.device import Device, choose
+from unembed.models.decoder.editors import editor_for
+from unembed.models.decoder.edits import Editor
 from unembed.models.decoder.engines import Engine, engine_for
 from unembed.models.decoder.graph_engine import GPU_MEMORY
 from unembed.models.decoder.manifold import Manifold
+from unembed.models.decoder.native_library import find_native
 from unembed.models.decoder.quality import UNSCORED, Evidence, Quality, assess, word_diversity
 from unembed.models.decoder.rank import Ranked
 from unembed.models.decoder.report import DecodeStatistics
@@ -149,6 +152,9 @@ class GenerativeDecoder(TextDecoder):
         self._device: Device = device
         self._checkpoint = checkpoint
         self._engine: Engine = engine
+        self._editor: Editor | None = None
+        if checkpoint.sketch is not None:
+            self._editor = editor_for(checkpoint.sketch, find_native(self.config.engine)[0])
         named = {name: getattr(self.config, name) for name in Defaults.model_fields}
         own = {name: value for name, value in named.items() if value is not None}
         self.defaults = checkpoint.config.defaults.model_copy(update=own)
@@ -201,7 +207,7 @@ class GenerativeDecoder(TextDecoder):
     def decode_batch(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Scored:
         """Rows (N, D) with what was measured of them; the other methods are this one with a different answer."""
         begun = time.perf_counter()
-        searcher = Searcher(self._checkpoint, self._engine, self.encoder, self._device.precision)
+        searcher = Searcher(self._checkpoint, self._engine, self.encoder, self._device.precision, self._editor)
         searched = searcher.search(vectors, indices, options, seed)
         evidence = self._evidence(searched.ranked) if options.scores == "all" else None
         config = self._checkpoint.config

@@ -19,6 +19,7 @@ from unembed.errors import InputError
 from unembed.models.decoder.candidates import Candidate, Candidates, Floats, Places
 from unembed.models.decoder.encoder import ENCODERS, cosines, is_installed, shared_encoder
 from unembed.models.decoder.needs import embeds
+from unembed.models.decoder.pool import likelihood
 from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions, Precision, Ranking
 
@@ -105,7 +106,7 @@ def embedder(options: DecodeOptions, encoder: str | None, precision: Precision) 
 
 def by_decoder(found: Candidates, options: DecodeOptions) -> Ranked:
     """Of equally likely texts, the one that was found first comes first."""
-    scores = _likelihood(found, options)
+    scores = likelihood(found, options)
     order = np.lexsort((-scores, found.row))
     return Ranked(found.take(order), scores[order], None)
 
@@ -123,7 +124,7 @@ def nearest_of_best(ranked: Ranked, vectors: Vectors, embedded: Embedded, option
     nearest = np.full(len(vectors), -np.inf)
     np.maximum.at(nearest, row, nearness)  # (N,)
     behind = nearness < nearest[row] - TIE  # (K,)
-    within = np.where(behind, -nearness, -_likelihood(found.take(chosen), options))  # (K,)
+    within = np.where(behind, -nearness, -likelihood(found.take(chosen), options))  # (K,)
     order = np.arange(len(found))
     order[chosen] = chosen[np.lexsort((within, behind, row))]  # each row's own stay in its own places
     round_trips = np.full(len(found), np.nan)
@@ -136,8 +137,3 @@ def embedded_again(ranked: Ranked, vectors: Vectors, embedded: Embedded) -> Rank
     round_trips = np.full(len(ranked.candidates), np.nan)
     round_trips[ranked.firsts] = embedded.cosines(ranked.best.texts, vectors)
     return replace(ranked, round_trips=round_trips)
-
-
-def _likelihood(found: Candidates, options: DecodeOptions) -> Floats:
-    """(M,)"""
-    return np.asarray(found.log_prob / found.lengths**options.length_penalty)

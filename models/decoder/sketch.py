@@ -175,10 +175,13 @@ class Sketch:
         """Embeddings (M, E) in that space, at length 1: (M, J)."""
         return _as_unit((torch.from_numpy(self.coordinates(vectors)) @ self._wide_metric).numpy())
 
+    def judged(self, texts: Sequence[str]) -> Vectors:
+        """The sketches of M texts in that space, at length 1, or zero: (M, J)."""
+        return _as_unit(bag_sums(torch.from_numpy(self.judging), self.bags(texts)).numpy())
+
     def nearness(self, texts: Sequence[str], queries: Vectors) -> npt.NDArray[np.float32]:
         """The cosine of each of M texts' sketches with the query (M, J) beside it, in that space: (M,)."""
-        sums = bag_sums(torch.from_numpy(self.judging), self.bags(texts)).numpy()
-        return np.asarray((_as_unit(sums) * queries).sum(axis=1), dtype=np.float32)
+        return np.asarray((self.judged(texts) * queries).sum(axis=1), dtype=np.float32)
 
     @cached_property
     def _wide_metric(self) -> Tensor:

@@ -23,6 +23,7 @@ _UNSPACED: Final = (
 _ONE: Final = rf"[^{_SPACES}{_MARKS}{_UNSPACED}]+|[^ ]"  # a run, or any other character
 _WORD: Final = re.compile(_ONE)
 _SPACED_WORD: Final = re.compile(f"( ?)({_ONE})")
+_CLOSE: Final = re.compile(f"[{_MARKS}{_UNSPACED}]")
 _SENTENCE_ENDS: Final = frozenset(".!?。！？")
 
 
@@ -62,6 +63,11 @@ def ends_sentence(word: Word) -> bool:
 
 def starts_capital(word: Word) -> bool:
     return word.surface[:1].isupper()
+
+
+def takes_space(surface: str) -> bool:
+    """Whether a word usually has a space before it: a mark has none, nor a character of a script without spaces."""
+    return not _CLOSE.fullmatch(surface)
 
 
 def capitalised(surface: str) -> str:

@@ -1,0 +1,73 @@
+"""What a search has found of each row so far, and how near the sketch takes each text to be.
+
+A text is worth its mean log p and NEARNESS times the cosine of its sketch with the row's embedding: whether it reads
+well, and whether it is about the right things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from unembed.models.decoder.candidates import Candidates, Floats, Places, joined
+from unembed.models.decoder.sketch import Sketch
+from unembed.models.decoder.vectors import Vectors
+from unembed.schemas import DecodeOptions
+
+NEARNESS: Final = 14.0  # nats for a cosine of 1: docs/lab.md
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The candidates of N rows, row after row, M in all."""
+
+    candidates: Candidates
+    sketches: Vectors  # (M, J): in the space that texts are judged in, at length 1
+    edited: Flags  # (M,): the edits of it are among the candidates
+
+    @classmethod
+    def of(cls, found: Candidates, sketch: Sketch) -> Pool:
+        return cls(found, sketch.judged(found.texts), np.zeros(len(found), dtype=np.bool_))
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def worth(self, queries: Vectors, options: DecodeOptions) -> Floats:
+        """(M,), from the queries (N, J) of all rows."""
+        nearness = np.einsum("mj,mj->m", self.sketches, queries[self.candidates.row])
+        return np.asarray(likelihood(self.candidates, options) + NEARNESS * nearness)
+
+    def as_edited(self, places: Places) -> Pool:
+        edited = self.edited.copy()
+        edited[places] = True
+        return replace(self, edited=edited)
+
+    def with_more(self, others: Sequence[Pool]) -> Pool:
+        """Those of the others after its own, row by row; and where each of all these stands in the new one."""
+        parts = [self, *others]
+        row = np.concatenate([part.candidates.row for part in parts])
+        order = np.argsort(row, kind="stable")
+        return Pool(
+            joined([part.candidates for part in parts]),
+            np.concatenate([part.sketches for part in parts])[order],
+            np.concatenate([part.edited for part in parts])[order],
+        )
+
+
+def likelihood(found: Candidates, options: DecodeOptions) -> Floats:
+    """(M,): log p / pieces ** length_penalty, by default the mean over the pieces."""
+    return np.asarray(found.log_prob / found.lengths**options.length_penalty)
+
+
+def best_of_rows(row: Places, worth: Floats, most: int) -> Places:
+    """The places of the `most` of each row that are worth most, best first, row after row; -inf is never among them."""
+    order = np.lexsort((-worth, row))
+    firsts = np.searchsorted(row[order], row[order])  # where each one's row begins
+    kept = (np.arange(len(order)) - firsts < most) & np.isfinite(worth[order])
+    return np.asarray(order[kept], dtype=np.int64)

@@ -46,7 +46,6 @@ from unembed.models.decoder.edits import Editor
 from unembed.models.decoder.engines import Engine, engine_for
 from unembed.models.decoder.graph_engine import GPU_MEMORY
 from unembed.models.decoder.manifold import Manifold
-from unembed.models.decoder.native_library import find_native
 from unembed.models.decoder.quality import UNSCORED, Evidence, Quality, assess, word_diversity
 from unembed.models.decoder.rank import Ranked
 from unembed.models.decoder.report import DecodeStatistics
@@ -154,7 +153,7 @@ class GenerativeDecoder(TextDecoder):
         self._engine: Engine = engine
         self._editor: Editor | None = None
         if checkpoint.sketch is not None:
-            self._editor = editor_for(checkpoint.sketch, find_native(self.config.engine)[0])
+            self._editor = editor_for(checkpoint.sketch, self.config.engine)
         named = {name: getattr(self.config, name) for name in Defaults.model_fields}
         own = {name: value for name, value in named.items() if value is not None}
         self.defaults = checkpoint.config.defaults.model_copy(update=own)

@@ -44,6 +44,7 @@ class _Edits(Structure):
         ("most", c_int32),
         ("moved", c_int32),
         ("longest", c_int32),
+        ("room", c_int32),
         ("edited", c_void_p),
         ("edited_lengths", c_void_p),
         ("keys", c_void_p),
@@ -91,12 +92,12 @@ class NativeEditor:
         count, each = len(texts), breadth.most + breadth.moved
         sizes = np.fromiter(map(len, texts), np.int64, count)  # (M,)
         limit = max(1, int(sizes.max(initial=0)))
-        longest = max(breadth.longest, limit + 1)
+        room = max(breadth.longest, limit)
         words = np.full((count, limit), -1, dtype=np.int32)
         for place, text in enumerate(texts):
             words[place, : len(text)] = text
         given = np.ascontiguousarray(queries, dtype=np.float32)  # (M, J)
-        edited = np.zeros((count, each, longest), dtype=np.int32)
+        edited = np.zeros((count, each, room), dtype=np.int32)
         lengths = np.zeros((count, each), dtype=np.int32)
         keys = np.zeros((count, each), dtype=np.float32)
         asked = _Edits(
@@ -111,7 +112,8 @@ class NativeEditor:
             WEIGHT,
             breadth.most,
             breadth.moved,
-            longest,
+            breadth.longest,
+            room,
             edited.ctypes.data,
             lengths.ctypes.data,
             keys.ctypes.data,

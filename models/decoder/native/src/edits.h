@@ -18,9 +18,10 @@ struct Edits {
     int32_t exchanged, inserted;  // of them, at each place and in all
     float weight;             // of the mean log-prior of a text's words, beside the cosine
     int32_t most, moved;      // edits to give of each text, and of order alone
-    int32_t longest;          // words of an edited text, at most
+    int32_t longest;          // words that a text may come to have
+    int32_t room;             // for an edited text: the longest there may be, one that is given among them
     // What is found, (M, most + moved), best first; a word is a place in the text that was edited, or -1 - word
-    int32_t* edited;          // (M, most + moved, longest)
+    int32_t* edited;          // (M, most + moved, room)
     int32_t* edited_lengths;  // 0: there are no more
     float* keys;
 };
@@ -174,8 +175,8 @@ class Editor {
         }
         for (int span = 1; span <= LONGEST_MOVED; span++)
             for (int at = 0; at + span <= n; at++)
-                for (int to = 0; to + span <= n; to++)
-                    if (to != at) move(text, at, span, to, n);
+                for (int to = 0; to + span <= n; to++)  // backwards over a few words: they are moved forwards instead
+                    if (to > at || to < at - LONGEST_MOVED) move(text, at, span, to, n);
     }
 
     void insert(int64_t text, int at, int other, int n) {
@@ -238,7 +239,7 @@ class Editor {
     void give(int64_t text, Buffer<Edit>& heap, int count, int64_t place, int most) {
         std::sort(&heap[0], &heap[0] + count, better);
         for (int at = 0; at < most; at++, place++) {
-            edits.edited_lengths[place] = at < count ? write(heap[at], static_cast<int>(edits.lengths[text]), edits.edited + place * edits.longest) : 0;
+            edits.edited_lengths[place] = at < count ? write(heap[at], static_cast<int>(edits.lengths[text]), edits.edited + place * edits.room) : 0;
             edits.keys[place] = at < count ? heap[at].key : 0.0f;
         }
     }

@@ -19,7 +19,7 @@
 
 namespace unembed {
 
-constexpr int ABI = 3;  // raised whenever a signature below changes
+constexpr int ABI = 4;  // raised whenever a signature below changes
 constexpr int OK = 0, NO_MEMORY = 1;
 constexpr int STRETCH = 64;      // texts that one lane scores in turn, at most
 constexpr int BEAM_LANES = 24;   // of a tile of beams
@@ -200,7 +200,7 @@ EXPORT Sketch* unembed_sketch_create(const SketchRows* rows) {
 
 EXPORT void unembed_sketch_destroy(Sketch* sketch) { unembed::unmake(sketch); }
 
-// Writes edited, edited_lengths, cosines and keys of the best edits of each text.
+// Writes edited, edited_lengths and keys of the best edits of each text.
 EXPORT int unembed_edit(const Sketch* sketch, const Edits* edits, int32_t threads) {
     if (edits->count == 0) return unembed::OK;
     return unembed::run_all<Editor>(static_cast<int>(std::min<int64_t>(threads, edits->count)), [&]() -> Editor* {

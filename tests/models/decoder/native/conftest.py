@@ -31,13 +31,18 @@ LIBRARIES = runnable()  # now: while a test runs, no variable of ours is set
 
 
 @pytest.fixture(params=sorted(LIBRARIES) or ["none"], scope="session")
-def native(request: pytest.FixtureRequest) -> Native:
-    """Makes the engine of a network, once with each library."""
+def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
+    """Each library in turn."""
     if request.param == "none":
         pytest.skip("unembed-engine is not installed, or has no library for this CPU")
-    library = ctypes.CDLL(str(LIBRARIES[request.param]))
+    return ctypes.CDLL(str(LIBRARIES[request.param]))
+
+
+@pytest.fixture(scope="session")
+def native(library: ctypes.CDLL) -> Native:
+    """Makes the engine of a network, once with each library."""
 
     def engine(network: RET, dtype: torch.dtype = torch.float32) -> NativeEngine:
-        return NativeEngine(library, network, dtype, request.param, "a test asked for it")
+        return NativeEngine(library, network, dtype, "tested", "a test asked for it")
 
     return engine

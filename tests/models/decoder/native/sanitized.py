@@ -14,7 +14,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[4]
 SOURCE = ROOT / "models" / "decoder" / "native" / "src" / "engine.cpp"
-TESTS = [f"tests/models/decoder/native/{name}.py" for name in ("test_native_engine", "test_scoring")]
+TESTS = [
+    f"tests/models/decoder/native/{name}.py" for name in ("test_native_engine", "test_scoring", "test_native_edits")
+]
 FLAGS = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-fPIC", "-shared", "-pthread"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 # Wider vectors than a CPU without AVX512 has: the compiler makes two of each, so the code for AVX512 is tested too.

@@ -11,7 +11,7 @@ from tests.models.decoder.native.sanitized import compile_sanitized, run, runtim
 # One test of each way through the engine, at odd widths.
 SOME = (
     "(beams_are and odd and named) or (given_texts and odd) or (any_number and 19) or (each_option and odd and top_p)"
-    " or (of_one_embedding and odd) or no_texts"
+    " or (of_one_embedding and odd) or no_texts or each_breadth or neither_on_the_batch"
 )
 
 

@@ -1,0 +1,147 @@
+"""Edits, proposed in NumPy: the reference of those in C++ (native/src/edits.h), which serves where these are missing.
+
+Each edited text is summed anew, where the engine adds and takes away the few rows by which it differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from unembed.models.decoder.edits import BACKOFF, UNKNOWN_PRIOR, WEIGHT, Breadth, Edits
+from unembed.models.decoder.sketch import END, START, Bags, Ids, Sketch, bag_sums
+from unembed.models.decoder.vectors import Vectors
+
+LACK: Final = 0.7  # how much of what a text has already is taken from what words are looked for
+LONGEST_MOVED: Final = 3  # words that move together
+_TINY: Final = 1e-12
+
+Floats = npt.NDArray[np.float32]
+Edit = list[int]  # an edited text: of each word its place in the text before, or -1 - its id
+
+
+class PlainEditor:
+    """By one sketch."""
+
+    def __init__(self, sketch: Sketch) -> None:
+        self._sketch = sketch
+        self._words = sketch.judging[: len(sketch.words)]  # (W, J)
+        self._table = torch.from_numpy(sketch.judging)  # (R, J)
+        self._priors = sketch.priors.astype(np.float32)  # (R,)
+
+    def edits(self, texts: Sequence[Sequence[int]], queries: Vectors, breadth: Breadth) -> Edits:
+        """As `Editor.edits`."""
+        each = breadth.most + breadth.moved
+        room = max([breadth.longest, *map(len, texts)])
+        found = Edits(
+            np.zeros((len(texts), each, room), dtype=np.int32),
+            np.zeros((len(texts), each), dtype=np.int32),
+            np.zeros((len(texts), each), dtype=np.float32),
+        )
+        for number, (text, query) in enumerate(zip(texts, queries, strict=True)):
+            tried = [*self._fewer(text), *self._exchanged(text, query, breadth), *self._more(text, query, breadth)]
+            self._keep(found, number, 0, breadth.most, tried, text, query)
+            self._keep(found, number, breadth.most, breadth.moved, list(moves(len(text))), text, query)
+        return found
+
+    def _keep(
+        self, found: Edits, number: int, first: int, most: int, tried: list[Edit], text: Sequence[int], query: Floats
+    ) -> None:
+        """The best of those that were tried, as the edits of the text of this number, from place `first` on."""
+        keys = self.keys([applied(edit, text) for edit in tried], query)
+        for place, best in enumerate(np.argsort(-keys, kind="stable")[:most], first):
+            edit = tried[best]
+            found.words[number, place, : len(edit)] = edit
+            found.lengths[number, place] = len(edit)
+            found.keys[number, place] = keys[best]
+
+    def keys(self, texts: Sequence[Sequence[int]], query: Floats) -> Floats:
+        """Of C texts, as ids of their words: the cosine with the query (J,), and WEIGHT times the mean log-prior."""
+        counts = np.array([len(text) for text in texts], dtype=np.int64)  # (C,)
+        marked = [number for text in texts for number in (START, *text, END)]
+        words = np.array(marked, dtype=np.int64)  # of all texts, one after the other
+        ends = np.cumsum(counts + 2)
+        second = np.delete(np.arange(len(words)), ends - counts - 2)  # places of all but the first marks
+        pairs = self._sketch.pair_rows(words[second - 1], words[second])
+        alone = np.where(words >= 0, self._priors[words] + BACKOFF, UNKNOWN_PRIOR)[second]
+        priors = np.where(pairs >= 0, self._priors[pairs], alone)
+        rows = np.full((len(words), 2), -1, dtype=np.int64)
+        rows[:, 0] = words
+        rows[second, 1] = pairs
+        sums = self._sums(rows, np.concatenate([[0], ends]))  # (C, J)
+        mean = (
+            np.add.reduceat(priors, np.concatenate([[0], np.cumsum(counts + 1)[:-1]])) / (counts + 1) if texts else 0.0
+        )
+        return np.asarray(cosines(sums, query) + WEIGHT * mean, dtype=np.float32)
+
+    def _sums(self, rows: Ids, ends: Ids) -> Floats:
+        """(C, J) of rows, -1 for none, that text c has from ends[c] to ends[c + 1]."""
+        known = np.concatenate([[0], np.cumsum((rows >= 0).sum(axis=1))])
+        return np.asarray(bag_sums(self._table, Bags(rows[rows >= 0], known[ends])).numpy())
+
+    def _sum(self, text: Sequence[int], left_out: int | None = None) -> Floats:
+        """(J,) of a text, without one of its words and that word's pairs."""
+        words = np.array([START, *text, END], dtype=np.int64)
+        pairs = np.append(self._sketch.pair_rows(words[:-1], words[1:]), -1)
+        if left_out is not None:
+            words[left_out + 1] = pairs[left_out] = pairs[left_out + 1] = -1
+        rows = np.stack([words, pairs], axis=1)
+        return np.asarray(self._sums(rows, np.array([0, len(rows)]))[0])
+
+    def _shortlist(self, text: Sequence[int], query: Floats, breadth: Breadth) -> Ids:
+        """The words that point most to where the text lacks something of the query, in the order of their ids."""
+        total = self._sum(text)
+        wanted = query - LACK * (query @ total) / max(_TINY, float(total @ total)) * total
+        chosen = np.sort(np.argsort(-(self._words @ wanted), kind="stable")[: breadth.shortlist])
+        return np.asarray(chosen[(chosen != START) & (chosen != END)])
+
+    def _best_words(self, shortlist: Ids, base: Floats, query: Floats, most: int) -> list[int]:
+        """Those that bring the sum `base` (J,) nearest to the query, their pairs apart."""
+        near = cosines(base + self._words[shortlist], query)
+        return [int(word) for word in shortlist[np.argsort(-near, kind="stable")[:most]]]
+
+    def _fewer(self, text: Sequence[int]) -> Iterator[Edit]:
+        places = list(range(len(text)))
+        if len(text) > 1:
+            yield from (places[:at] + places[at + 1 :] for at in places)
+
+    def _exchanged(self, text: Sequence[int], query: Floats, breadth: Breadth) -> Iterator[Edit]:
+        places, shortlist = list(range(len(text))), self._shortlist(text, query, breadth)
+        for at in places:
+            for word in self._best_words(shortlist, self._sum(text, at), query, breadth.exchanged):
+                if word != text[at]:
+                    yield [*places[:at], -1 - word, *places[at + 1 :]]
+
+    def _more(self, text: Sequence[int], query: Floats, breadth: Breadth) -> Iterator[Edit]:
+        if len(text) >= breadth.longest:
+            return
+        places = list(range(len(text)))
+        for word in self._best_words(self._shortlist(text, query, breadth), self._sum(text), query, breadth.inserted):
+            yield from ([*places[:at], -1 - word, *places[at:]] for at in range(len(text) + 1))
+
+
+def moves(count: int) -> Iterator[Edit]:
+    """Up to LONGEST_MOVED neighbours of so many words put elsewhere; each order once.
+
+    To move words backwards over a few others is to move those forwards over them.
+    """
+    for span in range(1, LONGEST_MOVED + 1):
+        for at in range(count - span + 1):
+            moved, rest = list(range(at, at + span)), [*range(at), *range(at + span, count)]
+            for to in range(len(rest) + 1):
+                if to > at or to < at - LONGEST_MOVED:
+                    yield rest[:to] + moved + rest[to:]
+
+
+def applied(edit: Sequence[int], text: Sequence[int]) -> list[int]:
+    """The ids of the edited text's words."""
+    return [text[word] if word >= 0 else -1 - word for word in edit]
+
+
+def cosines(sums: Floats, query: Floats) -> Floats:
+    """(C,) of sums (C, J) with a query (J,) of length 1."""
+    return np.asarray(sums @ query / np.sqrt(np.maximum(np.square(sums).sum(axis=1), _TINY)))

@@ -32,7 +32,7 @@ from unembed.models.training.vocabulary import Vocabulary
 LEAST_TEXTS: Final = 200
 HELD_OUT: Final = 0.02  # of the texts
 RIDGES: Final = (3.0, 1.0, 0.3)  # the quickest first: each solution is where the next one starts
-LEAST_RANK: Final = 192  # when the vocabulary is too large for it, the rarest words and pairs get no row
+LEAST_RANK: Final = 320  # rather than fewer directions, the rarest words and pairs get no row (docs/lab.md)
 JUDGING: Final = 192  # directions of the space that texts are judged in
 EVENNESS: Final = 0.2  # of the mean variance of the residuals, added in each direction
 EVEN: Final = 2  # a byte holds two numbers

@@ -43,7 +43,12 @@ class PlainEditor:
             np.zeros((len(texts), each), dtype=np.float32),
         )
         for number, (text, query) in enumerate(zip(texts, queries, strict=True)):
-            tried = [*self._fewer(text), *self._exchanged(text, query, breadth), *self._more(text, query, breadth)]
+            words = self._shortlist(text, query, breadth.shortlist)
+            tried = [
+                *self._fewer(text),
+                *self._exchanged(text, query, words, breadth.exchanged),
+                *(self._more(text, query, words, breadth.inserted) if len(text) < breadth.longest else ()),
+            ]
             self._keep(found, number, 0, breadth.most, tried, text, query)
             self._keep(found, number, breadth.most, breadth.moved, list(moves(len(text))), text, query)
         return found
@@ -92,11 +97,11 @@ class PlainEditor:
         rows = np.stack([words, pairs], axis=1)
         return np.asarray(self._sums(rows, np.array([0, len(rows)]))[0])
 
-    def _shortlist(self, text: Sequence[int], query: Floats, breadth: Breadth) -> Ids:
+    def _shortlist(self, text: Sequence[int], query: Floats, most: int) -> Ids:
         """The words that point most to where the text lacks something of the query, in the order of their ids."""
         total = self._sum(text)
         wanted = query - LACK * (query @ total) / max(_TINY, float(total @ total)) * total
-        chosen = np.sort(np.argsort(-(self._words @ wanted), kind="stable")[: breadth.shortlist])
+        chosen = np.sort(np.argsort(-(self._words @ wanted), kind="stable")[:most])
         return np.asarray(chosen[(chosen != START) & (chosen != END)])
 
     def _best_words(self, shortlist: Ids, base: Floats, query: Floats, most: int) -> list[int]:
@@ -109,18 +114,16 @@ class PlainEditor:
         if len(text) > 1:
             yield from (places[:at] + places[at + 1 :] for at in places)
 
-    def _exchanged(self, text: Sequence[int], query: Floats, breadth: Breadth) -> Iterator[Edit]:
-        places, shortlist = list(range(len(text))), self._shortlist(text, query, breadth)
+    def _exchanged(self, text: Sequence[int], query: Floats, shortlist: Ids, most: int) -> Iterator[Edit]:
+        places = list(range(len(text)))
         for at in places:
-            for word in self._best_words(shortlist, self._sum(text, at), query, breadth.exchanged):
+            for word in self._best_words(shortlist, self._sum(text, at), query, most):
                 if word != text[at]:
                     yield [*places[:at], -1 - word, *places[at + 1 :]]
 
-    def _more(self, text: Sequence[int], query: Floats, breadth: Breadth) -> Iterator[Edit]:
-        if len(text) >= breadth.longest:
-            return
+    def _more(self, text: Sequence[int], query: Floats, shortlist: Ids, most: int) -> Iterator[Edit]:
         places = list(range(len(text)))
-        for word in self._best_words(self._shortlist(text, query, breadth), self._sum(text), query, breadth.inserted):
+        for word in self._best_words(shortlist, self._sum(text), query, most):
             yield from ([*places[:at], -1 - word, *places[at:]] for at in range(len(text) + 1))
 
 

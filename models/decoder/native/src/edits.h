@@ -1,9 +1,7 @@
 // Edits of texts: words dropped, exchanged, put in and moved, so that the sketch comes nearer to an embedding.
 #pragma once
 
-#include <functional>
-
-#include "sketch.h"
+#include "shortlist.h"
 
 namespace unembed {
 
@@ -28,29 +26,33 @@ struct Edits {
 
 constexpr float LACK = 0.7f;      // how much of what a text has already is taken from what words are looked for
 constexpr int LONGEST_MOVED = 3;  // words that move together
+constexpr int TEXTS = 48;         // that pass the words together, at most: these are read from afar
 
 class Editor {
    public:
     Editor(const Sketch& sketch_, const Edits& edits_) : sketch(sketch_), edits(edits_) {}
 
-    bool allocate() {
-        const size_t step = sketch.step, places = edits.limit + 2, tried = std::min(edits.shortlist, sketch.words);
-        return wanted_.allocate(STAGED * step) && near_.allocate(STAGED * sketch.packed.outer) && values_.allocate(sketch.words) &&
-               chosen_.allocate(tried + 1) && bases_.allocate(places * step) && products_.allocate(places * (tried + 1)) &&
-               scores_.allocate(tried + 1) && tops_.allocate(tried + 1) && whole_.allocate(step) && trial_.allocate(step) &&
-               query_.allocate(step) && found_.allocate(edits.most + 1) && orders_.allocate(edits.moved + 1);
+    // `staged`: how many texts pass the words together.
+    bool allocate(int staged) {
+        staged_ = staged;
+        const size_t step = sketch.step, places = edits.limit + 2, tried = std::min(edits.shortlist, sketch.words) + 1;
+        return wanted_.allocate(staged * step) && near_.allocate(static_cast<size_t>(staged) * sketch.packed.outer) &&
+               chosen_.allocate(sketch, edits.shortlist) && squares_.allocate(tried) && pairs_.allocate(places * places) &&
+               bases_.allocate((places + BASES) * step) && products_.allocate((places + BASES) * tried) &&
+               scores_.allocate(tried) && tops_.allocate(tried) && whole_.allocate(step) && query_.allocate(step) &&
+               found_.allocate(edits.most + 1) && orders_.allocate(edits.moved + 1);
     }
 
     void run(std::atomic<int64_t>& counter) {
         for (;;) {
-            const int64_t begin = counter.fetch_add(STAGED);
+            const int64_t begin = counter.fetch_add(staged_);
             if (begin >= edits.count) return;
-            stage(begin, std::min<int64_t>(begin + STAGED, edits.count));
+            stage(begin, std::min<int64_t>(begin + staged_, edits.count));
         }
     }
 
    private:
-    static constexpr int STAGED = 12;  // texts that pass the words together
+    static constexpr int BASES = 4;  // sums that one word is multiplied with together
 
     enum Kind { DROP, EXCHANGE, INSERT, MOVE };
     struct Edit {
@@ -58,7 +60,13 @@ class Editor {
         Kind kind;
         int32_t at, to, span, word;
     };
-    static bool better(const Edit& a, const Edit& b) { return a.key > b.key; }
+    struct Better {
+        bool operator()(const Edit& a, const Edit& b) const { return a.key > b.key; }
+    };
+    struct Part {
+        int row;  // -1: none
+        float sign;
+    };
 
     void stage(int64_t begin, int64_t end) {
         const int texts = static_cast<int>(end - begin);
@@ -72,47 +80,41 @@ class Editor {
         multiply(wanted_.data(), sketch.step, texts, sketch.packed, near_.data(), sketch.packed.outer);
         for (int at = 0; at < texts; at++) {
             begin_with(begin + at);
-            choose(near_.data() + static_cast<size_t>(at) * sketch.packed.outer);
+            chosen_.choose(sketch, near_.data() + static_cast<size_t>(at) * sketch.packed.outer);
             found_count_ = orders_count_ = 0;
-            weigh(begin + at);
+            weigh();
             const int64_t place = (begin + at) * (edits.most + edits.moved);
-            give(begin + at, found_, found_count_, place, edits.most);
-            give(begin + at, orders_, orders_count_, place + edits.most, edits.moved);
+            give(found_, found_count_, place, edits.most);
+            give(orders_, orders_count_, place + edits.most, edits.moved);
         }
     }
 
+    // The text's sum, and how likely its words are beside one another.
     void begin_with(int64_t text) {
+        words_ = edits.words + text * edits.limit;
+        n_ = static_cast<int>(edits.lengths[text]);
         std::memset(query_.data(), 0, sketch.step * sizeof(float));
         std::memcpy(query_.data(), edits.queries + text * sketch.width, sketch.width * sizeof(float));
-        sum_of(text);
-    }
-
-    // The shortlist: the words with the largest values, in the order of their numbers.
-    void choose(const float* values) {
-        const int words = sketch.words, wanted = std::min(words, edits.shortlist);
-        chosen_count_ = 0;
-        if (wanted == 0) return;
-        std::memcpy(values_.data(), values, words * sizeof(float));
-        std::nth_element(&values_[0], &values_[0] + (wanted - 1), &values_[0] + words, std::greater<float>());
-        const float least = values_[wanted - 1];
-        int ties = wanted;
-        for (int word = 0; word < words; word++) ties -= values[word] > least;
-        for (int word = 0; word < words; word++) {
-            if (values[word] < least || (values[word] == least && ties-- <= 0)) continue;
-            if (word != sketch.begin && word != sketch.end) chosen_[chosen_count_++] = word;
+        std::memset(whole_.data(), 0, sketch.step * sizeof(float));
+        prior_ = 0.0f;
+        for (int at = -1; at <= n_; at++) {
+            add(whole_.data(), {word(at), 1.0f});
+            if (at < 0) continue;
+            const Sketch::Pair both = sketch.pair(word(at - 1), word(at));
+            add(whole_.data(), {both.row, 1.0f});
+            prior_ += both.prior;
         }
     }
 
-    int word(int64_t text, int64_t at) const {
-        if (at < 0) return sketch.begin;
-        if (at >= edits.lengths[text]) return sketch.end;
-        return edits.words[text * edits.limit + at];
-    }
+    int word(int at) const { return at < 0 ? sketch.begin : at >= n_ ? sketch.end : words_[at]; }
 
-    void add(float* to, int row, float sign) const {
-        if (row < 0) return;
-        const float* from = sketch.row(row);
-        for (int at = 0; at < sketch.step; at += LANES) store(to + at, load(to + at) + all(sign) * load(from + at));
+    // Of two words of the text, as if they were neighbours.
+    const Sketch::Pair& pair(int left, int right) const { return pairs_[static_cast<size_t>(left + 1) * (n_ + 2) + right + 1]; }
+
+    void add(float* to, Part part) const {
+        if (part.row < 0) return;
+        const float* from = sketch.row(part.row);
+        for (int at = 0; at < sketch.step; at += LANES) store(to + at, load(to + at) + all(part.sign) * load(from + at));
     }
 
     float dot(const float* a, const float* b) const {
@@ -121,125 +123,140 @@ class Editor {
         return sum(total);
     }
 
-    void sum_of(int64_t text) {
-        const int n = static_cast<int>(edits.lengths[text]);
-        std::memset(whole_.data(), 0, sketch.step * sizeof(float));
-        prior_ = 0.0f;
-        for (int at = -1; at <= n; at++) {
-            add(whole_.data(), word(text, at), 1.0f);
-            if (at < 0) continue;
-            add(whole_.data(), sketch.pair(word(text, at - 1), word(text, at)), 1.0f);
-            prior_ += sketch.prior(word(text, at - 1), word(text, at));
-        }
-    }
-
-    void weigh(int64_t text) {
-        const int n = static_cast<int>(edits.lengths[text]), step = sketch.step;
-        // The text without each of its words and their pairs; then whole; then what it is to come near to.
-        for (int at = 0; at <= n; at++) {
-            float* base = bases_.data() + static_cast<size_t>(at) * step;
-            std::memcpy(base, whole_.data(), step * sizeof(float));
-            if (at == n) break;
-            add(base, word(text, at), -1.0f);
-            add(base, sketch.pair(word(text, at - 1), word(text, at)), -1.0f);
-            add(base, sketch.pair(word(text, at), word(text, at + 1)), -1.0f);
-        }
-        std::memcpy(bases_.data() + static_cast<size_t>(n + 1) * step, query_.data(), step * sizeof(float));
-        for (int at = 0; at < chosen_count_; at++)
-            for (int base = 0; base <= n + 1; base++)
-                products_[static_cast<size_t>(base) * chosen_count_ + at] = dot(bases_.data() + static_cast<size_t>(base) * step, sketch.row(chosen_[at]));
-        for (int at = 0; at < n; at++) {
-            const float* base = bases_.data() + static_cast<size_t>(at) * step;
-            const int left = word(text, at - 1), own = word(text, at), right = word(text, at + 1);
-            const float without = prior_ - sketch.prior(left, own) - sketch.prior(own, right);
-            if (n > 1) {
-                std::memcpy(trial_.data(), base, step * sizeof(float));
-                add(trial_.data(), sketch.pair(left, right), 1.0f);
-                offer({0, DROP, at, 0, 1, 0}, without + sketch.prior(left, right), n - 1);
+    void weigh() {
+        for (int left = -1; left <= n_; left++)
+            for (int right = -1; right <= n_; right++)
+                pairs_[static_cast<size_t>(left + 1) * (n_ + 2) + right + 1] = sketch.pair(word(left), word(right));
+        place_bases();
+        multiply_words();
+        for (int at = 0; at < n_; at++) {
+            const float* base = this->base(at);
+            const float without = prior_ - pair(at - 1, at).prior - pair(at, at + 1).prior;
+            if (n_ > 1) {
+                const Sketch::Pair& joined = pair(at - 1, at + 1);
+                offer({0, DROP, at, 0, 1, 0}, base, {{joined.row, 1}}, without + joined.prior, n_ - 1);
             }
-            best_words(at, n, edits.exchanged);
+            best_words(at, edits.exchanged);
             for (int rank = 0; rank < top_count_; rank++) {
-                const int other = chosen_[tops_[rank]];
-                if (other == own) continue;
-                std::memcpy(trial_.data(), base, step * sizeof(float));
-                add(trial_.data(), other, 1.0f);
-                add(trial_.data(), sketch.pair(left, other), 1.0f);
-                add(trial_.data(), sketch.pair(other, right), 1.0f);
-                offer({0, EXCHANGE, at, 0, 1, other}, without + sketch.prior(left, other) + sketch.prior(other, right), n);
+                const int other = chosen_.words[tops_[rank]];
+                if (other == word(at)) continue;
+                const Sketch::Pair before = sketch.pair(word(at - 1), other), after = sketch.pair(other, word(at + 1));
+                offer({0, EXCHANGE, at, 0, 1, other}, base, {{other, 1}, {before.row, 1}, {after.row, 1}},
+                      without + before.prior + after.prior, n_);
             }
         }
-        if (n < edits.longest) {
-            best_words(n, n, edits.inserted);
+        if (n_ < edits.longest) {
+            best_words(n_, edits.inserted);
             for (int rank = 0; rank < top_count_; rank++)
-                for (int at = 0; at <= n; at++) insert(text, at, chosen_[tops_[rank]], n);
+                for (int at = 0; at <= n_; at++) insert(at, chosen_.words[tops_[rank]]);
         }
-        for (int span = 1; span <= LONGEST_MOVED; span++)
-            for (int at = 0; at + span <= n; at++)
-                for (int to = 0; to + span <= n; to++)  // backwards over a few words: they are moved forwards instead
-                    if (to > at || to < at - LONGEST_MOVED) move(text, at, span, to, n);
+        for (int span = 1; span <= LONGEST_MOVED && edits.moved > 0; span++)
+            for (int at = 0; at + span <= n_; at++)
+                for (int to = 0; to + span <= n_; to++)  // backwards over a few words: they are moved forwards instead
+                    if (to > at || to < at - LONGEST_MOVED) move(at, span, to);
     }
 
-    void insert(int64_t text, int at, int other, int n) {
-        const int left = word(text, at - 1), right = word(text, at);
-        std::memcpy(trial_.data(), whole_.data(), sketch.step * sizeof(float));
-        add(trial_.data(), other, 1.0f);
-        add(trial_.data(), sketch.pair(left, right), -1.0f);
-        add(trial_.data(), sketch.pair(left, other), 1.0f);
-        add(trial_.data(), sketch.pair(other, right), 1.0f);
-        offer({0, INSERT, at, 0, 1, other},
-              prior_ - sketch.prior(left, right) + sketch.prior(left, other) + sketch.prior(other, right), n + 1);
+    float* base(int at) { return bases_.data() + static_cast<size_t>(at) * sketch.step; }
+    float* products(int base) { return products_.data() + static_cast<size_t>(base) * chosen_.count; }
+
+    // The text without each of its words and their pairs; then whole; then what it is to come near to.
+    void place_bases() {
+        for (int at = 0; at <= n_; at++) {
+            std::memcpy(base(at), whole_.data(), sketch.step * sizeof(float));
+            if (at == n_) break;
+            add(base(at), {word(at), -1.0f});
+            add(base(at), {pair(at - 1, at).row, -1.0f});
+            add(base(at), {pair(at, at + 1).row, -1.0f});
+        }
+        std::memcpy(base(n_ + 1), query_.data(), sketch.step * sizeof(float));
+    }
+
+    // The products of each base and each word of the shortlist.
+    void multiply_words() {
+        for (int at = 0; at < chosen_.count; at++) {
+            const float* row = sketch.row(chosen_.words[at]);
+            if (at + 1 < chosen_.count) fetch(chosen_.words[at + 1]);
+            squares_[at] = sketch.squares[chosen_.words[at]];
+            for (int first = 0; first < n_ + 2; first += BASES) {
+                Vec totals[BASES] = {};
+                for (int k = 0; k < sketch.step; k += LANES) {
+                    const Vec numbers = load(row + k);
+                    for (int which = 0; which < BASES; which++) totals[which] += load(base(first + which) + k) * numbers;
+                }
+                for (int which = 0; which < BASES; which++) products(first + which)[at] = sum(totals[which]);
+            }
+        }
+    }
+
+    void fetch(int row) const {
+        for (int at = 0; at < sketch.step; at += 16) __builtin_prefetch(sketch.row(row) + at);
+    }
+
+    void insert(int at, int other) {
+        const Sketch::Pair &apart = pair(at - 1, at);
+        const Sketch::Pair before = sketch.pair(word(at - 1), other), after = sketch.pair(other, word(at));
+        offer({0, INSERT, at, 0, 1, other}, whole_.data(), {{other, 1}, {apart.row, -1}, {before.row, 1}, {after.row, 1}},
+              prior_ - apart.prior + before.prior + after.prior, n_ + 1);
     }
 
     // `span` words at `at` go to where `to` of the rest stand before them.
-    void move(int64_t text, int at, int span, int to, int n) {
-        const auto rest = [&](int place) { return word(text, place < at ? place : place + span); };
-        const int left = word(text, at - 1), right = word(text, at + span), first = word(text, at), last = word(text, at + span - 1);
-        const int before = rest(to - 1), after = to >= n - span ? sketch.end : rest(to);
-        float prior = prior_ - sketch.prior(left, first) - sketch.prior(last, right) + sketch.prior(left, right);
-        prior += sketch.prior(before, first) + sketch.prior(last, after) - sketch.prior(before, after);
-        if (edits.moved == 0 || (orders_count_ == edits.moved && 1.0f + edits.weight * prior / (n + 1) <= orders_[0].key)) return;
-        std::memcpy(trial_.data(), whole_.data(), sketch.step * sizeof(float));
-        add(trial_.data(), sketch.pair(left, first), -1.0f);
-        add(trial_.data(), sketch.pair(last, right), -1.0f);
-        add(trial_.data(), sketch.pair(left, right), 1.0f);
-        add(trial_.data(), sketch.pair(before, after), -1.0f);
-        add(trial_.data(), sketch.pair(before, first), 1.0f);
-        add(trial_.data(), sketch.pair(last, after), 1.0f);
-        offer({0, MOVE, at, to, span, 0}, prior, n);
+    void move(int at, int span, int to) {
+        const auto rest = [&](int place) { return place < at ? place : place + span; };
+        const int before = rest(to - 1), after = rest(to), last = at + span - 1;
+        const Sketch::Pair &left = pair(at - 1, at), &right = pair(last, at + span), &closed = pair(at - 1, at + span);
+        const Sketch::Pair &opened = pair(before, after), &first = pair(before, at), &second = pair(last, after);
+        float prior = prior_ - left.prior - right.prior + closed.prior;
+        prior += first.prior + second.prior - opened.prior;
+        if (orders_count_ == edits.moved && 1.0f + edits.weight * prior / (n_ + 1) <= orders_[0].key) return;
+        offer({0, MOVE, at, to, span, 0}, whole_.data(),
+              {{left.row, -1}, {right.row, -1}, {closed.row, 1}, {opened.row, -1}, {first.row, 1}, {second.row, 1}}, prior, n_);
     }
 
     // The places in the shortlist of the words that bring base + word nearest, best first, their pairs apart.
-    void best_words(int base, int n, int wanted) {
-        const float* at_base = bases_.data() + static_cast<size_t>(base) * sketch.step;
-        const float* products = products_.data() + static_cast<size_t>(base) * chosen_count_;
-        const float* near = products_.data() + static_cast<size_t>(n + 1) * chosen_count_;
-        const float along = dot(query_.data(), at_base), square = dot(at_base, at_base);
-        for (int at = 0; at < chosen_count_; at++) {
-            const float length = square + 2.0f * products[at] + sketch.squares[chosen_[at]];
+    void best_words(int which, int wanted) {
+        const float *product = products(which), *near = products(n_ + 1);
+        const float along = dot(query_.data(), base(which)), square = dot(base(which), base(which));
+        for (int at = 0; at < chosen_.count; at++) {
+            const float length = square + 2.0f * product[at] + squares_[at];
             scores_[at] = (along + near[at]) / std::sqrt(std::max(length, 1e-12f));
             tops_[at] = at;
         }
-        top_count_ = std::min(wanted, chosen_count_);
-        std::partial_sort(&tops_[0], &tops_[0] + top_count_, &tops_[0] + chosen_count_, [&](int a, int b) {
+        top_count_ = std::min(wanted, chosen_.count);
+        std::partial_sort(&tops_[0], &tops_[0] + top_count_, &tops_[0] + chosen_.count, [&](int a, int b) {
             return scores_[a] != scores_[b] ? scores_[a] > scores_[b] : a < b; });
     }
 
-    void offer(Edit edit, float prior, int words) {
-        const float length = dot(trial_.data(), trial_.data());
-        edit.key = dot(query_.data(), trial_.data()) / std::sqrt(std::max(length, 1e-12f)) + edits.weight * prior / (words + 1);
+    // An edit whose text's sum is `from` and these rows, if it is among the best so far.
+    template <int COUNT>
+    void offer(Edit edit, const float* from, const Part (&parts)[COUNT], float prior, int words) {
+        const float* rows[COUNT];
+        Vec signs[COUNT], along{}, length{};
+        int count = 0;
+        for (const Part& part : parts) {
+            if (part.row < 0) continue;
+            rows[count] = sketch.row(part.row);
+            signs[count++] = all(part.sign);
+        }
+        for (int at = 0; at < sketch.step; at += LANES) {
+            Vec trial = load(from + at);
+            for (int which = 0; which < count; which++) trial += signs[which] * load(rows[which] + at);
+            along += load(query_.data() + at) * trial;
+            length += trial * trial;
+        }
+        edit.key = sum(along) / std::sqrt(std::max(sum(length), 1e-12f)) + edits.weight * prior / (words + 1);
         Buffer<Edit>& heap = edit.kind == MOVE ? orders_ : found_;
-        int& count = edit.kind == MOVE ? orders_count_ : found_count_;
+        int& held = edit.kind == MOVE ? orders_count_ : found_count_;
         const int most = edit.kind == MOVE ? edits.moved : edits.most;
-        if (most == 0 || (count == most && !(edit.key > heap[0].key))) return;
-        if (count == most) std::pop_heap(&heap[0], &heap[0] + count--, better);
-        heap[count++] = edit;
-        std::push_heap(&heap[0], &heap[0] + count, better);
+        if (most == 0 || (held == most && !(edit.key > heap[0].key))) return;
+        if (held == most) std::pop_heap(&heap[0], &heap[0] + held--, Better());
+        heap[held++] = edit;
+        std::push_heap(&heap[0], &heap[0] + held, Better());
     }
 
-    void give(int64_t text, Buffer<Edit>& heap, int count, int64_t place, int most) {
-        std::sort(&heap[0], &heap[0] + count, better);
+    void give(Buffer<Edit>& heap, int count, int64_t place, int most) {
+        std::sort(&heap[0], &heap[0] + count, Better());
         for (int at = 0; at < most; at++, place++) {
-            edits.edited_lengths[place] = at < count ? write(heap[at], static_cast<int>(edits.lengths[text]), edits.edited + place * edits.room) : 0;
+            edits.edited_lengths[place] = at < count ? write(heap[at], n_, edits.edited + place * edits.room) : 0;
             edits.keys[place] = at < count ? heap[at].key : 0.0f;
         }
     }
@@ -262,10 +279,14 @@ class Editor {
 
     const Sketch& sketch;
     const Edits& edits;
+    const int32_t* words_ = nullptr;  // of the text that is edited, n_
+    int n_ = 0, staged_ = 0;
     float prior_ = 0.0f;
-    int chosen_count_ = 0, top_count_ = 0, found_count_ = 0, orders_count_ = 0;
-    Buffer<float> wanted_, near_, values_, bases_, products_, scores_, whole_, trial_, query_;
-    Buffer<int32_t> chosen_, tops_;
+    int top_count_ = 0, found_count_ = 0, orders_count_ = 0;
+    Shortlist chosen_;
+    Buffer<float> wanted_, near_, squares_, bases_, products_, scores_, whole_, query_;
+    Buffer<Sketch::Pair> pairs_;  // (n_ + 2, n_ + 2), the marks first and last
+    Buffer<int32_t> tops_;
     Buffer<Edit> found_, orders_;
 };
 

@@ -203,9 +203,12 @@ EXPORT void unembed_sketch_destroy(Sketch* sketch) { unembed::unmake(sketch); }
 // Writes edited, edited_lengths and keys of the best edits of each text.
 EXPORT int unembed_edit(const Sketch* sketch, const Edits* edits, int32_t threads) {
     if (edits->count == 0) return unembed::OK;
-    return unembed::run_all<Editor>(static_cast<int>(std::min<int64_t>(threads, edits->count)), [&]() -> Editor* {
+    threads = std::max(1, threads);
+    const int64_t staged = std::min<int64_t>(unembed::TEXTS, (edits->count + threads - 1) / threads);
+    threads = static_cast<int32_t>(std::min<int64_t>(threads, (edits->count + staged - 1) / staged));
+    return unembed::run_all<Editor>(threads, [&]() -> Editor* {
         auto* work = unembed::make<Editor>(*sketch, *edits);
-        if (work && work->allocate()) return work;
+        if (work && work->allocate(static_cast<int>(staged))) return work;
         unembed::unmake(work);
         return nullptr;
     });

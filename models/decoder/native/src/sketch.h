@@ -24,7 +24,8 @@ class Sketch {
    public:
     int width = 0, step = 0, words = 0, begin = 0, end = 0;
     float backoff = 0.0f, unknown = 0.0f;
-    Buffer<float> rows, priors, squares;
+    Buffer<float> rows;             // of words and pairs
+    Buffer<float> priors, squares;  // of words
     Packed<float> packed;  // of the words alone
 
     bool fold(const SketchRows& given) {
@@ -35,13 +36,12 @@ class Sketch {
         size_t slots = 64;
         while (slots < 2 * static_cast<size_t>(given.count) + 2) slots *= 2;
         mask_ = slots - 1;
-        if (!rows.allocate(count * step) || !priors.allocate(count) || !squares.allocate(words) || !keys_.allocate(slots) ||
-            !places_.allocate(slots) || !packed.pack(given.rows, nullptr, words, width))
+        if (!rows.allocate(count * step) || !priors.allocate(words) || !squares.allocate(words) || !slots_.allocate(slots) ||
+            !packed.pack(given.rows, nullptr, words, width))
             return false;
-        for (size_t at = 0; at < count; at++) {
+        for (size_t at = 0; at < count; at++)
             std::memcpy(rows.data() + at * step, given.rows + at * width, width * sizeof(float));
-            priors[at] = given.priors[at];
-        }
+        std::memcpy(priors.data(), given.priors, words * sizeof(float));
         for (int word = 0; word < words; word++) {
             Vec total{};
             for (int at = 0; at < step; at += LANES) total += load(row(word) + at) * load(row(word) + at);
@@ -50,37 +50,41 @@ class Sketch {
         for (int at = 0; at < given.count; at++) {
             const uint64_t key = key_of(given.pairs[2 * at], given.pairs[2 * at + 1]);
             size_t slot = hash(key) & mask_;
-            while (keys_[slot]) slot = (slot + 1) & mask_;
-            keys_[slot] = key;
-            places_[slot] = words + at;
+            while (slots_[slot].key) slot = (slot + 1) & mask_;
+            slots_[slot] = {key, {words + at, given.priors[words + at]}};
         }
         return true;
     }
 
     const float* row(int at) const { return rows.data() + static_cast<size_t>(at) * step; }
 
-    // The row of two neighbours; -1: none.
-    int pair(int first, int second) const {
-        if (first < 0 || second < 0) return -1;
-        const uint64_t key = key_of(first, second);
-        for (size_t slot = hash(key) & mask_; keys_[slot]; slot = (slot + 1) & mask_)
-            if (keys_[slot] == key) return places_[slot];
-        return -1;
-    }
+    // What is known of two neighbours: their row, -1 where there is none, and log p(second | first).
+    struct Pair {
+        int32_t row;
+        float prior;
+    };
 
-    float prior(int first, int second) const {
-        if (second < 0) return unknown;
-        const int both = pair(first, second);
-        return both >= 0 ? priors[both] : priors[second] + backoff;
+    Pair pair(int first, int second) const {
+        if (second < 0) return {-1, unknown};
+        if (first >= 0) {
+            const uint64_t key = key_of(first, second);
+            for (size_t slot = hash(key) & mask_; slots_[slot].key; slot = (slot + 1) & mask_)
+                if (slots_[slot].key == key) return slots_[slot].pair;
+        }
+        return {-1, priors[second] + backoff};
     }
 
    private:
+    struct Slot {
+        uint64_t key;  // 0: it is free
+        Pair pair;
+    };
+
     static uint64_t key_of(int first, int second) { return (static_cast<uint64_t>(first) << 32 | static_cast<uint32_t>(second)) + 1; }
     static size_t hash(uint64_t key) { return static_cast<size_t>((key * 0x9E3779B97F4A7C15ull) >> 20); }
 
     size_t mask_ = 0;
-    Buffer<uint64_t> keys_;
-    Buffer<int32_t> places_;
+    Buffer<Slot> slots_;
 };
 
 }  // namespace unembed

@@ -10,6 +10,7 @@ Choices:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,15 +25,19 @@ SHIFT = "\u21e7"  # ⇧: the next letter is a capital
 REPLACEMENT = "\ufffd"
 WORD = r" ?[^ .,!?;:\"]+|[.,!?;:\"]+| "  # a word with the space before it, or a run of punctuation
 
+_MAYBE_CAPITAL = re.compile(r"[A-Z\x80-\U0010ffff]")  # few letters of most texts: the rest need no look
+
 
 def fold_case(text: str) -> str:
     """Write each capital that has a one-character lower-case form as SHIFT + that form."""
-    folded = []
-    for char in text:
-        lower = char.lower()
-        reversible = lower != char and len(lower) == 1 and lower.upper() == char
-        folded.append(SHIFT + lower if reversible else char)
-    return "".join(folded)
+    return _MAYBE_CAPITAL.sub(_folded, text)
+
+
+def _folded(found: re.Match[str]) -> str:
+    char = found[0]
+    lower = char.lower()
+    reversible = lower != char and len(lower) == 1 and lower.upper() == char
+    return SHIFT + lower if reversible else char
 
 
 def unfold_case(text: str) -> str:

@@ -24,8 +24,8 @@ from unembed.models.decoder.tokenizer import UNKNOWN as UNKNOWN_PIECE
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.decoder.words import Word, capitalised, join, split, starts_capital, takes_space
 
-READ: Final = 24  # edits of words of a row that the network reads, each round
-READ_MOVED: Final = 8  # and edits of order
+READ: Final = 12  # edits of words of a row that the network reads, each round
+READ_MOVED: Final = 4  # and edits of order
 USUAL: Final = Breadth()
 
 Parents = Sequence[tuple[int, tuple[Word, ...]]]  # (M,): the row of each text that is edited, and its words

@@ -18,7 +18,7 @@ from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions
 
-NEARNESS: Final = 14.0  # nats for a cosine of 1: docs/lab.md
+NEARNESS: Final = 20.0  # nats for a cosine of 1: docs/lab.md
 
 Flags = npt.NDArray[np.bool_]
 

@@ -32,7 +32,7 @@ from unembed.models.training.vocabulary import Vocabulary
 LEAST_TEXTS: Final = 200
 HELD_OUT: Final = 0.02  # of the texts
 RIDGES: Final = (3.0, 1.0, 0.3)  # the quickest first: each solution is where the next one starts
-LEAST_RANK: Final = 320  # rather than fewer directions, the rarest words and pairs get no row (docs/lab.md)
+LEAST_RANK: Final = 192  # rather than fewer directions, the rarest words and pairs get no row (docs/lab.md)
 JUDGING: Final = 192  # directions of the space that texts are judged in
 EVENNESS: Final = 0.2  # of the mean variance of the residuals, added in each direction
 EVEN: Final = 2  # a byte holds two numbers
@@ -49,10 +49,10 @@ _NOTHING: Final = Fit(texts=0, ridge=0.0, held_out=0, cosine=0.0)
 class Extent:
     """Which words and pairs get a row, and how large the sketch may be."""
 
-    least_word: int = 3  # times it has to be seen
-    least_pair: int = 30
+    least_word: int = 2  # times it has to be seen
+    least_pair: int = 15
     rank: int | None = None  # None: as high as `most_bytes` allows
-    most_bytes: int = 4_500_000
+    most_bytes: int = 4_300_000
 
     @property
     def least(self) -> tuple[int, int]:

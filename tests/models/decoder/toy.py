@@ -12,7 +12,9 @@ import torch
 from unembed.models.decoder.checkpoint import Checkpoint, save_checkpoint
 from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
 from unembed.models.decoder.ret import RET
+from unembed.models.decoder.sketch import Fit, Sketch, packed
 from unembed.models.decoder.tokenizer import Tokenizer
+from unembed.models.decoder.words import split
 from unembed.models.training.data import Pairs, pair
 from unembed.models.training.recipe import Recipe
 
@@ -60,6 +62,26 @@ def random_network(seed: int = 0, **changes: int) -> RET:
 def random_checkpoint(folder: Path, name: str = "toy") -> Path:
     """A checkpoint folder with an untrained toy network."""
     save_checkpoint(folder, Checkpoint(CheckpointConfig(name=name, network=config()), random_network(), tokenizer()))
+    return folder
+
+
+def sketch_of_words(seed: int = 0) -> Sketch:
+    """Of the words of TEXTS and "my", each a direction of its own in DIM dimensions; judged as it is."""
+    spelled = {word.surface for text in TEXTS for word in split(text)} | {"my"}
+    words = ("^", "$", *sorted({word if word in ("Tom", "I") else word.lower() for word in spelled}))
+    table = vectors(len(words), DIM, seed)
+    table[:2] = 0.0  # the ends say nothing
+    rows, scales = packed(table)
+    eye = np.eye(DIM, dtype=np.float16)
+    priors = np.full(len(words), -2.0, dtype=np.float16)
+    none = np.zeros((0, 2), dtype=np.int32)
+    return Sketch(words, none, rows, scales, eye, eye, priors, Fit(texts=36, ridge=1.0, held_out=9, cosine=1.0))
+
+
+def sketched_checkpoint(folder: Path, name: str = "toy") -> Path:
+    """The same as `random_checkpoint`, with a sketch."""
+    config_ = CheckpointConfig(name=name, network=config())
+    save_checkpoint(folder, Checkpoint(config_, random_network(), tokenizer(), sketch=sketch_of_words()))
     return folder
 
 

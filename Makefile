@@ -20,7 +20,7 @@ OTHER_PRECISION_TESTS := $(addprefix tests/models/decoder/test_,$(addsuffix .py,
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-precisions sanitizers faults check bench bench-gpu compare train up wheels clean
+.PHONY: help demo test test-precisions sanitizers faults check bench bench-gpu bench-quality compare train up wheels clean
 
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
@@ -64,6 +64,9 @@ bench: $(VENV)/.bench $(VENV)/.engine ## speed and memory against other librarie
 
 bench-gpu: $(VENV)/.local ## check and time the engine on a CUDA GPU, nine minutes at most; writes out/gpu.json and out/gpu.md
 	@$(BIN)/python -m benchmarks.gpu $(ARGS)
+
+bench-quality: $(VENV)/.train $(VENV)/.engine ## quality against time of many ways to decode: ARGS='--set mine=texts.txt'; writes docs/quality.md
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality $(ARGS)
 
 compare: $(VENV)/.local $(VENV)/.engine ## compare decoder v2.1 with v2.0: memory, rows per second, latency; writes docs/benchmarks/
 	@$(BIN)/unembed compare examples/sentences.txt $(ARGS)

@@ -8,6 +8,7 @@
     whole_*, first_try                              programs that decode a whole corpus, each in its own way
     echo, results                                   the path without a decoder
     gpu                                             `make bench-gpu`, by itself
+    quality                                         `make bench-quality`, by itself: quality against time
     report     the page
 
 Only what was measured in one run, on the same vectors and the same cores, is compared.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -25,10 +27,16 @@ def machine() -> list[tuple[str, str]]:
         ("instructions", torch.backends.cpu.get_cpu_capability()),
         ("engine", native.isa if native is not None else f"torch ({reason})"),
         ("system", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"),
-        ("libraries", ", ".join(f"{name} {version(name)}" for name in LIBRARIES)),
+        ("libraries", ", ".join(_installed())),
         ("commit", commit()),
         ("date", datetime.now(UTC).date().isoformat()),
     ]
+
+
+def _installed() -> Iterator[str]:
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            yield f"{name} {version(name)}"
 
 
 def _cpu() -> str:

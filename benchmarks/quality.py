@@ -26,7 +26,7 @@ import torch
 from benchmarks.asked import say
 from benchmarks.machine import machine
 from benchmarks.quality_page import DATA, write
-from benchmarks.quality_ways import Part, Way, decoders_for, ways_for
+from benchmarks.quality_ways import DecodingWay, Part, decoders_for, ways_for
 from unembed.cli.evaluate import parse_text_set
 from unembed.errors import InputError, UnembedError
 from unembed.generations import rows_of
@@ -123,10 +123,10 @@ def _measure(given: argparse.Namespace, arguments: Sequence[str]) -> None:
 
 
 def in_turns(
-    name: str, decoders: Decoders, ways: Sequence[Way], vectors: Vectors, parts: int
-) -> tuple[dict[Way, list[Piece]], bool]:
+    name: str, decoders: Decoders, ways: Sequence[DecodingWay], vectors: Vectors, parts: int
+) -> tuple[dict[DecodingWay, list[Piece]], bool]:
     """Of each way the parts that all ways have done; and whether Ctrl-C ended it before the last."""
-    done: dict[Way, list[Piece]] = {way: [] for way in ways}
+    done: dict[DecodingWay, list[Piece]] = {way: [] for way in ways}
     try:
         for way in ways:
             decoded(decoders[way.part], way, vectors[:WARM], 0)
@@ -146,7 +146,7 @@ def in_turns(
     return done, False
 
 
-def decoded(decoder: TextDecoder, way: Way, vectors: Vectors, first: int) -> Piece:
+def decoded(decoder: TextDecoder, way: DecodingWay, vectors: Vectors, first: int) -> Piece:
     """Vectors (N, D), of which the first is the `first` row of its set."""
     with patch.object(Encoder, "encode", autospec=True, side_effect=Encoder.encode) as encode:
         begun = time.process_time()
@@ -160,7 +160,7 @@ def _scored(
     network: GenerativeDecoder,
     lines: Sequence[str],
     vectors: Vectors,
-    pieces: Mapping[Way, Sequence[Piece]],
+    pieces: Mapping[DecodingWay, Sequence[Piece]],
 ) -> dict[str, Any]:
     written = {way: [one for piece in done for one in piece.generations] for way, done in pieces.items()}
     known = _embeddings(network.encoder, {one.text or "" for every in written.values() for one in every})

@@ -18,7 +18,7 @@ DOT: Final = 5
 LETTER, LINE = 6.6, 15.0  # of a label: the width of a letter and the height, in pixels
 MOST_TICKS: Final = 8
 STEPS: Final = 24  # of each stretch of the line, as labels keep clear of it
-Way = Mapping[str, Any]  # as in the JSON
+Found = Mapping[str, Any]  # as in the JSON
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Box:
 INSIDE: Final = Box(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)
 
 
-class Axes:
+class QualityAxes:
     """Milliseconds from left to right, each step a factor; BLEU from 0 upwards."""
 
-    def __init__(self, ways: Sequence[Way]) -> None:
+    def __init__(self, ways: Sequence[Found]) -> None:
         times = [way["ms"]["value"] for way in ways]
         self._low, self._high = math.log(min(times) / 1.5), math.log(max(times) * 1.5)
         self._top: float = max(1.0, 1.05 * max(way["bleu"]["high"] for way in ways))
@@ -68,8 +68,8 @@ class Axes:
 
 def chart(one: Mapping[str, Any]) -> str:
     """Of one set: an SVG of a few kB, light or dark."""
-    ways: Sequence[Way] = one["ways"]
-    axes = Axes(ways)
+    ways: Sequence[Found] = one["ways"]
+    axes = QualityAxes(ways)
     head = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" role="img" aria-label="{}">')
     marks = [
         *_grid(axes),
@@ -82,16 +82,16 @@ def chart(one: Mapping[str, Any]) -> str:
     return head.format(WIDTH, HEIGHT, title) + _STYLE + Markup("\n").join(marks) + Markup("\n</svg>\n")
 
 
-def frontier(ways: Sequence[Way]) -> list[Way]:
+def frontier(ways: Sequence[Found]) -> list[Found]:
     """Those that none beats in both time and BLEU, the fastest first."""
-    found: list[Way] = []
+    found: list[Found] = []
     for way in sorted(ways, key=lambda way: (way["ms"]["value"], -way["bleu"]["value"])):
         if not found or way["bleu"]["value"] > found[-1]["bleu"]["value"]:
             found.append(way)
     return found
 
 
-def _grid(axes: Axes) -> Iterator[Markup]:
+def _grid(axes: QualityAxes) -> Iterator[Markup]:
     line = Markup('<line class="grid" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>')
     text = Markup('<text class="soft" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')
     for time in axes.times():
@@ -105,12 +105,12 @@ def _grid(axes: Axes) -> Iterator[Markup]:
     yield upright.format((TOP + HEIGHT - BOTTOM) / 2)
 
 
-def _line(axes: Axes, ways: Sequence[Way]) -> Markup:
+def _line(axes: QualityAxes, ways: Sequence[Found]) -> Markup:
     places = " ".join(f"{x:.1f},{y:.1f}" for x, y in (_place(axes, way) for way in frontier(ways)))
     return Markup('<polyline class="best" points="{}"/>').format(places)
 
 
-def _point(axes: Axes, way: Way) -> Markup:
+def _point(axes: QualityAxes, way: Found) -> Markup:
     mark = Markup(
         '<g class="{}"><title>{}</title><line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>'
         '<circle cx="{:.1f}" cy="{:.1f}" r="{}"/></g>'
@@ -120,11 +120,11 @@ def _point(axes: Axes, way: Way) -> Markup:
     return mark.format(way["kind"], says, x, axes.y(bleu["low"]), x, axes.y(bleu["high"]), x, y, DOT)
 
 
-def _place(axes: Axes, way: Way) -> tuple[float, float]:
+def _place(axes: QualityAxes, way: Found) -> tuple[float, float]:
     return axes.x(way["ms"]["value"]), axes.y(way["bleu"]["value"])
 
 
-def _labels(axes: Axes, ways: Sequence[Way]) -> Iterator[Markup]:
+def _labels(axes: QualityAxes, ways: Sequence[Found]) -> Iterator[Markup]:
     """Each name where it covers least; joined to its point where that is some way off."""
     taken = [Box(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in (_place(axes, way) for way in ways)]
     strokes = [*_along(axes, frontier(ways))]
@@ -147,7 +147,7 @@ def _labels(axes: Axes, ways: Sequence[Way]) -> Iterator[Markup]:
         yield text.format(way["kind"], bold, box.left, box.bottom - 4, way["name"])
 
 
-def _along(axes: Axes, ways: Sequence[Way]) -> Iterator[Box]:
+def _along(axes: QualityAxes, ways: Sequence[Found]) -> Iterator[Box]:
     """What the line through these takes up, in steps."""
     for before, after in pairwise(_place(axes, way) for way in ways):
         for share in (step / STEPS for step in range(STEPS)):
@@ -169,7 +169,7 @@ def _cost(box: Box, taken: Sequence[Box], strokes: Sequence[Box]) -> float:
     return 10 * outside + 3 * sum(map(box.overlap, taken)) + sum(map(box.overlap, strokes))
 
 
-def _legend(ways: Sequence[Way]) -> Iterator[Markup]:
+def _legend(ways: Sequence[Found]) -> Iterator[Markup]:
     x = float(LEFT)
     for kind, says in KINDS.items():
         if any(way["kind"] == kind for way in ways):

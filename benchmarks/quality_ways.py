@@ -27,7 +27,7 @@ USUAL: Final = DecodeOptions()
 
 
 @dataclass(frozen=True)
-class Way:
+class DecodingWay:
     """`name` is what the chart says; `kind` is the dearest thing that it needs."""
 
     name: str
@@ -49,34 +49,34 @@ class Way:
 
 
 WAYS: Final = (
-    Way("greedy", "decoder", GREEDY),
-    Way("8 beams", "decoder", DecodeOptions(rank_by="decoder", edits=0)),
-    Way("32 beams", "decoder", DecodeOptions(candidates=32, rank_by="decoder", edits=0)),
-    Way("sketch of 8", "sketch", DecodeOptions(edits=0)),
-    Way("sketch of 32", "sketch", DecodeOptions(candidates=32, edits=0)),
-    Way("default", "sketch"),
-    Way("8, 2 edits", "sketch", DecodeOptions(edits=2)),
-    Way("32, 2 edits", "sketch", DecodeOptions(candidates=32, edits=2)),
-    Way("8, 4 edits", "sketch", DecodeOptions(edits=4)),
-    Way("32, 4 edits", "sketch", DecodeOptions(candidates=32, edits=4)),
-    Way("embed 8, no edits", "encoder", DecodeOptions(candidates=16, embed=8, edits=0)),
-    Way("embed 8", "encoder", DecodeOptions(embed=8)),
-    Way("16, embed 8", "encoder", DecodeOptions(candidates=16, embed=8, edits=3)),
-    Way("16, embed 16", "encoder", DecodeOptions(candidates=16, embed=16, edits=3)),
-    Way("16, embed 32", "encoder", DecodeOptions(candidates=16, embed=32, edits=3)),
+    DecodingWay("greedy", "decoder", GREEDY),
+    DecodingWay("8 beams", "decoder", DecodeOptions(rank_by="decoder", edits=0)),
+    DecodingWay("32 beams", "decoder", DecodeOptions(candidates=32, rank_by="decoder", edits=0)),
+    DecodingWay("sketch of 8", "sketch", DecodeOptions(edits=0)),
+    DecodingWay("sketch of 32", "sketch", DecodeOptions(candidates=32, edits=0)),
+    DecodingWay("default", "sketch"),
+    DecodingWay("8, 2 edits", "sketch", DecodeOptions(edits=2)),
+    DecodingWay("32, 2 edits", "sketch", DecodeOptions(candidates=32, edits=2)),
+    DecodingWay("8, 4 edits", "sketch", DecodeOptions(edits=4)),
+    DecodingWay("32, 4 edits", "sketch", DecodeOptions(candidates=32, edits=4)),
+    DecodingWay("embed 8, no edits", "encoder", DecodeOptions(candidates=16, embed=8, edits=0)),
+    DecodingWay("embed 8", "encoder", DecodeOptions(embed=8)),
+    DecodingWay("16, embed 8", "encoder", DecodeOptions(candidates=16, embed=8, edits=3)),
+    DecodingWay("16, embed 16", "encoder", DecodeOptions(candidates=16, embed=16, edits=3)),
+    DecodingWay("16, embed 32", "encoder", DecodeOptions(candidates=16, embed=32, edits=3)),
 )
 WITH_BANK: Final = (
-    Way("nearest phrase", "bank", GREEDY, "bank"),
-    Way("hybrid", "bank", USUAL, "hybrid"),
-    Way("hybrid, embed 8", "bank", DecodeOptions(embed=8), "hybrid"),
+    DecodingWay("nearest phrase", "bank", GREEDY, "bank"),
+    DecodingWay("hybrid", "bank", USUAL, "hybrid"),
+    DecodingWay("hybrid, embed 8", "bank", DecodeOptions(embed=8), "hybrid"),
 )
 
 
-def ways_for(network: GenerativeDecoder, *, bank: bool) -> tuple[Way, ...]:
+def ways_for(network: GenerativeDecoder, *, bank: bool) -> tuple[DecodingWay, ...]:
     """Those that can be gone with what is there; of two that come to the same, the first."""
     sketched = network.checkpoint.sketch is not None
     seeing = network.encoder is not None and is_installed(network.encoder)
-    found: dict[tuple[Part, DecodeOptions], Way] = {}
+    found: dict[tuple[Part, DecodeOptions], DecodingWay] = {}
     for way in (*WAYS, *(WITH_BANK if bank else ())):
         if (sketched or not (way.kind == "sketch" or way.options.edits)) and (seeing or not way.options.embed):
             found.setdefault((way.part, _settled(way.options)), way)

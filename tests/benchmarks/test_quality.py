@@ -18,7 +18,7 @@ from benchmarks.checkout import ROOT
 from benchmarks.quality import in_turns, main
 from benchmarks.quality_chart import chart, frontier
 from benchmarks.quality_page import DATA, chart_of, choice, page
-from benchmarks.quality_ways import WAYS, Way, decoders_for, ways_for
+from benchmarks.quality_ways import WAYS, DecodingWay, decoders_for, ways_for
 from tests.models.decoder.test_sketch import toy_sketch
 from tests.models.decoder.toy import TEXTS, random_checkpoint, vectors
 from unembed.models.decoder.checkpoint import load_checkpoint, save_checkpoint
@@ -26,7 +26,10 @@ from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.phrase_bank import Bank, PhraseBankDecoder
 from unembed.schemas import DEFAULT_DECODER, GREEDY, DecodeOptions
 
-TWO = (Way("greedy", "decoder", GREEDY), Way("8 beams", "decoder", DecodeOptions(rank_by="decoder", edits=0)))
+TWO = (
+    DecodingWay("greedy", "decoder", GREEDY),
+    DecodingWay("8 beams", "decoder", DecodeOptions(rank_by="decoder", edits=0)),
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -121,7 +124,7 @@ def test_what_cannot_be_measured_is_said_in_one_line(
 def test_the_texts_that_the_encoder_gets_are_counted() -> None:
     # Given the decoder that ships, whose encoder may embed two of four candidates
     network = GenerativeDecoder.load(DEFAULT_DECODER, device="cpu")
-    seeing = Way("embed 2", "encoder", DecodeOptions(candidates=4, rank_by="decoder", embed=2, edits=0))
+    seeing = DecodingWay("embed 2", "encoder", DecodeOptions(candidates=4, rank_by="decoder", embed=2, edits=0))
     # When three rows are decoded that way and greedily, Then six texts went through the encoder, and none
     given = vectors(3, network.embedding_dim)
     done, _ = in_turns("three", decoders_for(network, None), (seeing, TWO[0]), given, 1)

@@ -1,6 +1,6 @@
 """Quality against time: `make bench-quality` decodes texts in many ways, and writes docs/quality.md with its charts.
 
-python -m benchmarks.quality --set NAME=TEXTS[,EMBEDDINGS.npy] [--set ...] [--decoder NAME] [--bank FOLDER] [--rows 400]
+python -m benchmarks.quality --set NAME=TEXTS[,EMBEDDINGS.npy] [--set ...] [--decoder NAME] [--bank FOLDER] [--rows 350]
 python -m benchmarks.quality --again          the page and the charts once more, from what was measured before
 
 The first lines of each set are decoded on one thread, a part of them at a time, by all ways in turns. Ctrl-C ends it,
@@ -41,7 +41,7 @@ from unembed.models.evaluation.scores import score
 from unembed.models.evaluation.text_sets import Library, TextSet, read_texts
 from unembed.schemas import DEFAULT_DECODER, Generation
 
-ROWS: Final = 400
+ROWS: Final = 350  # two sets take about eleven minutes
 PARTS: Final = 4  # of a set: how often the ways take turns
 WARM: Final = 4  # rows that each way decodes before it is timed
 DIGITS: Final = 4

@@ -27,7 +27,7 @@ def renewed(options: Mapping[str, Any]) -> dict[str, Any]:
         found["rank_by"] = "auto"
     if candidates > 1 and found["beams"] is None and found["temperature"] == 0.0:
         found["beams"] = max(candidates, min(32, 4 * candidates))
-    return found | {"embed": candidates if by_encoder else 0, "edits": 0 if candidates > 1 else None}
+    return found | {"embed": candidates if by_encoder else 0, "edits": 0}
 
 
 def renewed_defaults(options: Mapping[str, Any]) -> dict[str, Any]:

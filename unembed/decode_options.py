@@ -47,16 +47,16 @@ class DecodeOptions(BaseModel):
         ),
     ] = 0
     edits: Annotated[
-        int | None,
+        int,
         Field(
             ge=0,
             le=8,
             description="How many rounds of word edits the best texts go through: words are dropped, exchanged, put in "
-            "and moved. Better and slower; needs a decoder with a sketch. If not given: 0 for one candidate or without "
-            "a sketch, otherwise what suits the decoder",
+            "and moved, and between the texts that the encoder embeds, edited again. Much better and slower; needs a "
+            "decoder with a sketch",
             examples=[2],
         ),
-    ] = None
+    ] = 0
     beams: Annotated[
         int | None,
         Field(

@@ -41,7 +41,6 @@ from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.vectors import Indices, Vectors
 from unembed.schemas import DecodeOptions, Precision
 
-EDITS: Final = 2  # rounds, where the options do not say: docs/lab.md
 BEST: Final = 4  # texts of a row that are edited in a round
 FOLLOWED: Final = 2  # and between two verdicts
 
@@ -79,7 +78,7 @@ class Searcher:
         found = self._found(vectors, indices, options, seed)
         if sketch is not None and self.editor is not None and by == "sketch":
             hunt = self._hunt(sketch, self.editor, vectors, options)
-            pool = hunt.edited(Pool.of(found, sketch), hunt.rounds)
+            pool = hunt.edited(Pool.of(found, sketch), options.edits)
             seconds = time.perf_counter() - begun
             if not (embedded and options.embed):
                 ranked = hunt.ranked(pool)
@@ -119,12 +118,6 @@ class Hunt:
     queries: Vectors  # (N, J): the embeddings, in the space that texts are judged in
     options: DecodeOptions
 
-    @property
-    def rounds(self) -> int:
-        if self.options.edits is not None:
-            return self.options.edits
-        return EDITS if self.options.candidates > 1 else 0
-
     def ranked(self, pool: Pool) -> Ranked:
         worth = pool.worth(self.queries, self.options)
         order = best_of_rows(pool.candidates.row, worth, len(pool))
@@ -139,7 +132,7 @@ class Hunt:
     def refereed(self, pool: Pool, vectors: Vectors, embedded: Embedded) -> Ranked:
         """The nearest of `options.embed` texts of each row first, by their cosines with its vector (N, D)."""
         verdicts = Verdicts.none(len(pool), self.queries.shape[1])
-        shares = stages(self.options.embed) if self.rounds else [self.options.embed]
+        shares = stages(self.options.embed) if self.options.edits else [self.options.embed]
         for number, share in enumerate(shares):
             if number:
                 grown = self._followed(pool, verdicts)

@@ -14,7 +14,7 @@ from unembed.models.decoder.catalog import SHIPPED, find
 from unembed.models.decoder.encoder import MINILM, Encoder, cosines
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.evaluation.scores import decode_all, score
-from unembed.schemas import DEFAULT_DECODER, GREEDY, Generation
+from unembed.schemas import DEFAULT_DECODER, GREEDY, DecodeOptions, Generation
 
 FOLDER = SHIPPED / DEFAULT_DECODER
 EXAMPLES = Path(__file__).parents[3] / "examples" / "sentences.parquet"
@@ -47,12 +47,28 @@ def test_it_is_ret_v21_for_minilm_with_722_944_parameters() -> None:
     assert GenerativeDecoder.load(DEFAULT_DECODER, device="cpu").parameters == 722_944
 
 
+def test_the_sketch_and_edits_bring_back_more_of_each_text(
+    examples: tuple[list[str], np.ndarray], decoded: list[Generation]
+) -> None:
+    # Given the greedy texts of the example sentences, and those of the default and with edits, without an encoder
+    texts, vectors = examples[0][:200], examples[1][:200]
+    decoder = GenerativeDecoder.load(DEFAULT_DECODER, "cpu", "float32")
+    ways = [decoded[:200], *(decode_all(decoder, vectors, DecodeOptions(edits=edits)) for edits in (0, 1))]
+    # When more is asked for, Then more of the words come back, and more of the texts word for word
+    greedy, default, edited = [score([row.text or "" for row in way], texts, 1.0) for way in ways]
+    assert greedy.word_f1 + 0.05 < default.word_f1 < edited.word_f1 - 0.03
+    assert greedy.bleu < default.bleu < edited.bleu
+    assert greedy.exact < default.exact
+
+
 def test_its_files_are_small_and_whole() -> None:
     sizes = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
     assert set(sizes) == {
         "model.safetensors", "config.json", "tokenizer.json", "README.md", "scores.json",
         "self_test.json", "self_test.safetensors", "manifold.json", "manifold.safetensors",
+        "sketch.json", "sketch.safetensors",
     }  # fmt: skip
+    assert sum(sizes.values()) < 6_000_000
     assert sizes["model.safetensors"] < 1_500_000
     assert sizes["self_test.json"] + sizes["self_test.safetensors"] < 20_000
     assert sizes["manifold.json"] + sizes["manifold.safetensors"] < 40_000

@@ -12,7 +12,6 @@ from unembed.models.decoder.encoder import is_installed
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.hybrid import HybridDecoder
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
-from unembed.models.decoder.rounds import EDITS
 from unembed.schemas import GREEDY, DecodeOptions
 
 Kind = Literal["decoder", "sketch", "encoder", "bank"]
@@ -50,17 +49,15 @@ class DecodingWay:
 
 WAYS: Final = (
     DecodingWay("greedy", "decoder", GREEDY),
-    DecodingWay("8 beams", "decoder", DecodeOptions(rank_by="decoder", edits=0)),
-    DecodingWay("32 beams", "decoder", DecodeOptions(candidates=32, rank_by="decoder", edits=0)),
-    DecodingWay("sketch of 8", "sketch", DecodeOptions(edits=0)),
-    DecodingWay("sketch of 32", "sketch", DecodeOptions(candidates=32, edits=0)),
+    DecodingWay("8 beams", "decoder", DecodeOptions(rank_by="decoder")),
+    DecodingWay("32 beams", "decoder", DecodeOptions(candidates=32, rank_by="decoder")),
     DecodingWay("default", "sketch"),
+    DecodingWay("32", "sketch", DecodeOptions(candidates=32)),
+    DecodingWay("8, 1 edit", "sketch", DecodeOptions(edits=1)),
     DecodingWay("8, 2 edits", "sketch", DecodeOptions(edits=2)),
-    DecodingWay("32, 2 edits", "sketch", DecodeOptions(candidates=32, edits=2)),
-    DecodingWay("8, 4 edits", "sketch", DecodeOptions(edits=4)),
+    DecodingWay("16, 3 edits", "sketch", DecodeOptions(candidates=16, edits=3)),
     DecodingWay("32, 4 edits", "sketch", DecodeOptions(candidates=32, edits=4)),
-    DecodingWay("embed 8, no edits", "encoder", DecodeOptions(candidates=16, embed=8, edits=0)),
-    DecodingWay("embed 8", "encoder", DecodeOptions(embed=8)),
+    DecodingWay("embed 8, no edits", "encoder", DecodeOptions(candidates=16, embed=8)),
     DecodingWay("16, embed 8", "encoder", DecodeOptions(candidates=16, embed=8, edits=3)),
     DecodingWay("16, embed 16", "encoder", DecodeOptions(candidates=16, embed=16, edits=3)),
     DecodingWay("16, embed 32", "encoder", DecodeOptions(candidates=16, embed=32, edits=3)),
@@ -79,7 +76,7 @@ def ways_for(network: GenerativeDecoder, *, bank: bool) -> tuple[DecodingWay, ..
     found: dict[tuple[Part, DecodeOptions], DecodingWay] = {}
     for way in (*WAYS, *(WITH_BANK if bank else ())):
         if (sketched or not (way.kind == "sketch" or way.options.edits)) and (seeing or not way.options.embed):
-            found.setdefault((way.part, _settled(way.options)), way)
+            found.setdefault((way.part, way.options), way)
     return tuple(found.values())
 
 
@@ -90,9 +87,3 @@ def decoders_for(network: GenerativeDecoder, bank: PhraseBankDecoder | None) -> 
         config = HybridConfig(name="hybrid", embedding_dim=network.embedding_dim, decoder=network.name, bank=bank.name)
         decoders |= {"bank": bank, "hybrid": HybridDecoder(config, network, bank)}
     return decoders
-
-
-def _settled(options: DecodeOptions) -> DecodeOptions:
-    """With what edits are where the options do not say."""
-    usual = EDITS if options.candidates > 1 else 0
-    return options if options.edits is not None else options.model_copy(update={"edits": usual})

@@ -44,9 +44,10 @@ from unembed.models.decoder.device import Device, choose
 from unembed.models.decoder.editors import editor_for
 from unembed.models.decoder.edits import Editor
 from unembed.models.decoder.engines import Engine, engine_for
+from unembed.models.decoder.evidence import evidence_of
 from unembed.models.decoder.graph_engine import GPU_MEMORY
 from unembed.models.decoder.manifold import Manifold
-from unembed.models.decoder.quality import UNSCORED, Evidence, Quality, assess, word_diversity
+from unembed.models.decoder.quality import UNSCORED, Evidence, Quality, assess
 from unembed.models.decoder.rank import Ranked
 from unembed.models.decoder.report import DecodeStatistics
 from unembed.models.decoder.ret import RET
@@ -208,26 +209,13 @@ class GenerativeDecoder(TextDecoder):
         begun = time.perf_counter()
         searcher = Searcher(self._checkpoint, self._engine, self.encoder, self._device.precision, self._editor)
         searched = searcher.search(vectors, indices, options, seed)
-        evidence = self._evidence(searched.ranked) if options.scores == "all" else None
+        evidence = None
+        if options.scores == "all":
+            evidence = evidence_of(searched.ranked, vectors, self._engine, self._checkpoint.sketch)
         config = self._checkpoint.config
         quality = assess(evidence, config.calibration, config.seen_calibration) if evidence else UNSCORED
         score_ms = (time.perf_counter() - begun - searched.decode_seconds) * 1000.0
         return Scored(searched.ranked, evidence, quality, searched.decode_seconds * 1000.0, score_ms)
-
-    def _evidence(self, ranked: Ranked) -> Evidence:
-        """Of the best of each row."""
-        best = ranked.best
-        alone = best.with_log_probs(self._engine.piece_log_probs(None, best.pieces))  # without the embedding
-        return Evidence(
-            log_prob=best.log_prob / best.lengths,
-            lm_log_prob=alone.log_prob / best.lengths,
-            least_log_prob=best.least_log_prob,
-            pieces=best.lengths,
-            words=np.array([len(text.split()) for text in best.texts], dtype=np.int64),
-            diversity=np.array([word_diversity(text) for text in best.texts], dtype=np.float64),
-            truncated=best.truncated,
-            round_trip=ranked.best_round_trips,
-        )
 
     def get_performance_report(self) -> dict[str, Any]:
         """What was decoded since this decoder was made: counts, seconds, rates, and on what."""

@@ -6,8 +6,9 @@ coherence        1 − exp(−PMI), where PMI = mean over pieces of log p(piece 
                  text is about this vector rather than about language in general
 diversity        distinct pairs of neighbouring words over all pairs; 1 when there are fewer than two words
 overall_quality  P(the text is faithful), from a logistic model fitted on held-out rows and saved with the checkpoint;
-                 what "faithful" means is in `calibration.outcome`. Where the text was embedded again, from a second
-                 model, which knows that cosine too: a text chosen by its cosine is better than its other scores say
+                 what "faithful" means is in `calibration.outcome`. Where the decoder has a sketch, the model also knows
+                 how near the text's sketch is to the vector. Where the text was embedded again, a second model judges,
+                 which knows that cosine too: a text chosen by its cosine is better than its other scores say
 
 fluency and overall_quality need a calibrated checkpoint; without one they are None, not a guess.
 
@@ -31,7 +32,9 @@ import numpy.typing as npt
 from unembed.models.decoder.config import Calibration
 
 FEATURES = ("log_prob", "pmi", "least_log_prob", "log_length", "log_words", "diversity", "truncated")
-SEEN_FEATURES = (*FEATURES, "round_trip", "round_trip_squared")  # where the text was embedded again
+SKETCH_FEATURES = ("chosen", "sketch", "nearness", "log_distance", "log_sketch_length", "known_pairs")
+SEEN_FEATURES = ("round_trip", "log_round_trip_distance")  # where the text was embedded again
+SHORTEST: Final = 1e-3  # length or distance of which there is a logarithm
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,6 +50,12 @@ class Evidence:
     words: npt.NDArray[np.int64]  # between spaces; many pieces for few words are rare words, which are seldom right
     diversity: Floats
     truncated: npt.NDArray[np.bool_]  # it ran into the limit
+    chosen: npt.NDArray[np.bool_]  # among several: it seems better than it is, as it was chosen for seeming good
+    # Known to decoders with a sketch:
+    sketch: Floats | None = None  # cosine of the text's sketch and the given embedding
+    nearness: Floats | None = None  # the same in the space that texts are judged in
+    sketch_length: Floats | None = None  # of the sum of its words' vectors: words of one subject make a longer one
+    known_pairs: Floats | None = None  # the share of neighbouring words that it has seen together: odd texts have few
     round_trip: Floats | None = None  # cosine of its embedding and the given one; None: they were not embedded again
 
     @property
@@ -63,14 +72,27 @@ class Evidence:
             "log_words": np.log(np.maximum(1, self.words)),
             "diversity": self.diversity,
             "truncated": self.truncated.astype(np.float64),
+            "chosen": self.chosen.astype(np.float64),
+            "sketch": self.sketch,
+            "nearness": self.nearness,
+            "log_distance": None if self.nearness is None else _log(1.0 - self.nearness),
+            "log_sketch_length": None if self.sketch_length is None else _log(self.sketch_length),
+            "known_pairs": self.known_pairs,
             "round_trip": self.round_trip,
-            "round_trip_squared": None if self.round_trip is None else self.round_trip**2,
+            "log_round_trip_distance": None if self.round_trip is None else _log(1.0 - self.round_trip),
+            "round_trip_squared": None if self.round_trip is None else self.round_trip**2,  # of older calibrations
         }
         columns: list[Any] = [known[name] for name in names]
         for name, column in zip(names, columns, strict=True):
             if column is None:
-                raise ValueError(f"these texts were not embedded again, so their {name} is not known")
+                why = "are of a decoder without a sketch" if name in SKETCH_FEATURES else "were not embedded again"
+                raise ValueError(f"these texts {why}, so their {name} is not known")
         return np.array(columns, dtype=np.float64).reshape(len(names), len(self.pieces)).T
+
+
+def _log(lengths: Floats) -> Floats:
+    """A text without a word that the sketch knows has a sketch of length 0."""
+    return np.asarray(np.log(np.maximum(SHORTEST, lengths)))
 
 
 @dataclass(frozen=True)
@@ -84,6 +106,11 @@ class Quality:
 
 
 UNSCORED: Final = Quality(overall_quality=None, fluency=None, coherence=None, diversity=None)
+
+
+def features_of(*, sketched: bool, seen: bool) -> tuple[str, ...]:
+    """The features of a calibration: of a decoder with a sketch, and of texts that were embedded again."""
+    return (*FEATURES, *(SKETCH_FEATURES if sketched else ()), *(SEEN_FEATURES if seen else ()))
 
 
 def assess(evidence: Evidence, calibration: Calibration | None, seen: Calibration | None = None) -> Quality:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from unembed.errors import DimensionError
 from unembed.models.decoder.checkpoint import CARD_FILE, checkpoint_folder, network_config
 from unembed.models.decoder.sketch import Sketch
-from unembed.models.evaluation.text_sets import Library, Say, TextSet, read_texts
+from unembed.models.evaluation.text_sets import Say, TextSet
 from unembed.models.training.card import sketch_section, with_section
+from unembed.models.training.sets import read_sets
 from unembed.models.training.sketch import fit_sketch
 
 
@@ -23,19 +21,8 @@ def add_sketch(checkpoint: str | Path, sets: Sequence[TextSet], say: Say) -> Ske
     InputError for texts without embeddings or an encoder, and for too few texts.
     """
     folder = checkpoint_folder(checkpoint)
-    config = network_config(folder)
-    library = Library(config.encoder, None, say)
-    texts, parts = [], []
-    for one in sets:
-        lines = read_texts([one.texts])
-        vectors = library.vectors(one, lines)
-        if vectors.shape[1] != config.embedding_dim:
-            raise DimensionError.between(
-                vectors.shape[1], config.embedding_dim, f"the decoder {config.name!r} ({one.name})"
-            )
-        texts += lines
-        parts.append(vectors)
-    made = fit_sketch(texts, np.concatenate(parts), say=say)
+    texts, vectors = read_sets(sets, network_config(folder), say)
+    made = fit_sketch(texts, vectors, say=say)
     made.save(folder)
     card = folder / CARD_FILE
     if card.exists():

@@ -2,55 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from unembed.errors import MissingExtraError
-from unembed.models.decoder.config import Calibration
+from unembed.models.decoder.config import Calibration, CheckpointConfig
 from unembed.models.decoder.engine import Generated, log_likelihood
 from unembed.models.decoder.generative import GenerativeDecoder, Scored
-from unembed.models.decoder.quality import FEATURES, logistic
+from unembed.models.decoder.quality import FEATURES, features_of, logistic
 from unembed.models.decoder.tokenizer import END, PAD
 from unembed.models.evaluation.reliability import CalibrationReport, check, is_faithful
 from unembed.models.evaluation.scores import FAITHFUL_F1, MICRO_BATCH
 from unembed.schemas import GREEDY, DecodeOptions
 
-QUANTILES = 41
-FOLDS = 5  # each fifth of the rows is checked by a fit of the other four
-# How the texts are made that the calibration with the encoder is fitted on, and on how many rows at most.
-SEEN_WAYS = (
-    DecodeOptions(candidates=1, round_trip=True),
-    DecodeOptions(candidates=8, beams=32, embed=8),
-    DecodeOptions(candidates=32, embed=32),
-)
-SEEN_ROWS = 2000
-OUTCOME = f"word F1 against the true text is at least {FAITHFUL_F1}"
+QUANTILES: Final = 41
+FOLDS: Final = 5  # each fifth of the rows is checked by a fit of the other four
+BLIND_WAYS: Final[Mapping[str, DecodeOptions]] = {"greedily (`--fast`)": GREEDY, "by default": DecodeOptions()}
+SEEN_WAYS: Final[Mapping[str, DecodeOptions]] = {
+    "greedily (`--fast --round-trip`)": DecodeOptions(candidates=1, round_trip=True),
+    "by default (`--round-trip`)": DecodeOptions(round_trip=True),
+    "`--embed 8`": DecodeOptions(embed=8),
+}
+# Where there is a sketch.
+EDITED: Final[Mapping[str, DecodeOptions]] = {"`--edits 2`": DecodeOptions(edits=2)}
+SEEN_EDITED: Final[Mapping[str, DecodeOptions]] = {"`--edits 2 --embed 8`": DecodeOptions(edits=2, embed=8)}
+SEEN_ROWS: Final = 2000  # at most, as each is embedded dozens of times
+OUTCOME: Final = f"word F1 against the true text is at least {FAITHFUL_F1}"
+
+Checks = Mapping[str, CalibrationReport]  # by way of decoding
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Both calibrations of a decoder, and how well each judges rows that it was not fitted on."""
+
+    blind: Calibration
+    checks: Checks
+    seen: Calibration | None = None  # where an encoder can embed texts again
+    seen_checks: Checks | None = None
+
+    def of(self, config: CheckpointConfig) -> CheckpointConfig:
+        return config.model_copy(update={"calibration": self.blind, "seen_calibration": self.seen})
+
+
+def calibrate_both(
+    decoder: GenerativeDecoder, texts: Sequence[str], embeddings: npt.NDArray[np.float32], *, seen: bool
+) -> Calibrated:
+    """On held-out texts and their embeddings (N, D); `seen`: also for texts that the encoder embeds again."""
+    sketched = decoder.checkpoint.sketch is not None
+    ways = {**BLIND_WAYS, **(EDITED if sketched else {})}
+    blind, checks = calibrate(decoder, texts, embeddings, ways, features_of(sketched=sketched, seen=False))
+    if not seen:
+        return Calibrated(blind, checks)
+    some = slice(None, None, max(1, -(-len(texts) // SEEN_ROWS)))
+    ways, names = {**SEEN_WAYS, **(SEEN_EDITED if sketched else {})}, features_of(sketched=sketched, seen=True)
+    return Calibrated(blind, checks, *calibrate(decoder, texts[some], embeddings[some], ways, names))
 
 
 def calibrate(
     decoder: GenerativeDecoder,
     texts: Sequence[str],
     embeddings: npt.NDArray[np.float32],
-    ways: Sequence[DecodeOptions] = (GREEDY,),
+    ways: Mapping[str, DecodeOptions] = BLIND_WAYS,
     names: Sequence[str] = FEATURES,
-) -> tuple[Calibration, CalibrationReport]:
-    """Fits on all rows, decoded in each of the ways; the report is cross-fitted.
+) -> tuple[Calibration, Checks]:
+    """Fits on all rows, decoded in each of the ways; the checks are cross-fitted.
 
     All ways of a row are in one fold, or a fit would know the text that it judges.
 
     `names` are the features; the cosine is among them only where every way embeds the texts again.
     """
-    decoded = [one for way in ways for one in decode_in_parts(decoder, embeddings, way)]
-    references = [*texts] * len(ways)
-    features = np.concatenate([one.evidence.features(names) for one in decoded])  # (N·W, F)
-    faithful = is_faithful([text for one in decoded for text in one.texts], references)
-    natural = lm_log_probs(decoder, texts)
+    features, faithful = [], []
+    for options in ways.values():
+        decoded = decode_in_parts(decoder, embeddings, options)
+        features.append(np.concatenate([one.evidence.features(names) for one in decoded]))  # (N, F)
+        faithful.append(is_faithful([text for one in decoded for text in one.texts], texts))  # (N,)
     folds = np.tile(np.arange(len(texts)) % FOLDS, len(ways))  # (N·W,)
-    judged = check(cross_fitted(features, faithful, folds, names), faithful)
-    return fit(features, faithful, natural, names), judged
+    every, truth = np.concatenate(features), np.concatenate(faithful)
+    judged = np.split(cross_fitted(every, truth, folds, names), len(ways))
+    checks = {way: check(some, true) for way, some, true in zip(ways, judged, faithful, strict=True)}
+    return fit(every, truth, lm_log_probs(decoder, texts), names), checks
 
 
 def cross_fitted(

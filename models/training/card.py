@@ -6,6 +6,7 @@ import json
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,8 +14,8 @@ from unembed.models.decoder.checkpoint import CARD_FILE
 from unembed.models.decoder.config import RET_V21, Calibration, CheckpointConfig, NetworkConfig
 from unembed.models.decoder.manifold import MANY, Manifold
 from unembed.models.decoder.sketch import Sketch
-from unembed.models.evaluation.reliability import CalibrationReport
 from unembed.models.evaluation.scores import Scores
+from unembed.models.training.calibrate import Calibrated, Checks
 from unembed.models.training.recipe import Progress, Recipe
 
 SCORES_FILE = "scores.json"  # beside the card, for machines
@@ -38,8 +39,7 @@ def write_card(
     config: CheckpointConfig,
     trained: Trained,
     scores: dict[str, Scores],
-    check: CalibrationReport | None,
-    seen_check: CalibrationReport | None = None,
+    calibrated: Calibrated | None,
     manifold: Manifold | None = None,
     sketch: Sketch | None = None,
 ) -> None:
@@ -70,8 +70,7 @@ On texts it was not trained on, decoded greedily (one pass, no search):
 
 `unembed evaluate {config.name} --set NAME=TEXTS --fast` reproduces a row of this table.
 
-{calibration_section(config, check, seen_check)}
-{manifold_section(manifold)}{sketch_section(sketch)}## Training
+{calibration_section(calibrated)}{manifold_section(manifold)}{sketch_section(sketch)}## Training
 
 - texts: {", ".join(trained.sources)}: {trained.texts:,} lines, {trained.pieces:,} pieces
 - licence of the texts: {trained.licence}
@@ -99,8 +98,7 @@ $ {_command(config, trained, list(scores))}
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
     record = {
         "scores": {name: asdict(one) for name, one in scores.items()},
-        "calibration": asdict(check) if check else None,
-        "seen_calibration": asdict(seen_check) if seen_check else None,
+        **recorded_checks(calibrated),
         "training": asdict(trained),
     }
     (folder / SCORES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -154,21 +152,33 @@ def _row(name: str, scores: Scores) -> str:
     )
 
 
-def calibration_section(
-    config: CheckpointConfig, check: CalibrationReport | None, seen_check: CalibrationReport | None
-) -> str:
-    if config.calibration is None or check is None:
-        return ""
-    told = f"""## Calibration
+def recorded_checks(calibrated: Calibrated | None) -> dict[str, Any]:
+    """Their part of scores.json."""
+    both: dict[str, Checks | None] = {"calibration": None, "seen_calibration": None}
+    if calibrated is not None:
+        both = {"calibration": calibrated.checks, "seen_calibration": calibrated.seen_checks}
+    return {kind: {way: asdict(one) for way, one in found.items()} if found else None for kind, found in both.items()}
 
-`overall_quality` is the probability that {config.calibration.outcome}. {_checked(config.calibration, check)}
-It is less reliable on other kinds of text, and empty where rows are decoded with `scores` `none`.
+
+CALIBRATION_TITLE = "## Calibration\n"
+
+
+def calibration_section(calibrated: Calibrated | None) -> str:
+    """With an empty line at its end; nothing where the decoder was not calibrated."""
+    if calibrated is None:
+        return ""
+    told = f"""{CALIBRATION_TITLE}
+`overall_quality` is the probability that {calibrated.blind.outcome}.
+{_checked(calibrated.blind, calibrated.checks)}
 """
-    if config.seen_calibration is None or seen_check is None:
-        return told
+    if calibrated.seen is not None and calibrated.seen_checks is not None:
+        told += f"""
+Where the decoded text is embedded again, a second model also knows its cosine with the row's vector.
+{_checked(calibrated.seen, calibrated.seen_checks)}
+"""
     return f"""{told}
-When the decoded text is embedded again (a greedy text, or the best of several candidates), a second model also uses its
-cosine. {_checked(config.seen_calibration, seen_check)}
+`overall_quality` is less reliable on other kinds of text, and empty where rows are decoded with `scores` `none`.
+
 """
 
 
@@ -221,10 +231,17 @@ def with_section(card: str, section: str) -> str:
     return before + section + training + rest
 
 
-def _checked(calibration: Calibration, check: CalibrationReport) -> str:
-    return f"""It was fitted on {calibration.rows:,}
-held-out rows; {check.base_rate:.1%} of them are faithful. Five-fold cross-validation gave
-AUROC {check.auroc:.3f} and an expected calibration error of {check.ece:.3f} (10 bins)."""
+def _checked(calibration: Calibration, checks: Checks) -> str:
+    rows = "\n".join(
+        f"| {way} | {one.rows:,} | {one.base_rate:.1%} | {one.auroc:.3f} | {one.ece:.3f} |"
+        for way, one in checks.items()
+    )
+    return f"""It was fitted to {calibration.rows:,} texts of held-out rows, decoded in {len(checks)} ways.
+Five-fold cross-validation gave the AUROC and the expected calibration error (ECE, 10 bins):
+
+| decoded | rows | faithful | AUROC | ECE |
+|---|---|---|---|---|
+{rows}"""
 
 
 def _dev_losses(last: Progress) -> str:

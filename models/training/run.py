@@ -17,14 +17,13 @@ from unembed.models.decoder.config import RET_V21, CheckpointConfig, NetworkConf
 from unembed.models.decoder.encoder import shared_encoder
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.manifold import Manifold, fit_manifold
-from unembed.models.decoder.quality import SEEN_FEATURES
 from unembed.models.decoder.self_test import make_self_test
 from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.models.evaluation.measure import measure
 from unembed.models.evaluation.text_sets import Library, Say, TextSet, read_texts
 from unembed.models.training.augment import augment
-from unembed.models.training.calibrate import SEEN_ROWS, SEEN_WAYS, calibrate
+from unembed.models.training.calibrate import calibrate_both
 from unembed.models.training.card import Trained, write_card
 from unembed.models.training.curves import CURVES_FILE, write_curves
 from unembed.models.training.data import Pairs, pair
@@ -221,19 +220,15 @@ def export(
     saved = load_checkpoint(plan.folder)
     checkpoint = replace(checkpoint, self_test=make_self_test(saved.network, saved.tokenizer, sample))
     save_checkpoint(plan.folder, checkpoint)
-    scores, check, seen_check = {}, None, None
+    scores, calibrated = {}, None
     config = checkpoint.config
     if dev:
         say("calibrating on held-out rows")
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
         all_texts = [line for lines in dev.values() for line in lines]
         all_vectors = np.concatenate(list(vectors.values()))
-        calibration, check = calibrate(decoder, all_texts, all_vectors)
-        config = config.model_copy(update={"calibration": calibration})
-        if plan.encoder:
-            some = slice(None, None, -(-len(all_texts) // SEEN_ROWS))
-            seen, seen_check = calibrate(decoder, all_texts[some], all_vectors[some], SEEN_WAYS, SEEN_FEATURES)
-            config = config.model_copy(update={"seen_calibration": seen})
+        calibrated = calibrate_both(decoder, all_texts, all_vectors, seen=plan.encoder is not None)
+        config = calibrated.of(config)
         save_checkpoint(plan.folder, replace(checkpoint, config=config))
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
         encoder = shared_encoder(plan.encoder) if plan.encoder else None
@@ -241,7 +236,7 @@ def export(
             say(f"scoring on {name}")
             rows = slice(plan.dev_rows)
             scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder, GREEDY).scores
-    write_card(plan.folder, config, trained, scores, check, seen_check, checkpoint.manifold, checkpoint.sketch)
+    write_card(plan.folder, config, trained, scores, calibrated, checkpoint.manifold, checkpoint.sketch)
 
 
 def _manifold(vectors: npt.NDArray[np.float32], say: Say) -> Manifold | None:

@@ -51,6 +51,7 @@ VERBS: Final = {
     "bank": Verb("bank", "bank", _TRAIN),
     "hybrid": Verb("hybrid", "hybrid", _TRAIN),
     "add-sketch": Verb("add_sketch", "add_sketch", _TRAIN),
+    "add-calibration": Verb("add_calibration", "add_calibration", _TRAIN),
     "add-manifold": Verb("add_manifold", "add_manifold", _TRAIN),
     "add-self-test": Verb("add_self_test", "add_self_test", _TRAIN),
     "compare": Verb("compare", "compare", _TRAIN),

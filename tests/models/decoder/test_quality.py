@@ -9,12 +9,22 @@ import numpy as np
 import pytest
 
 from unembed.models.decoder.config import Calibration
-from unembed.models.decoder.quality import FEATURES, SEEN_FEATURES, Evidence, assess, probability, rank, word_diversity
+from unembed.models.decoder.quality import (
+    FEATURES,
+    SKETCH_FEATURES,
+    Evidence,
+    assess,
+    features_of,
+    probability,
+    rank,
+    word_diversity,
+)
 
 
 def evidence(log_prob: float = -1.0, lm_log_prob: float = -2.0, **changes: object) -> Evidence:
     """Of one text."""
-    known = {"least_log_prob": -3.0, "pieces": 10, "words": 4, "diversity": 1.0, "truncated": False} | changes
+    known = {"least_log_prob": -3.0, "pieces": 10, "words": 4, "diversity": 1.0, "truncated": False}
+    known |= {"chosen": False} | changes
     known |= {"log_prob": log_prob, "lm_log_prob": lm_log_prob}
     return Evidence(**{name: np.array([value]) for name, value in known.items()})  # type: ignore[arg-type]
 
@@ -56,8 +66,9 @@ def test_a_calibration_of_an_older_checkpoint_is_read_by_the_names_of_its_featur
 
 
 def seen_calibration() -> Calibration:
-    weights = (*(0.0 for _ in FEATURES), 4.0, 0.0)
-    return calibration().model_copy(update={"features": SEEN_FEATURES, "weights": weights})
+    names = features_of(sketched=False, seen=True)
+    weights = tuple(4.0 if name == "round_trip" else 0.0 for name in names)
+    return calibration().model_copy(update={"features": names, "weights": weights})
 
 
 def test_a_text_that_was_embedded_again_is_judged_by_its_cosine_too() -> None:
@@ -72,6 +83,40 @@ def test_a_text_that_was_embedded_again_is_judged_by_its_cosine_too() -> None:
     assert assess(near, calibration()).overall_quality == 0.5, "no second calibration: as the others"
     with pytest.raises(ValueError, match="not embedded again, so their round_trip is not known"):
         probability(unseen, seen_calibration())
+
+
+def test_an_older_calibration_knows_the_square_of_the_cosine() -> None:
+    names = (*FEATURES, "round_trip", "round_trip_squared")
+    old = calibration().model_copy(update={"features": names, "weights": (*(0.0 for _ in names[1:]), 4.0)})
+    assert probability(evidence(round_trip=0.5), old) == pytest.approx(1 / (1 + math.exp(-1.0)))
+
+
+def test_what_the_sketch_knows_counts_where_there_is_one() -> None:
+    # Given a calibration of a decoder with a sketch, which looks at one feature
+    names = features_of(sketched=True, seen=False)
+    assert names == (*FEATURES, *SKETCH_FEATURES)
+    text = evidence(chosen=True, sketch=0.8, nearness=0.6, sketch_length=2.0, known_pairs=0.5)
+    expected = {
+        "chosen": 1.0,
+        "sketch": 0.8,
+        "nearness": 0.6,
+        "log_distance": math.log(0.4),
+        "log_sketch_length": math.log(2.0),
+        "known_pairs": 0.5,
+    }
+    for looked_at, value in expected.items():
+        weights = tuple(float(name == looked_at) for name in names)
+        judge = calibration().model_copy(update={"features": names, "weights": weights})
+        # Then it judges by that
+        assert probability(text, judge) == pytest.approx(1 / (1 + math.exp(-value)))
+    # And a decoder without a sketch cannot be judged by it
+    with pytest.raises(ValueError, match="a decoder without a sketch, so their sketch is not known"):
+        evidence().features(names)
+
+
+def test_no_distance_and_no_length_is_too_small_for_its_logarithm() -> None:
+    exact = evidence(nearness=1.0, sketch=1.0, sketch_length=0.0, known_pairs=0.0, round_trip=1.0)
+    assert np.isfinite(exact.features(features_of(sketched=True, seen=True))).all()
 
 
 def test_fluency_is_the_rank_among_real_texts() -> None:

@@ -6,7 +6,6 @@ well, and whether it is about the right things.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -48,15 +47,16 @@ class Pool:
         edited[places] = True
         return replace(self, edited=edited)
 
-    def with_more(self, others: Sequence[Pool]) -> Pool:
-        """Those of the others after its own, row by row; and where each of all these stands in the new one."""
-        parts = [self, *others]
-        row = np.concatenate([part.candidates.row for part in parts])
-        order = np.argsort(row, kind="stable")
+    def as_unedited(self) -> Pool:
+        return replace(self, edited=np.zeros_like(self.edited))
+
+    def with_more(self, more: Pool) -> Pool:
+        """Each row's own, then those of the other pool."""
+        order = np.argsort(np.concatenate((self.candidates.row, more.candidates.row)), kind="stable")
         return Pool(
-            joined([part.candidates for part in parts]),
-            np.concatenate([part.sketches for part in parts])[order],
-            np.concatenate([part.edited for part in parts])[order],
+            joined([self.candidates, more.candidates]),
+            np.concatenate((self.sketches, more.sketches))[order],
+            np.concatenate((self.edited, more.edited))[order],
         )
 
 

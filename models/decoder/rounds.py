@@ -131,6 +131,7 @@ class Hunt:
 
     def refereed(self, pool: Pool, vectors: Vectors, embedded: Embedded) -> Ranked:
         """The nearest of `options.embed` texts of each row first, by their cosines with its vector (N, D)."""
+        pool = pool.as_unedited()  # towards what the encoder says that they lack, their edits are others
         verdicts = Verdicts.none(len(pool), self.queries.shape[1])
         shares = stages(self.options.embed) if self.options.edits else [self.options.embed]
         for number, share in enumerate(shares):
@@ -179,4 +180,4 @@ class Hunt:
             return pool
         found = self.editing.edited(pool.candidates, places, aimed[places])
         pool = pool.as_edited(places)
-        return pool.with_more([Pool.of(found, self.editing.sketch)]) if len(found) else pool
+        return pool.with_more(Pool.of(found, self.editing.sketch)) if len(found) else pool

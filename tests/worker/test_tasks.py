@@ -15,7 +15,7 @@ from tests.worker.stubs import StubDecoder
 from unembed.errors import QueueUnavailableError, StoreUnavailableError, UnknownDecoderError
 from unembed.models.payloads import Payloads
 from unembed.models.store import Store
-from unembed.schemas import Batch, BatchState, JobState, RowStatus
+from unembed.schemas import Batch, BatchState, DecodeOptions, JobState, RowStatus
 from unembed.worker import tasks
 from unembed.worker.context import Context
 from unembed.worker.runtime import Decoders
@@ -30,8 +30,9 @@ def batch_of(store: Store, batch: Batch) -> Batch:
 
 
 def by_twos(context: Context) -> Context:
-    """So that something can happen in the middle of a batch."""
-    return replace(context, settings=context.settings.model_copy(update={"micro_batch": 2, "heartbeat": 0.001}))
+    """So that something can happen in the middle of a batch: two rows are decoded at a time."""
+    texts = 2 * DecodeOptions().candidates  # a micro-batch counts texts, and the jobs here name no options
+    return replace(context, settings=context.settings.model_copy(update={"micro_batch": texts, "heartbeat": 0.001}))
 
 
 def test_a_batch_is_claimed_decoded_and_finished(context: Context, store: Store, queued: Queued) -> None:

@@ -17,6 +17,7 @@ from unembed.errors import CheckpointError
 from unembed.models.decoder.catalog import CONFIG_FILE, find, read_config
 from unembed.models.decoder.config import CheckpointConfig
 from unembed.models.decoder.manifold import Manifold
+from unembed.models.decoder.quality import SKETCH_FEATURES
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.self_test import SelfTest
 from unembed.models.decoder.sketch import Sketch
@@ -101,4 +102,14 @@ def load_checkpoint(name_or_folder: str | Path) -> Checkpoint:
     self_test = SelfTest.load(folder, config.network.embedding_dim)
     manifold = Manifold.load(folder, config.network.embedding_dim)
     sketch = Sketch.load(folder, config.network.embedding_dim)
+    if sketch is None and _needs_sketch(config):
+        raise CheckpointError(
+            f"{folder} has no sketch, but its calibration uses one; expected sketch.json and sketch.safetensors, as "
+            "`unembed add-sketch` makes them"
+        )
     return Checkpoint(config, network.eval(), tokenizer, self_test, manifold, sketch)
+
+
+def _needs_sketch(config: CheckpointConfig) -> bool:
+    judges = filter(None, (config.calibration, config.seen_calibration))
+    return any(set(SKETCH_FEATURES) & set(judge.features) for judge in judges)

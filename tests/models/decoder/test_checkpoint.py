@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from safetensors import safe_open
 from tests.models.decoder.toy import random_checkpoint, random_network, tokenizer
 from unembed.errors import CheckpointError, UnknownDecoderError
 from unembed.models.decoder import catalog
+from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
 from unembed.models.decoder.ret import RET
+from unembed.schemas import DEFAULT_DECODER
 
 
 @pytest.fixture
@@ -104,3 +107,13 @@ def test_a_name_cannot_leave_the_catalogue(name: str, folder: Path, monkeypatch:
 def test_whoever_may_read_the_config_may_read_all_of_it(folder: Path) -> None:
     # Given a saved checkpoint, When its files are looked at, Then none is for its owner alone unless all are
     assert len({path.stat().st_mode for path in folder.iterdir()}) == 1
+
+
+def test_a_calibration_that_uses_a_sketch_is_not_served_without_one(tmp_path: Path) -> None:
+    # Given a checkpoint that is calibrated by its sketch, which has gone astray
+    shutil.copytree(SHIPPED / DEFAULT_DECODER, tmp_path / "shipped")
+    for name in ("sketch.json", "sketch.safetensors"):
+        (tmp_path / "shipped" / name).unlink()
+    # When it is loaded, Then that is said, and not only when its first row is decoded
+    with pytest.raises(CheckpointError, match="has no sketch, but its calibration uses one"):
+        load_checkpoint(tmp_path / "shipped")

@@ -120,16 +120,23 @@ def nearest_of_best(ranked: Ranked, vectors: Vectors, embedded: Embedded, option
     place = np.arange(len(found)) - ranked.firsts[found.row]  # (M,) within the row
     chosen = np.flatnonzero(place < options.embed)  # (K,)
     row = found.row[chosen]  # (K,)
-    nearness = embedded.cosines([found.texts[one] for one in chosen.tolist()], vectors[row])  # (K,)
-    nearest = np.full(len(vectors), -np.inf)
-    np.maximum.at(nearest, row, nearness)  # (N,)
-    behind = nearness < nearest[row] - TIE  # (K,)
-    within = np.where(behind, -nearness, -likelihood(found.take(chosen), options))  # (K,)
-    order = np.arange(len(found))
-    order[chosen] = chosen[np.lexsort((within, behind, row))]  # each row's own stay in its own places
     round_trips = np.full(len(found), np.nan)
-    round_trips[chosen] = nearness
-    return Ranked(found.take(order), ranked.scores[order], round_trips[order])
+    round_trips[chosen] = embedded.cosines([found.texts[one] for one in chosen.tolist()], vectors[row])
+    return nearest_first(found, round_trips, ranked.scores, options)
+
+
+def nearest_first(found: Candidates, round_trips: Floats, scores: Floats, options: DecodeOptions) -> Ranked:
+    """Of each row those that were embedded again, by their cosines; then the others, by their scores (M,).
+
+    `round_trips` (M,) is NaN where a text was not embedded. Of the nearest, and those as near, the likelier is first.
+    """
+    known = ~np.isnan(round_trips)  # (M,)
+    nearest = np.full(int(found.row.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(nearest, found.row[known], round_trips[known])  # (N,)
+    tied = known & (round_trips >= nearest[found.row] - TIE)  # (M,)
+    within = np.where(tied, -likelihood(found, options), np.where(known, -round_trips, -scores))  # (M,)
+    order = np.lexsort((within, ~tied, ~known, found.row))
+    return Ranked(found.take(order), scores[order], round_trips[order])
 
 
 def embedded_again(ranked: Ranked, vectors: Vectors, embedded: Embedded) -> Ranked:

@@ -26,12 +26,12 @@ from unembed.models.decoder.engines import Engine
 from unembed.models.decoder.needs import check_needs
 from unembed.models.decoder.pool import Pool, best_of_rows, likelihood
 from unembed.models.decoder.rank import (
-    TIE,
     Embedded,
     Ranked,
     by_decoder,
     embedded_again,
     embedder,
+    nearest_first,
     nearest_of_best,
     ranking,
 )
@@ -164,15 +164,8 @@ class Hunt:
 
     def _judged(self, pool: Pool, verdicts: Verdicts) -> Ranked:
         """Those that were embedded by their cosines, of equally near ones the likelier first; then the others."""
-        row, known = pool.candidates.row, verdicts.known
-        worth = self._worth(pool, verdicts)
-        scores = np.where(known, verdicts.cosines, worth)
-        nearest = np.full(len(self.queries), -np.inf)
-        np.maximum.at(nearest, row[known], verdicts.cosines[known])
-        tied = known & (verdicts.cosines >= nearest[row] - TIE)
-        within = np.where(tied, -likelihood(pool.candidates, self.options), -scores)
-        order = np.lexsort((within, ~tied, ~known, row))
-        return Ranked(pool.candidates.take(order), scores[order], verdicts.cosines[order])
+        scores = np.where(verdicts.known, verdicts.cosines, self._worth(pool, verdicts))
+        return nearest_first(pool.candidates, verdicts.cosines, scores, self.options)
 
     def _with_edits(self, pool: Pool, places: Places, aimed: Vectors) -> Pool:
         """With what the candidates at these places (K,) become, edited towards what each should come near to (M, J)."""

@@ -34,14 +34,14 @@ def evidence_of(ranked: Ranked, vectors: Vectors, engine: Engine, sketch: Sketch
 
 def _seen_by(sketch: Sketch, texts: Sequence[str], vectors: Vectors) -> dict[str, Any]:
     """What the sketch knows of N texts and the vectors (N, D) that they were decoded from, each (N,)."""
-    bags = sketch.bags(texts)
+    bags, coordinates = sketch.bags(texts), sketch.coordinates(vectors)  # (N, K)
     sums = sketch.sum_rows(bags)  # (N, K)
     lengths = np.linalg.norm(sums, axis=1)  # (N,)
     pairs = np.concatenate([[0], np.cumsum(bags.ids >= len(sketch.words))])  # of all rows before
     pairs, rows = np.diff(pairs[bags.offsets]), np.diff(bags.offsets)  # (N,)
     found = {
-        "sketch": (sums * sketch.coordinates(vectors)).sum(axis=1) / np.where(lengths > 0, lengths, 1),
-        "nearness": sketch.nearness(texts, sketch.queries(vectors)),
+        "sketch": (sums * coordinates).sum(axis=1) / np.where(lengths > 0, lengths, 1),
+        "nearness": (sketch.judged_bags(bags) * sketch.queries_of(coordinates)).sum(axis=1),
         "sketch_length": lengths,
         "known_pairs": pairs / np.maximum(1, rows - pairs - 1),
     }

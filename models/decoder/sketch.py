@@ -173,11 +173,19 @@ class Sketch:
 
     def queries(self, vectors: Vectors) -> Vectors:
         """Embeddings (M, E) in that space, at length 1: (M, J)."""
-        return _as_unit((torch.from_numpy(self.coordinates(vectors)) @ self._wide_metric).numpy())
+        return self.queries_of(self.coordinates(vectors))
+
+    def queries_of(self, coordinates: Vectors) -> Vectors:
+        """The same, of embeddings that are given among the basis (M, K)."""
+        return _as_unit((torch.from_numpy(coordinates) @ self._wide_metric).numpy())
 
     def judged(self, texts: Sequence[str]) -> Vectors:
         """The sketches of M texts in that space, at length 1, or zero: (M, J)."""
-        return _as_unit(bag_sums(torch.from_numpy(self.judging), self.bags(texts)).numpy())
+        return self.judged_bags(self.bags(texts))
+
+    def judged_bags(self, bags: Bags) -> Vectors:
+        """(M, J), of M bags."""
+        return _as_unit(bag_sums(torch.from_numpy(self.judging), bags).numpy())
 
     def nearness(self, texts: Sequence[str], queries: Vectors) -> npt.NDArray[np.float32]:
         """The cosine of each of M texts' sketches with the query (M, J) beside it, in that space: (M,)."""

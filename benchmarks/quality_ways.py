@@ -70,14 +70,14 @@ WITH_BANK: Final = (
 
 
 def ways_for(network: GenerativeDecoder, *, bank: bool) -> tuple[DecodingWay, ...]:
-    """Those that can be gone with what is there; of two that come to the same, the first."""
+    """Those that can be gone with what is there."""
     sketched = network.checkpoint.sketch is not None
     seeing = network.encoder is not None and is_installed(network.encoder)
-    found: dict[tuple[Part, DecodeOptions], DecodingWay] = {}
-    for way in (*WAYS, *(WITH_BANK if bank else ())):
-        if (sketched or not (way.kind == "sketch" or way.options.edits)) and (seeing or not way.options.embed):
-            found.setdefault((way.part, way.options), way)
-    return tuple(found.values())
+    return tuple(
+        way
+        for way in (*WAYS, *(WITH_BANK if bank else ()))
+        if (sketched or not (way.kind == "sketch" or way.options.edits)) and (seeing or not way.options.embed)
+    )
 
 
 def decoders_for(network: GenerativeDecoder, bank: PhraseBankDecoder | None) -> Mapping[Part, TextDecoder]:

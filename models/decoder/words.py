@@ -74,8 +74,3 @@ def capitalised(surface: str) -> str:
     """As at the start of a text: the first letter as a capital, if it has one of a single character."""
     first = surface[:1].upper()
     return first + surface[1:] if len(first) == 1 else surface
-
-
-def with_surface(word: Word, surface: str, first: bool = False) -> Word:
-    """Another word in its place, given as it is written within a sentence; `first`: at the start of a text."""
-    return word._replace(surface=capitalised(surface) if first else surface)

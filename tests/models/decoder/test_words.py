@@ -18,7 +18,6 @@ from unembed.models.decoder.words import (
     split,
     starts_capital,
     surfaces,
-    with_surface,
 )
 
 TEXT = st.text() | st.text(st.sampled_from("aZß 1.,!?;:\"'-\t\n 。、かカ漢กΣİ한"))
@@ -72,13 +71,8 @@ def test_how_a_word_is_written_is_not_what_it_counts_as() -> None:
     assert Word("Straße", True).key == "straße"
 
 
-def test_a_word_is_exchanged_for_another_in_its_place() -> None:
-    # Given the first word of a text and a later one
-    first, later = split("Tom ran")
-    # When they are exchanged, Then only the first gets a capital, and the spacing stays
-    assert with_surface(first, "she", first=True) == Word("She", False)
-    assert with_surface(later, "sang") == Word("sang", True)
-    assert with_surface(later, "Berlin") == Word("Berlin", True)
+def test_only_a_letter_with_a_capital_of_one_character_gets_it() -> None:
+    assert [capitalised(surface) for surface in ("she", "Berlin")] == ["She", "Berlin"]
     # And a letter without a capital of one character stays as it is
     assert [capitalised(surface) for surface in ("éa", "ßa", "3rd", "漢", "")] == ["Éa", "ßa", "3rd", "漢", ""]
 

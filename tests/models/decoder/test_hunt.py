@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.models.decoder.toy import TEXTS, sketch_of_words, sketched_checkpoint
+from tests.models.decoder.toy import TEXTS, embed_with, sketch_of_words, sketched_checkpoint
 from unembed.errors import InputError
-from unembed.models.decoder import rank
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.plain_edits import PlainEditor
 from unembed.models.decoder.pool import NEARNESS
@@ -42,9 +41,7 @@ def decoder(tmp_path: Path) -> GenerativeDecoder:
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Exact:
     made = Exact()
-    monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: made)
-    monkeypatch.setattr(rank, "is_installed", lambda name: True)
-    monkeypatch.setattr(GenerativeDecoder, "encoder", property(lambda self: "toy"))
+    embed_with(monkeypatch, made)
     return made
 
 

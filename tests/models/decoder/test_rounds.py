@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from tests.models.decoder.toy import DIM, random_checkpoint, vectors
+from tests.models.decoder.toy import DIM, embed_with, random_checkpoint, vectors
 from unembed.errors import InputError
 from unembed.models.decoder import rank
 from unembed.models.decoder.encoder import MINILM, cosines
@@ -35,9 +35,7 @@ class ByText:
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> ByText:
     made = ByText()
-    monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: made)
-    monkeypatch.setattr(rank, "is_installed", lambda name: True)
-    monkeypatch.setattr(GenerativeDecoder, "encoder", property(lambda self: "toy"))
+    embed_with(monkeypatch, made)
     return made
 
 

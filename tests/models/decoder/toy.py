@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 
+from unembed.models.decoder import rank
 from unembed.models.decoder.checkpoint import Checkpoint, save_checkpoint
 from unembed.models.decoder.config import CheckpointConfig, NetworkConfig
+from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.sketch import Fit, Sketch, packed
 from unembed.models.decoder.tokenizer import Tokenizer
@@ -83,6 +87,13 @@ def sketched_checkpoint(folder: Path, name: str = "toy") -> Path:
     config_ = CheckpointConfig(name=name, network=config())
     save_checkpoint(folder, Checkpoint(config_, random_network(), tokenizer(), sketch=sketch_of_words()))
     return folder
+
+
+def embed_with(monkeypatch: pytest.MonkeyPatch, encoder: Any) -> None:
+    """Lets each decoder name an encoder, "toy", which is installed, and is this one."""
+    monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: encoder)
+    monkeypatch.setattr(rank, "is_installed", lambda name: True)
+    monkeypatch.setattr(GenerativeDecoder, "encoder", property(lambda self: "toy"))
 
 
 def small_network(of: Callable[..., NetworkConfig]) -> Callable[..., NetworkConfig]:

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from tests.models.decoder.test_sketch import SKETCH
-from tests.models.decoder.toy import TEXTS, config, random_checkpoint, vectors
+from tests.models.decoder.toy import TEXTS, config, embed_with, random_checkpoint, vectors
 from unembed.cli import main
 from unembed.errors import DimensionError
-from unembed.models.decoder import rank
 from unembed.models.decoder.config import Calibration, CheckpointConfig
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.quality import FEATURES, SEEN_FEATURES, SKETCH_FEATURES, features_of, logistic
@@ -44,9 +43,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> None:
         def encode(self, texts: list[str]) -> np.ndarray:
             return vectors(64, seed=2)[[len(text) % 64 for text in texts]]
 
-    monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: ByLength())
-    monkeypatch.setattr(rank, "is_installed", lambda name: True)
-    monkeypatch.setattr(GenerativeDecoder, "encoder", property(lambda self: "toy"))
+    embed_with(monkeypatch, ByLength())
 
 
 @pytest.fixture

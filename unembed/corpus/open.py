@@ -9,22 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from unembed.corpus.arrow_files import read_arrow, read_parquet
+from unembed.corpus.arrow_files import arrow_table
 from unembed.corpus.base import Chunk, Corpus
 from unembed.corpus.digests import of_array
 from unembed.corpus.json_lines import read_json_lines
 from unembed.corpus.numpy_files import read_npy, read_npz
+from unembed.corpus.parquet_files import parquet_table
 from unembed.corpus.slices import Vectors, as_ids, require_vectors
+from unembed.corpus.table import corpus_of
 from unembed.corpus.vectors import length_error
 from unembed.errors import CorpusError
 
-_TABLES = {
-    ".npz": read_npz,
-    ".parquet": read_parquet,
-    ".arrow": read_arrow,
-    ".feather": read_arrow,
-    ".jsonl": read_json_lines,
-}
+_TABLES = {".parquet": parquet_table, ".arrow": arrow_table, ".feather": arrow_table}
+_CORPORA = {".npz": read_npz, ".jsonl": read_json_lines}
 
 
 def open_corpus(path: str | PathLike[str], column: str | None = None, id_column: str | None = None) -> Corpus:
@@ -38,10 +35,12 @@ def open_corpus(path: str | PathLike[str], column: str | None = None, id_column:
         if column or id_column:
             raise CorpusError(f"{file} is one array, so it has no column {column or id_column!r}")
         return read_npy(file)
-    if file.suffix not in _TABLES:
-        known = ", ".join([".npy", *_TABLES])
+    if file.suffix in _TABLES:
+        return corpus_of(_TABLES[file.suffix](file), column, id_column)
+    if file.suffix not in _CORPORA:
+        known = ", ".join([".npy", *_CORPORA, *_TABLES])
         raise CorpusError(f"{file} has the suffix {file.suffix!r}, but a corpus is one of {known}")
-    return _TABLES[file.suffix](file, column, id_column)
+    return _CORPORA[file.suffix](file, column, id_column)
 
 
 def corpus_from_array(embeddings: object, ids: Sequence[str | int] | None = None) -> Corpus:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unembed.corpus.arrow_files import Columns, choose_columns, first_length, ids_of
+from unembed.corpus.columns import Columns, choose_columns, first_length, ids_of
 from unembed.corpus.numpy_files import read_header, require_header
 from unembed.corpus.slices import Slice, require_shape
 from unembed.corpus.storage import FileChangedError, StoredFile, Version, open_file, reaching, version_of

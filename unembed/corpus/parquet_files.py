@@ -1,0 +1,28 @@
+"""Tables in parquet files: of their columns only those that are asked for are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unembed.corpus.base import reading
+from unembed.corpus.digests import of_file
+from unembed.corpus.table import Table
+
+_ROWS: Final = 2048  # taken together
+
+
+def parquet_table(path: Path) -> Table:
+    """A parquet file, mapped into memory; its footer says its columns and rows."""
+    with reading(path), pq.ParquetFile(path, memory_map=True) as file:
+        schema, rows = file.schema_arrow, int(file.metadata.num_rows)
+
+    def batches(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        with reading(path), pq.ParquetFile(path, memory_map=True) as file:
+            yield from file.iter_batches(batch_size=_ROWS, columns=list(columns))
+
+    return Table(str(path), schema, rows, batches, lambda: of_file(path))

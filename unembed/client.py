@@ -11,7 +11,7 @@ import hashlib
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -120,12 +120,14 @@ class Client:
         by_reference: bool = False,
         results_to: str | os.PathLike[str] | None = None,
         progress: Sent | None = None,
+        created: Callable[[Job], object] = lambda _job: None,
     ) -> JobHandle:
         """Sends a corpus, a path to one, or (N, D) floats, in batches of `batch_size` rows, and returns its job.
 
         Workers may begin before the last batch is sent. With an `idempotency_key` an interrupted submit is continued
         by the same call, which sends what is missing: what never arrived, and what the server has lost since. A
-        finished one is found again. Without a key, what cannot be sent whole is cancelled.
+        finished one is found again. Without a key, what cannot be sent whole is cancelled. `created` is told of the job
+        as it is before anything is sent, or sent again.
 
         With `by_reference` the source is a path or URI of a .parquet, .arrow, .feather or .npy file that the workers
         read themselves, under a root that the server allows; only its footer is read here, and no vector is sent.
@@ -151,6 +153,7 @@ class Client:
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         job: Job = self._api.fetch(Job, "POST", "/v1/jobs", json=spec.model_dump(mode="json"), headers=headers)
         try:
+            created(job)
             if isinstance(corpus, ReferencedCorpus):
                 job = self._refer(job, corpus, batch_size, progress)
             else:
@@ -253,8 +256,7 @@ class Client:
         self, job: Job, corpus: Corpus, known: Mapping[int, Batch], batch_size: int, progress: Sent | None
     ) -> Job:
         """Sends the batches that are not known, or whose vectors are lost, and seals the job if it is open."""
-        # Cut as it was begun: another batch size would fit no batch that has arrived.
-        size = max((batch.rows for batch in known.values()), default=batch_size)
+        size = _cut_before(known.values()) or batch_size
         batches = rows = sent = 0
         waiting: deque[Future[int]] = deque()
         stop = Stop()
@@ -302,6 +304,14 @@ class Client:
             self.cancel(job_id)
         except UnembedError:
             return  # the error that led here says more; a job that is never sealed decodes what it has and harms nobody
+
+
+def _cut_before(known: Iterable[Batch]) -> int | None:
+    """The batch size that a corpus was begun with: another one would fit no batch that has arrived.
+
+    Any batch but the first tells by where it begins; the last one is shorter than the others.
+    """
+    return max((batch.first_index // batch.ordinal if batch.ordinal else batch.rows for batch in known), default=None)
 
 
 def _spec(**fields: Any) -> JobCreate:

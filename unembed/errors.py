@@ -20,6 +20,7 @@
     │   ├── QueueUnavailableError     Redis                                          503
     │   ├── StoreUnavailableError     the database                                   503
     │   └── StorageUnavailableError   where a referenced file is                     503
+    ├── CannotWorkError         what was started here can never do its work          500
     ├── MissingExtraError       an optional dependency is not installed              501
     └── JobFailedError          a job ended, and not well                             -
 
@@ -179,6 +180,12 @@ class StorageUnavailableError(UnavailableError):
     """The storage of a referenced file cannot be reached."""
 
     code = "storage_unavailable"
+
+
+class CannotWorkError(UnembedError):
+    """What was started on this machine can never do its work: its workers, or the disk of its home folder."""
+
+    code = "cannot_work"
 
 
 class MissingExtraError(UnembedError):

@@ -6,11 +6,14 @@ so that none of them needs a URL on the machine where it runs.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 
@@ -18,6 +21,7 @@ from unembed.errors import InputError, UnavailableError
 from unembed.schemas import Wire
 
 SERVER_FILE: Final = "server.json"
+_ANSWERS_WITHIN: Final = 5.0  # seconds
 
 
 class Server(Wire):
@@ -65,6 +69,12 @@ def running_server(home: Path) -> Server | None:
     return server if _is_alive(server.pid) else None
 
 
+def answering_server(home: Path) -> Server | None:
+    """The server that runs from this folder, if it answers: its process may be gone, and its number be another's."""
+    server = running_server(home)
+    return server if server and _answers(server.url) else None
+
+
 def known_url(url: str | None = None, home: Path | None = None) -> str | None:
     """`url`, or UNEMBED_URL, or where `unembed up` runs from this home folder; None when there is none of these."""
     given = url or os.environ.get("UNEMBED_URL")
@@ -83,6 +93,17 @@ def require_url(url: str | None = None, home: Path | None = None) -> str:
             "or name one with --url or UNEMBED_URL"
         )
     return found
+
+
+def _answers(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWERS_WITHIN)
+        with closing(connection):
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == http.client.OK
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
 
 
 def _is_alive(pid: int) -> bool:

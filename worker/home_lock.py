@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from unembed.errors import ConflictError
+
+log = logging.getLogger(__name__)
 
 LOCK_FILE: Final = "lock"
 PARTS_FILE: Final = "parts.json"  # {pid: when it started}, so that a pid that now is somebody else's is left alone
@@ -43,8 +47,12 @@ class HomeLock:
     def note_parts(self, pids: list[int]) -> None:
         """Remember our parts, for the start after a death that gave no time to stop them."""
         half = self._home / f".{PARTS_FILE}"
-        half.write_text(json.dumps({pid: started for pid in pids if (started := started_at(pid))}), encoding="ascii")
-        half.replace(self._home / PARTS_FILE)
+        noted = json.dumps({pid: started for pid in pids if (started := started_at(pid))})
+        try:
+            half.write_text(noted, encoding="ascii")
+            half.replace(self._home / PARTS_FILE)
+        except OSError as error:  # a full disk: the parts run all the same
+            log.warning("the parts that run could not be noted in %s: %s", self._home, error)
 
     def end_leftovers(self) -> list[int]:
         """Kills what the last owner left running, and waits until it is gone; the pids."""
@@ -65,6 +73,15 @@ class HomeLock:
         (self._home / PARTS_FILE).unlink(missing_ok=True)
         self._file.truncate(0)
         self._file.close()
+
+
+def remove_home(home: Path) -> None:
+    """The folder goes with all that is in it. Raises ConflictError when it is in use."""
+    if not home.exists():
+        return
+    lock = HomeLock(home)
+    shutil.rmtree(home, ignore_errors=True)
+    lock.release()
 
 
 def started_at(pid: int) -> str | None:

@@ -1,6 +1,6 @@
 """Everything on one machine: the embedded Redis, the database, the workers, the API and Flower, on loopback.
 
-    home/lock          who owns the folder        home/redis/       the queue's append-only file
+    home/lock          who owns the folder        home/redis/       the queue's append-only file, if it is kept
     home/server.json   where it answers           home/unembed.db   the database, unless another one is given
     home/parts.json    what is to be ended        home/logs/        one log a part
 
@@ -16,6 +16,7 @@ import http.client
 import logging
 import os
 import secrets
+import shutil
 import socket
 import sys
 import time
@@ -27,7 +28,7 @@ from types import TracebackType
 from typing import Final
 from urllib.parse import quote
 
-from unembed.errors import InputError, MissingExtraError, UnavailableError
+from unembed.errors import CannotWorkError, InputError, MissingExtraError, UnavailableError
 from unembed.home import Server, remove_server, write_server
 from unembed.models.settings import read_settings
 from unembed.quick_imports import quick_imports
@@ -52,7 +53,8 @@ class Stack:
     """A context manager; inside it the API answers at `url`.
 
     `port` 0 or None: any free one. `flower_port` 0: any free one; None: no Flower. `workers` None: one a GPU, or one on
-    the CPU. `database_url` None: SQLite in the home folder. Raises ConflictError when another process has the folder,
+    the CPU. `database_url` None: SQLite in the home folder. Without `keeps_vectors` the queue is in memory alone, and
+    whoever sent a corpus sends it again after a restart. Raises ConflictError when another process has the folder,
     InputError when a port is taken, MissingExtraError, and UnavailableError when a part does not start.
     """
 
@@ -64,6 +66,7 @@ class Stack:
         flower_port: int | None = None,
         workers: int | None = None,
         database_url: str | None = None,
+        keeps_vectors: bool = True,
         say: Callable[[str], None] = log.warning,
     ) -> None:
         self.home = home.absolute()
@@ -74,6 +77,8 @@ class Stack:
         self._ports = port, flower_port
         self._wanted_workers = workers
         self._database_url = database_url
+        self._keeps_vectors = keeps_vectors
+        self._is_over = False
         self._say = say
         self._supervisor: Supervisor | None = None
         self._exits = ExitStack()
@@ -96,13 +101,17 @@ class Stack:
         if self._supervisor is not None:
             self._supervisor.kill()
 
+    def forget(self) -> None:
+        """When the block ends, the folder goes with all that is in it."""
+        self._is_over = True
+
     def check(self) -> None:
-        """Raises UnavailableError, with what they said last, when no worker can work."""
+        """Raises CannotWorkError, with what they said last, when no worker can work."""
         if self._supervisor is None or not self.workers:
             return
         parts = [_worker_part(name) for name in self.workers]
         if all(map(self._supervisor.is_hopeless, parts)):
-            raise UnavailableError(f"no worker can work: {self._supervisor.last_words(parts[0])}")
+            raise CannotWorkError(f"no worker can work: {self._supervisor.last_words(parts[0])}")
 
     def pids(self) -> dict[str, int]:
         """The parts that run, by name."""
@@ -112,6 +121,7 @@ class Stack:
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = HomeLock(self.home)
         exits.callback(lock.release)
+        exits.callback(self._remove_if_over)  # while the lock is ours
         lock.end_leftovers()
         port, flower_port = _free_ports(*self._ports)
         database_url = self._database_url or _sqlite(self.home)
@@ -149,12 +159,19 @@ class Stack:
 
                 # We own the folder, so no worker of its database lives, and none of them ended in order: what they had
                 # need not wait for its lease to run out. It counts as an attempt, for it may be what ended them.
-                Store(engine, read_settings(database_url=url)).sweeping.reclaim_all()
+                sweeping = Store(engine, read_settings(database_url=url)).sweeping
+                sweeping.reclaim_all()
+                if not self._keeps_vectors:
+                    sweeping.fail_missing_payloads(sweeping.queued())  # their client sends them again
+
+    def _remove_if_over(self) -> None:
+        if self._is_over:
+            shutil.rmtree(self.home, ignore_errors=True)
 
     def _start_redis(self, supervisor: Supervisor, path: Path, environment: dict[str, str]) -> None:
         data = self.home / "redis"
         data.mkdir(mode=0o700, exist_ok=True)
-        command = redis_server.command(path, data, read_settings().redis_maxmemory)
+        command = redis_server.command(path, data, read_settings().redis_maxmemory, keeps=self._keeps_vectors)
         supervisor.add(Part("redis", command, environment, stage=0))
 
     def _start_workers(self, supervisor: Supervisor, environment: dict[str, str]) -> None:

@@ -49,8 +49,9 @@ def socket_path(home: Path) -> Iterator[Path]:
         yield Path(folder) / SOCKET
 
 
-def command(path: Path, data: Path, maxmemory: int | None = None) -> list[str]:
+def command(path: Path, data: Path, maxmemory: int | None = None, *, keeps: bool = True) -> list[str]:
     """Nothing that was acknowledged is lost when the server is killed; up to a second of it when the machine is.
+    Without `keeps` it writes no file, and starts empty.
 
     `maxmemory` in bytes; None: a quarter of the machine's, so that a full queue is refused and not killed for its size.
     """
@@ -60,7 +61,7 @@ def command(path: Path, data: Path, maxmemory: int | None = None) -> list[str]:
         "unixsocketperm": "700",
         "dir": str(data),
         "save": "",
-        "appendonly": "yes",
+        "appendonly": "yes" if keeps else "no",
         "appendfsync": "everysec",
         "maxmemory": str(maxmemory or _quarter_of_memory()),
         "maxmemory-policy": "noeviction",  # every other one would silently throw batches away

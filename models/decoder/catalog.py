@@ -8,6 +8,7 @@ A decoder's name is its folder's name.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -71,6 +72,19 @@ class Entry:
     def encoder(self) -> str | None:
         return self.config.encoder
 
+    @property
+    def checkpoint(self) -> str:
+        """A sha256 that changes when anything of the decoder does, its parts included. It reads all of it: some MB."""
+        digest = hashlib.sha256()
+        for path in sorted(self.path.iterdir()):
+            if path.is_file():
+                digest.update(f"{path.name}\0{_sha256(path)}\0".encode())
+        if isinstance(self.config, HybridConfig):
+            for name in filter(None, (self.config.decoder, self.config.bank)):
+                part = part_of(self.path, name)
+                digest.update(Entry(name, part, read_config(part)).checkpoint.encode())
+        return digest.hexdigest()
+
     def check_needs(self, options: DecodeOptions) -> None:
         """Raises InputError when the options ask for an encoder or a sketch that this decoder does not have, and
         UnknownDecoderError for a hybrid's part that is not there."""
@@ -79,6 +93,11 @@ class Entry:
         network = part_of(self.path, self.config.decoder) if isinstance(self.config, HybridConfig) else self.path
         sketched = (network / SKETCH_FILE).is_file()
         check_needs(options, self.name, encoder=read_config(network).encoder, sketched=sketched)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _folders() -> dict[str, Path]:

@@ -194,43 +194,6 @@ def test_no_server_is_code_5_and_says_how_to_get_one(run: Run) -> None:
     assert "unembed up" in ran.err
 
 
-def test_decode_without_a_server_has_one_of_its_own_in_a_folder_that_goes_away(
-    run: Run, url: str, hand: Hand, corpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Given no server that is known, and a stack that can be started
-
-    homes: list[Path] = []
-
-    class Stack:
-        def __init__(self, home: Path, **_: Any) -> None:
-            homes.append(home)
-            self.url = url
-
-        def __enter__(self) -> Stack:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            assert homes[-1].is_dir(), "the folder outlives the stack"
-
-        def check(self) -> None:
-            """Its workers are well."""
-
-        def kill(self) -> None:
-            """Its parts end at once."""
-
-    monkeypatch.setattr("unembed.worker.launch.Stack", Stack)
-    monkeypatch.delenv("UNEMBED_HOME")
-    monkeypatch.setenv("XDG_DATA_HOME", str(corpus.parent / "data"))
-    hand.start()
-    # When a corpus is decoded, Then it is done there, and the folder is gone
-    assert run("decode", corpus, "-o", "out.jsonl", "--decoder", DECODER).code == 3
-    assert not homes[0].exists()
-    # And with --home, the folder is that one, and stays
-    assert run("decode", corpus, "-o", "out.jsonl", "--decoder", DECODER, "--home", corpus.parent).code == 3
-    assert homes[1] == corpus.parent
-    assert homes[1].is_dir()
-
-
 def test_retry_says_what_waits_and_what_stays_dead(run: Run, server: str, hand: Hand, client: Client) -> None:
     # Given a job of two dead batches, of which one has lost its vectors
     vectors = np.ones((6, DIM), np.float32)

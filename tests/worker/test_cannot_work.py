@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unembed.errors import UnavailableError
+from unembed.errors import CannotWorkError
 from unembed.models.settings import Settings
 from unembed.worker import process
 from unembed.worker.launch import Stack
@@ -58,5 +58,5 @@ def test_a_stack_whose_workers_are_all_hopeless_gives_up_with_their_last_words(t
     stack = Stack(tmp_path)
     stack.workers = ("gpu0", "gpu1")
     stack._supervisor = Supervised("worker-gpu0", "worker-gpu1")  # type: ignore[assignment]
-    with pytest.raises(UnavailableError, match="no worker can work: device 'cuda' is not available here"):
+    with pytest.raises(CannotWorkError, match="no worker can work: device 'cuda' is not available here"):
         stack.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from enum import IntEnum
 from typing import Final, TextIO
 
@@ -12,6 +13,7 @@ from rich.text import Text
 from unembed.errors import UnembedError
 from unembed.schemas import Job, JobState
 
+STARTED: Final = time.monotonic()  # when this program began, nearly: what takes long is imported after it
 _WIDE: Final = 10_000  # characters; a file or a pipe has no edge to fold at
 
 

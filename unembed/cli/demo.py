@@ -14,8 +14,9 @@ from rich.text import Text
 
 from unembed.cli import options as given
 from unembed.cli.console import out, say
-from unembed.cli.decode import BatchSize, Done, decode_to_file
+from unembed.cli.decode import BatchSize
 from unembed.cli.decode_flags import Fast
+from unembed.cli.decode_to_file import Done, decode_to_file
 from unembed.cli.demo_report import LEGEND, SHOWN, Pair, agreement, pair, pairs_table, ranking_score, spread
 from unembed.corpus import Corpus, corpus_from_array, open_corpus
 from unembed.errors import CorpusError

@@ -15,11 +15,12 @@ from typing import Final, NamedTuple
 import typer
 from rich.table import Table
 
+from unembed import runs
 from unembed.boundary import as_unembed_error, show_traceback
 from unembed.cli.console import Exit, out
 from unembed.cli.options import Home
 from unembed.errors import InputError, SettingsError
-from unembed.home import home_folder, running_server
+from unembed.home import SERVER_FILE, answering_server, home_folder, running_server
 from unembed.schemas import DEFAULT_DECODER, EngineChoice
 
 
@@ -41,6 +42,7 @@ Check = Callable[[Path | None], Iterator[Finding]]  # of the home folder that wa
 _COLOURS: Final = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red"}
 _OLDEST_PYTHON: Final = (3, 11)
 _GIB: Final = 1024**3
+_MIB: Final = 1024**2
 
 # What each extra brings: a module that says whether it is there, and the package to name.
 _EXTRAS: Final = {
@@ -214,9 +216,28 @@ def _home(given: Path | None) -> Iterator[Finding]:
     free = shutil.disk_usage(there).free / _GIB
     state = State.FAIL if free < 0.2 else State.WARN if free < 2 else State.OK
     yield Finding("home", state, f"{home}, {free:.1f} GiB free", "" if state is State.OK else "free some disk space")
-    server = running_server(home)
-    if server:
-        yield Finding("up", State.OK, f"`unembed up` runs: {server.url}, process {server.pid}")
+    yield from _server(home)
+    yield from _runs(home)
+
+
+def _server(home: Path) -> Iterator[Finding]:
+    noted = running_server(home)
+    if noted is None:
+        return
+    if answering_server(home):
+        yield Finding("up", State.OK, f"`unembed up` runs: {noted.url}, process {noted.pid}")
+        return
+    stale = f"{home / SERVER_FILE} is stale: nothing answers at {noted.url}, and process {noted.pid} may be another's"
+    yield Finding("up", State.WARN, stale, "remove the file, or start `unembed up`")
+
+
+def _runs(home: Path) -> Iterator[Finding]:
+    """What interrupted decodes have left to go on with."""
+    for kept in runs.all_kept(home):
+        job = f", job {kept.note.job_id}" if kept.note.job_id else ""
+        found = f"{kept.note.source}{job}, begun {kept.note.begun_at:%Y-%m-%d %H:%M}, {kept.nbytes / _MIB:,.1f} MiB"
+        advice = f"the same command goes on; removed after {runs.KEPT_DAYS} days: {kept.folder}"
+        yield Finding("decode", State.OK, found, advice)
 
 
 _CHECKS: Final[tuple[Check, ...]] = (_python, _packages, _settings, _device, _decoders, _redis, _database, _home)

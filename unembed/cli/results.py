@@ -11,6 +11,7 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import out, say
+from unembed.cli.kept_jobs import job_to_read
 from unembed.cli.tables import row_table
 from unembed.generations import json_lines, rows_of
 from unembed.results import check_output, write_results
@@ -40,11 +41,10 @@ def results(
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
-    """Write a job's rows to a file, or show the first ones. Works while the job runs, too."""
+    """Write a job's rows to a file, or show the first ones. Works while the job runs, and without a server, too."""
     if output:
         check_output(output)
-    with given.connect(url, home) as client:
-        handle = client.job(job_id)
+    with job_to_read(job_id, url, home) as handle:
         batches = _first(handle.result_batches(order="index"), limit if output or as_json or limit else _SHOWN)
         if as_json:
             for batch in batches:

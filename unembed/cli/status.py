@@ -9,6 +9,7 @@ import typer
 from unembed.cli import options as given
 from unembed.cli.console import job_exit_code, out
 from unembed.cli.follow import wait_for
+from unembed.cli.kept_jobs import job_to_read
 from unembed.cli.tables import job_details
 
 Watch = Annotated[bool, typer.Option("--watch", help="Keep watching until the job ends, then exit as `wait` does.")]
@@ -22,13 +23,17 @@ def status(
     home: given.Home = None,
 ) -> None:
     """Show how far a job has got."""
-    with given.connect(url, home) as client:
-        handle = client.job(job_id)
-        if watch:
-            wait_for(handle)
-    if as_json:
-        typer.echo(handle.job.model_dump_json(indent=2))
-    else:
-        out.print(job_details(handle.job))
     if watch:
-        raise typer.Exit(job_exit_code(handle.job))
+        with given.connect(url, home) as client:
+            handle = client.job(job_id)
+            wait_for(handle)
+            job = handle.job
+    else:
+        with job_to_read(job_id, url, home) as found:
+            job = found.job
+    if as_json:
+        typer.echo(job.model_dump_json(indent=2))
+    else:
+        out.print(job_details(job))
+    if watch:
+        raise typer.Exit(job_exit_code(job))

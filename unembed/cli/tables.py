@@ -172,9 +172,12 @@ def summary(job: Job, batches: Iterable[Batch], tally: RowTally, wall: float) ->
         table.add_row("quality", "-", "not scored: --scores none")
     if tally.embedded:
         table.add_row("round trip", f"{tally.round_trip / tally.embedded:.2f}", "mean cosine with the given embedding")
-    table.add_row(
-        "seconds", f"{wall:,.1f}", f"in all, of which {duration(seconds_of(job))} decoding on {_devices(batches)}"
-    )
+    took, where = duration(seconds_of(job)), _devices(batches)
+    if seconds_of(job) < wall:
+        spent = f"in all, of which {took} decoding on {where}"
+    else:  # it was begun earlier
+        spent = f"for this part of it; {took} since the job's first batch, on {where}"
+    table.add_row("seconds", f"{wall:,.1f}", spent)
     table.add_row("rows/s", f"{job.rows.written / max(seconds_of(job), 1e-9):,.0f}", "while decoding")
     _add_parts(table, job, max(1, job.batches.done))
     return table

@@ -1,0 +1,199 @@
+"""A decode from the corpus to the file: sent, waited for, written, and gone on with after an interruption."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple, Never
+
+import typer
+from rich.table import Table
+
+from unembed.boundary import as_unembed_error
+from unembed.cli import options as given
+from unembed.cli.console import STARTED, Exit, job_exit_code, say
+from unembed.cli.foreground import Place, Wanted, foreground
+from unembed.cli.progress import Display, display
+from unembed.cli.tables import RowTally, summary
+from unembed.client import Client
+from unembed.corpus import Corpus
+from unembed.errors import InputError, NotFoundError, UnavailableError, UnembedError
+from unembed.job import JobHandle
+from unembed.results import write_results
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, JobState
+
+_SMALLEST_BATCH: Final = 64  # rows; below it a decoder is no faster a batch
+_SENT_AT_MOST: Final = 3  # times: vectors that a server has lost are sent again
+
+
+def _usual_batch_size(rows: int) -> int:
+    """A small corpus is cut in ten: there is progress to see, and work for every worker. Texts do not depend on it."""
+    return min(DEFAULT_BATCH_SIZE, max(_SMALLEST_BATCH, -(-rows // 10)))
+
+
+class Done(NamedTuple):
+    """A job that has ended, and whose rows are written to a file."""
+
+    job: Job
+    written: int  # rows
+    summary: Table
+
+
+def decode_to_file(
+    corpus: Corpus,
+    output: Path,
+    show: Callable[[Done], None],
+    *,
+    name: str,
+    decoder: str = DEFAULT_DECODER,
+    batch_size: int | None = None,
+    seed: int = 0,
+    options: DecodeOptions | None = None,
+    workers: int | None = None,
+    fresh: bool = False,
+    url: str | None = None,
+    home: Path | None = None,
+) -> Never:
+    """Decodes a corpus in sight of a person, who may interrupt; says how to go on if they do. Ends the program.
+
+    `show` is called as soon as the rows are in the file: a server of our own takes a moment to stop, and nobody has to
+    wait for that to see what they came for.
+    """
+    wanted = Wanted(corpus, name, decoder, seed, options or DecodeOptions())
+    run = _Run(wanted, output, batch_size or _usual_batch_size(corpus.rows), named_home=home)
+    try:
+        with foreground(wanted, url=url, home=home, workers=workers, fresh=fresh) as place:
+            job = run.on(place, show)
+    except KeyboardInterrupt as error:
+        say(f"interrupted; {run.how_to_go_on()}", "yellow")
+        raise typer.Exit(Exit.INTERRUPTED) from error
+    raise typer.Exit(job_exit_code(job))
+
+
+class _Run:
+    """One decode, from the corpus to the file, and how far it has come."""
+
+    def __init__(self, wanted: Wanted, output: Path, batch_size: int, named_home: Path | None) -> None:
+        self._wanted = wanted
+        self._output = output
+        self._batch_size = batch_size
+        self._named_home = named_home
+        self._place: Place | None = None
+        self._job: Job | None = None  # as it was last seen
+        self._is_sent = False
+
+    def on(self, place: Place, show: Callable[[Done], None]) -> Job:
+        self._place = place
+        busy = given.SayBusy()
+
+        def is_busy(why: str, pause: float) -> None:
+            busy(why, pause)
+            place.check()
+
+        with Client(place.url, busy=is_busy) as client:
+            try:
+                self._forget_what_is_gone(client, place)
+                handle = self._decode(client, place)
+            except UnavailableError:
+                place.check()  # says more, if it is the reason
+                raise
+            except InputError:
+                if self._job is None or not self._job.rows.written:
+                    place.over()  # nothing to go on with
+                raise
+            tally = RowTally()
+            written = self._write(handle, tally)
+            wall = time.monotonic() - STARTED
+            show(Done(handle.job, written, summary(handle.job, client.batches(handle.id), tally, wall)))
+        place.over()
+        return handle.job
+
+    def _forget_what_is_gone(self, client: Client, place: Place) -> None:
+        """A job that was cancelled or removed is not gone on with."""
+        if place.run is None or place.run.note.job_id is None:
+            return
+        try:
+            job = client.job(place.run.note.job_id).job
+        except NotFoundError:
+            place.begin_anew()
+            return
+        if job.state in (JobState.CANCELLING, JobState.CANCELLED):
+            place.begin_anew()
+
+    def _decode(self, client: Client, place: Place) -> JobHandle:
+        """Until the job has ended, and the server has lost no vectors that could be sent again."""
+        for _ in range(_SENT_AT_MOST):
+            with display() as progress:
+                handle = self._submit(client, place, progress)
+                self._is_sent = True
+                handle.wait(progress=lambda job: self._look(job, place, progress), check=False)
+            if not (handle.job.batches.dead and any(batch.lacks_its_vectors for batch in client.batches(handle.id))):
+                break
+        return handle
+
+    def _submit(self, client: Client, place: Place, progress: Display) -> JobHandle:
+        return client.submit(
+            self._wanted.corpus,
+            decoder=self._wanted.decoder,
+            batch_size=self._batch_size,
+            seed=self._wanted.seed,
+            options=self._wanted.options,
+            name=self._wanted.name,
+            idempotency_key=place.run.note.idempotency_key if place.run else None,
+            progress=progress.show_sent,
+            created=lambda job: self._begun(job, place),
+        )
+
+    def _begun(self, job: Job, place: Place) -> None:
+        if self._job is None and place.run is not None and place.run.note.job_id == job.id:
+            when = _when(place.run.note.begun_at)
+            rows = self._rows(job)
+            say(f"going on with job {job.id} of {when}: {rows}; --fresh begins anew")
+        self._job = job
+        place.is_job(job.id)
+
+    def _look(self, job: Job, place: Place, progress: Display) -> None:
+        self._job = job
+        progress.show_job(job)
+        place.check(job)
+
+    def _write(self, handle: JobHandle, tally: RowTally) -> int:
+        try:
+            return write_results(self._output, tally.of(handle.result_batches(order="index")))
+        except (OSError, UnembedError) as error:
+            known = as_unembed_error(error)
+            if self._place is None or (self._place.is_own and self._place.run is None):
+                raise
+            home = f" --home {self._named_home}" if self._named_home else ""
+            raise type(known)(
+                f"{known.message}; the texts are kept: unembed results {handle.id} -o ELSEWHERE{home}"
+            ) from error
+
+    def _rows(self, job: Job) -> str:
+        return f"{job.rows.written:,} of {self._wanted.corpus.rows:,} rows are decoded"
+
+    def how_to_go_on(self) -> str:
+        """After an interruption."""
+        again = "run the same command again to go on"
+        place, job = self._place, self._job
+        if place is None or job is None:
+            return again
+        if place.run is None:
+            return "nothing is kept, as there is no home folder" if place.is_own else _elsewhere(job, self._output)
+        if place.is_own:
+            return f"{again}: {self._rows(job)}"
+        if not self._is_sent:
+            return f"{again}: the corpus is only partly sent"
+        return f"the job continues; to come back to it, run the same command again, or: {_elsewhere(job, self._output)}"
+
+
+def _elsewhere(job: Job, output: Path) -> str:
+    return f"unembed wait {job.id} && unembed results {job.id} -o {output}"
+
+
+def _when(moment: datetime) -> str:
+    """The time of day, with the date if that is another."""
+    local = moment.astimezone()
+    return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d %H:%M}"

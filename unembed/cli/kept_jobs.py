@@ -1,0 +1,96 @@
+"""Jobs that are read: from the server, or, where none runs, from the databases under the home folder.
+
+What a decode that was interrupted has decoded, and what an `unembed up` that has ended left, is there to be read
+without starting anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import quote
+
+from unembed import runs
+from unembed.cli import options as given
+from unembed.cli.console import say
+from unembed.cli.extras import needs
+from unembed.errors import NotFoundError, UnavailableError
+from unembed.home import home_folder
+from unembed.quick_imports import quick_imports
+from unembed.schemas import Job, Order
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from unembed.models.store import Store
+
+_PAGE_ROWS: Final = 8000
+
+
+class Readable(Protocol):
+    """A job and its rows; a JobHandle is one."""
+
+    @property
+    def job(self) -> Job: ...
+
+    def result_batches(self, order: Order = "finished") -> Iterator[pa.RecordBatch]: ...
+
+
+class KeptJob:
+    """A job in a database that no server uses."""
+
+    def __init__(self, store: Store, job_id: str) -> None:
+        self._store = store
+        self.job = store.jobs.get(job_id)
+
+    def result_batches(self, order: Order = "finished") -> Iterator[pa.RecordBatch]:
+        cursor: str | None = None
+        while True:
+            page = self._store.results.page(self.job.id, cursor=cursor, limit=_PAGE_ROWS, order=order)
+            if page.rows.num_rows:
+                yield page.rows
+            cursor = page.next_cursor
+            if cursor is None or not page.rows.num_rows:
+                return
+
+
+@contextmanager
+def job_to_read(job_id: str, url: str | None, home: Path | None) -> Iterator[Readable]:
+    """The job, wherever it is. Raises NotFoundError, or UnavailableError where there is no server either."""
+    with ExitStack() as exits:
+        try:
+            yield exits.enter_context(given.connect(url, home)).job(job_id)
+            return
+        except (NotFoundError, UnavailableError) as error:
+            kept = None if url else _kept(job_id, home_folder(home), exits)
+            if kept is None:
+                raise error
+        yield kept
+
+
+def _kept(job_id: str, home: Path, exits: ExitStack) -> KeptJob | None:
+    folders = [home, *(kept.folder for kept in runs.all_kept(home))]
+    for file in (folder / runs.DATABASE_FILE for folder in folders):
+        if file.is_file() and (found := _in_database(file, job_id, exits)):
+            say(f"no server is needed: the job is in {file}", "dim")
+            return found
+    return None
+
+
+def _in_database(file: Path, job_id: str, exits: ExitStack) -> KeptJob | None:
+    with needs("store"), quick_imports():
+        from unembed.models.database import open_engine
+        from unembed.models.settings import read_settings
+        from unembed.models.store import Store
+
+    url = f"sqlite:///{quote(str(file), safe='/ ')}"
+    with ExitStack() as opened:
+        store = Store(opened.enter_context(open_engine(url)), read_settings(database_url=url))
+        try:
+            found = KeptJob(store, job_id)
+        except NotFoundError:
+            return None
+        exits.push(opened.pop_all())
+    return found

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from pydantic import ValidationError
 
 from unembed.boundary import describe
-from unembed.corpus import Corpus, ReferencedCorpus, Slice, as_corpus, encode_payload, open_reference
+from unembed.corpus import Coding, Corpus, ReferencedCorpus, Slice, as_corpus, encode_payload, open_reference
 from unembed.errors import InputError, UnembedError
 from unembed.generations import rows_of
 from unembed.home import require_url
@@ -115,14 +115,15 @@ class Client:
         name: str | None = None,
         column: str | None = None,
         id_column: str | None = None,
-        ids: Sequence[str | int] | None = None,
+        ids: Sequence[object] | None = None,
+        cells: Coding | str | None = None,
         idempotency_key: str | None = None,
         by_reference: bool = False,
         results_to: str | os.PathLike[str] | None = None,
         progress: Sent | None = None,
         created: Callable[[Job], object] = lambda _job: None,
     ) -> JobHandle:
-        """Sends a corpus, a path to one, or (N, D) floats, in batches of `batch_size` rows, and returns its job.
+        """Sends a corpus, a path to one, or vectors in memory, in batches of `batch_size` rows, and returns its job.
 
         Workers may begin before the last batch is sent. With an `idempotency_key` an interrupted submit is continued
         by the same call, which sends what is missing: what never arrived, and what the server has lost since. A
@@ -137,9 +138,11 @@ class Client:
         """
         corpus: Corpus | ReferencedCorpus
         if by_reference:
+            if cells is not None:
+                raise InputError("cells do not go with a corpus by reference, whose workers read floats only")
             corpus = _referenced(source, column, id_column, ids)
         else:
-            corpus = as_corpus(source, column=column, id_column=id_column, ids=ids)
+            corpus = as_corpus(source, column=column, id_column=id_column, ids=ids, cells=cells)
         spec = _spec(
             decoder=decoder,
             embedding_dim=corpus.dim,
@@ -322,7 +325,7 @@ def _spec(**fields: Any) -> JobCreate:
 
 
 def _referenced(
-    source: object, column: str | None, id_column: str | None, ids: Sequence[str | int] | None
+    source: object, column: str | None, id_column: str | None, ids: Sequence[object] | None
 ) -> ReferencedCorpus:
     if not isinstance(source, (str, os.PathLike)) or ids is not None:
         found = type(source).__name__ if ids is None else "ids in memory"

@@ -9,6 +9,7 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import err, say
+from unembed.cli.corpora import say_notes
 from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.decode_to_file import Done, decode_to_file
 from unembed.corpus import open_corpus
@@ -56,6 +57,7 @@ def decode(
     output: Output,
     column: given.Column = None,
     id_column: given.IdColumn = None,
+    cells: given.Cells = None,
     batch_size: BatchSize = None,
     decoder: given.Decoder = DEFAULT_DECODER,
     seed: given.Seed = 0,
@@ -74,8 +76,9 @@ def decode(
     """
     check_output(output)
     given.take_gpu_memory(gpu_memory)
-    corpus = open_corpus(source, column, id_column)
+    corpus = open_corpus(source, column, id_column, cells)
     say(f"{source}: {corpus.rows:,} embeddings of {corpus.dim} dimensions, {corpus.dtype.name}")
+    say_notes(corpus)
     decode_to_file(
         corpus,
         output,

@@ -14,6 +14,7 @@ from rich.table import Table
 from unembed.boundary import as_unembed_error
 from unembed.cli import options as given
 from unembed.cli.console import STARTED, Exit, job_exit_code, say
+from unembed.cli.corpora import say_bad_rows
 from unembed.cli.foreground import Place, Wanted, foreground
 from unembed.cli.progress import Display, display
 from unembed.cli.tables import RowTally, summary
@@ -103,6 +104,7 @@ class _Run:
                 if self._job is None or not self._job.rows.written:
                     place.over()  # nothing to go on with
                 raise
+            say_bad_rows(self._wanted.corpus)
             tally = RowTally()
             written = self._write(handle, tally)
             wall = time.monotonic() - STARTED

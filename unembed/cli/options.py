@@ -15,6 +15,7 @@ from unembed import schemas
 from unembed.cli.console import say
 from unembed.cli.decode_flags import PANEL
 from unembed.client import Client
+from unembed.corpus import Coding
 from unembed.errors import InputError
 from unembed.home import require_url
 
@@ -58,7 +59,7 @@ Column = Annotated[
     str | None,
     typer.Option(
         "--column",
-        help="The column of vectors. Default: embedding, embeddings, emb, vector or values.",
+        help="The column of vectors, or a field in it: response.body.data.0.embedding. Default: it is looked for.",
         show_default=False,
         rich_help_panel=CORPUS_PANEL,
     ),
@@ -67,7 +68,16 @@ IdColumn = Annotated[
     str | None,
     typer.Option(
         "--id-column",
-        help="The column of ids; '' for none. Default: `id`, if there is one.",
+        help="The column of ids, or a field in it; '' for none. Default: id, _id, custom_id, uuid... if there is one.",
+        show_default=False,
+        rich_help_panel=CORPUS_PANEL,
+    ),
+]
+Cells = Annotated[
+    Coding | None,
+    typer.Option(
+        "--cells",
+        help="What quantised numbers, or bytes, in the vectors mean. Default: floats, which are told by themselves.",
         show_default=False,
         rich_help_panel=CORPUS_PANEL,
     ),

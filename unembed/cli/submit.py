@@ -9,9 +9,10 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import say
+from unembed.cli.corpora import say_bad_rows, say_notes
 from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.progress import display
-from unembed.corpus import open_corpus
+from unembed.corpus import Corpus, open_corpus
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions
 
 IdempotencyKey = Annotated[
@@ -56,6 +57,7 @@ def submit(
     source: PathOrUri,
     column: given.Column = None,
     id_column: given.IdColumn = None,
+    cells: given.Cells = None,
     by_reference: ByReference = False,
     batch_size: given.BatchSize = DEFAULT_BATCH_SIZE,
     decoder: given.Decoder = DEFAULT_DECODER,
@@ -68,7 +70,9 @@ def submit(
     home: given.Home = None,
 ) -> None:
     """Send a corpus to a server, or say where it is, and print the id of its job."""
-    corpus = source if by_reference else open_corpus(source, column, id_column)
+    corpus = source if by_reference else open_corpus(source, column, id_column, cells)
+    if isinstance(corpus, Corpus):
+        say_notes(corpus)
     with given.connect(url, home) as client, display() as progress:
         job = client.submit(
             corpus,
@@ -76,6 +80,7 @@ def submit(
             results_to=results_to,
             column=column if by_reference else None,
             id_column=id_column if by_reference else None,
+            cells=cells if by_reference else None,
             decoder=decoder,
             batch_size=batch_size,
             seed=seed,
@@ -84,5 +89,7 @@ def submit(
             idempotency_key=idempotency_key,
             progress=progress.show_sent,
         )
+    if isinstance(corpus, Corpus):
+        say_bad_rows(corpus)
     typer.echo(job.id)
     say(f"{job.job.rows.total:,} rows {'named' if by_reference else 'sent'}; next: unembed wait {job.id}", "dim")

@@ -5,8 +5,11 @@ A corpus is read a piece at a time, so it may be larger than the memory.
 
 from __future__ import annotations
 
-from unembed.corpus.base import CANDIDATES, Corpus
-from unembed.corpus.open import as_corpus, corpus_from_array, open_corpus
+from unembed.corpus.base import Corpus
+from unembed.corpus.columns import CANDIDATES
+from unembed.corpus.memory import corpus_from_array
+from unembed.corpus.one_cell import Coding
+from unembed.corpus.open import as_corpus, open_corpus
 from unembed.corpus.payload import decode_payload, decode_raw, encode_payload
 from unembed.corpus.referenced import ReferencedCorpus, ReferenceReader, open_reference
 from unembed.corpus.slices import FLOAT_DTYPES, Slice, Vectors
@@ -14,6 +17,7 @@ from unembed.corpus.slices import FLOAT_DTYPES, Slice, Vectors
 __all__ = [
     "CANDIDATES",
     "FLOAT_DTYPES",
+    "Coding",
     "Corpus",
     "ReferenceReader",
     "ReferencedCorpus",

@@ -6,21 +6,20 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from unembed.corpus.cells import BadRows
+from unembed.corpus.ids import Ids
 from unembed.corpus.slices import Slice, Vectors
 from unembed.errors import CorpusError
 
-CANDIDATES: Final = ("embedding", "embeddings", "emb", "vector", "values")
-ID: Final = "id"
-
-Chunk = tuple[Vectors, tuple[str, ...] | None]  # (n, D) vectors and their n ids, as many rows as come easily
+Chunk = tuple[Vectors, Ids | None]  # (n, D) vectors and their n ids, as many rows as come easily
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ class Corpus:
     dtype: np.dtype[Any]  # float16, float32 or float64
     chunks: Callable[[], Iterator[Chunk]]
     digest: Callable[[], str]
+    notes: tuple[str, ...] = ()  # what its owner should know: which columns were taken, what fell away
+    bad: BadRows = field(default_factory=BadRows)  # of the last time that it was read
 
     @cached_property
     def fingerprint(self) -> str:
@@ -76,34 +77,3 @@ def reading(path: Path) -> Iterator[None]:
         raise CorpusError(f"{path} is a folder, but a file of embeddings is needed") from error
     except (pa.ArrowException, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CorpusError(f"{path} cannot be read; it may be damaged or cut short: {error}") from error
-
-
-def choose_column(wanted: str | None, names: Sequence[str], vector_names: Sequence[str], what: str) -> str:
-    """The column of vectors: the wanted one, or the only candidate; CorpusError when there is none, or two."""
-    if wanted is not None:
-        if wanted not in names:
-            raise CorpusError(f"{what} has no column {wanted!r}; its columns are {_listed(names)}")
-        return wanted
-    # A column may be called `values` and be no vectors: those that are come first, the others serve the error message.
-    found = [name for name in CANDIDATES if name in vector_names] or [name for name in CANDIDATES if name in names]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise CorpusError(f"{what} has {len(found)} columns of vectors, {_listed(found)}: name one with --column")
-    raise CorpusError(
-        f"{what} has no column named {' or '.join(CANDIDATES)}; its columns are {_listed(names)}. "
-        "Name the column of vectors with --column"
-    )
-
-
-def choose_id_column(wanted: str | None, names: Sequence[str], what: str) -> str | None:
-    """The column of ids: the wanted one, or `id` if there is one; an empty name asks for none."""
-    if wanted is None:
-        return ID if ID in names else None
-    if wanted and wanted not in names:
-        raise CorpusError(f"{what} has no column {wanted!r} for the ids; its columns are {_listed(names)}")
-    return wanted or None
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"

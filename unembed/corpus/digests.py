@@ -19,11 +19,11 @@ def of_file(path: Path, *columns: str) -> str:
     return digest.hexdigest()
 
 
-def of_array(vectors: Vectors, ids: Sequence[str] | None) -> str:
+def of_array(vectors: Vectors, ids: Sequence[str | None] | None) -> str:
     digest = hashlib.sha256(f"{vectors.dtype.str}{vectors.shape}".encode())
     step = max(1, 2**20 // max(1, vectors.shape[1]))
     for start in range(0, len(vectors), step):
         digest.update(np.ascontiguousarray(vectors[start : start + step]).data)
     for id_ in ids or ():
-        digest.update(f"\0{id_}".encode())
+        digest.update(b"\1" if id_ is None else f"\0{id_}".encode())
     return digest.hexdigest()

@@ -1,53 +1,62 @@
-"""Corpora in .jsonl files: an object a line, its vector a list of numbers or the base64 of little-endian float32."""
+"""Tables in .jsonl files: an object a line, or a bare list of numbers a line.
+
+A line that is no JSON costs its own row. Only the last one, without an end of line, says that the file is cut short.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
 
-from unembed.corpus.base import Chunk, Corpus, choose_column, choose_id_column, reading
+from unembed.corpus.base import reading
 from unembed.corpus.digests import of_file
-from unembed.corpus.slices import as_id, require_shape
-from unembed.corpus.vectors import length_error
+from unembed.corpus.json_text import Broken, array_of
+from unembed.corpus.slices import require_shape
+from unembed.corpus.table import Table
 from unembed.errors import CorpusError
 
 _ROWS: Final = 1024
-_FLOAT32: Final = np.dtype(np.float32)
+_LIST: Final = "embedding"  # what a line that is a list is called
 
-Row = tuple[int, dict[str, Any]]  # its index among the rows, not among the lines: blank lines count for nothing
+Row = dict[str, Any] | Broken
 
 
-def read_json_lines(path: Path, column: str | None, id_column: str | None) -> Corpus:
-    """JSON has one kind of number, so 1 is as good as 1.0; null, NaN and a vector that is null become NaN."""
+def json_lines_table(path: Path) -> Table:
+    """JSON has one kind of number, so vectors are float32, and 1 is as good as 1.0. Blank lines count for nothing."""
     what = str(path)
     with reading(path):
         rows = sum(1 for _ in _lines(path))
         require_shape((rows, 1), what)
-        _, first = next(_rows(path))
-        keys = list(first)
-        like_vectors = [key for key, value in first.items() if isinstance(value, (list, str))]
-        name = choose_column(column, keys, like_vectors, what)
-        id_name = choose_id_column(id_column, keys, what)
-        dim = next((len(vector) for row in _rows(path) if (vector := _vector(row, name, what)) is not None), 0)
-        require_shape((rows, dim), what)
+        bare = next(_lines(path)).lstrip()[:1] == b"["
+        first = list(islice(_rows(path, bare), _ROWS))
+        if all(isinstance(row, Broken) for row in first):
+            _row(next(_lines(path)), 0, path, bare, strictly=True)
+    schema = pa.schema([(name, array_of(values).type) for name, values in _columns(first).items()])
 
-    def chunks() -> Iterator[Chunk]:
+    def batches(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         with reading(path):
-            source = _rows(path)
+            source = _rows(path, bare)
             while group := list(islice(source, _ROWS)):
-                vectors = np.stack([_sized(row, name, dim, what) for row in group])
-                ids = None if id_name is None else tuple(as_id(row.get(id_name), i, what) for i, row in group)
-                yield vectors, ids
+                arrays = [array_of([_value(row, name) for row in group]) for name in columns]
+                yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
-    return Corpus(what, rows, dim, _FLOAT32, chunks, lambda: of_file(path, name, id_name or ""))
+    return Table(what, schema, rows, batches, lambda: of_file(path), np.dtype(np.float32))
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """The values of each key that a row has."""
+    names = dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row)
+    return {name: [row.get(name) for row in rows if isinstance(row, dict)] for name in names}
+
+
+def _value(row: Row, name: str) -> Any:
+    return row if isinstance(row, Broken) else row.get(name)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -55,56 +64,24 @@ def _lines(path: Path) -> Iterator[bytes]:
         yield from (line for line in file if not line.isspace())
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    for index, line in enumerate(_lines(path)):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"row {index} of {path} is not JSON; the file may be cut short: {error}") from error
-        if not isinstance(row, dict):
-            raise CorpusError(f"row {index} of {path} is {_kind(row)}, but each line must be an object")
-        yield index, row
+def _rows(path: Path, bare: bool) -> Iterator[Row]:
+    return (_row(line, index, path, bare) for index, line in enumerate(_lines(path)))
 
 
-def _sized(row: Row, name: str, dim: int, what: str) -> NDArray[np.float32]:
-    vector = _vector(row, name, what)
-    if vector is None:
-        return np.full(dim, np.nan, _FLOAT32)
-    if len(vector) != dim:
-        raise length_error(what, row[0], len(vector), dim)
-    return vector
-
-
-def _vector(row: Row, name: str, what: str) -> NDArray[np.float32] | None:
-    index, values = row
-    if name not in values:
-        raise CorpusError(f"row {index} of {what} has no {name!r}; it has {', '.join(map(repr, values)) or 'nothing'}")
-    value = values[name]
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return _from_base64(value, index, name, what)
-    if not isinstance(value, list):
-        raise CorpusError(f"{name!r} in row {index} of {what} is {_kind(value)}, but a vector is a list or base64")
-    wrong = next((item for item in value if item is not None and type(item) not in (float, int)), None)
-    if wrong is not None:
-        raise CorpusError(f"{name!r} in row {index} of {what} has the value {wrong!r}, but embeddings are numbers")
-    with np.errstate(over="ignore"):  # too large for float32 is infinity, and so an error row
-        try:
-            return np.array(value, _FLOAT32)
-        except OverflowError:  # an integer too large even for a Python float
-            return np.array([np.inf if type(item) is int and abs(item) > 2**128 else item for item in value], _FLOAT32)
-
-
-def _from_base64(text: str, index: int, name: str, what: str) -> NDArray[np.float32]:
+def _row(line: bytes, index: int, path: Path, bare: bool, *, strictly: bool = False) -> Row:
     try:
-        data = base64.b64decode(text, validate=True)
-        return np.frombuffer(data, "<f4").astype(_FLOAT32, copy=False)
-    except (binascii.Error, ValueError) as error:
-        raise CorpusError(
-            f"{name!r} in row {index} of {what} is not base64 of little-endian float32: {error}"
-        ) from error
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        if strictly or not line.endswith(b"\n"):
+            raise CorpusError(f"row {index} of {path} is not JSON; the file may be cut short: {error}") from error
+        return Broken(line[:_SHOWN].decode(errors="replace").strip())
+    if isinstance(row, dict):
+        return row
+    if bare and isinstance(row, list):
+        return {_LIST: row}
+    if strictly:
+        raise CorpusError(f"row {index} of {path} is {repr(row)[:40]}, but each line must be an object or a list")
+    return Broken(json.dumps(row)[:_SHOWN])
 
 
-def _kind(value: object) -> str:
-    return "null" if value is None else f"a {type(value).__name__}"
+_SHOWN: Final = 60  # characters of a line that is no JSON

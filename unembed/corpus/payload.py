@@ -1,7 +1,7 @@
 """A batch on the wire: one Arrow IPC stream with one record batch.
 
     embedding   fixed_size_list<float16 | float32 | float64>[D]
-    id          string; left out when the corpus has none
+    id          string, null for a row without one; left out when the corpus has none
 
 The same rows always give the same bytes, so that a batch sent twice is known by its sha256.
 """
@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from unembed.corpus.ids import Ids
 from unembed.corpus.slices import FLOAT_DTYPES, Slice, Vectors, as_ids, require_vectors
 from unembed.corpus.vectors import vectors_of
 from unembed.errors import CorpusError
@@ -23,7 +24,7 @@ ID: Final = "id"
 _WHAT: Final = "the batch"
 
 
-def encode_payload(embeddings: Vectors, ids: Sequence[str] | None = None) -> bytes:
+def encode_payload(embeddings: Vectors, ids: Sequence[str | None] | None = None) -> bytes:
     """The Arrow stream of (N, D) vectors and, where they have them, their N ids."""
     require_vectors(embeddings, _WHAT)
     rows, dim = embeddings.shape
@@ -81,7 +82,7 @@ def _only_batch(data: bytes) -> pa.RecordBatch:
     return batches[0]
 
 
-def _ids(batch: pa.RecordBatch) -> tuple[str, ...] | None:
+def _ids(batch: pa.RecordBatch) -> Ids | None:
     if ID not in batch.schema.names:
         return None
     column = batch.column(ID)

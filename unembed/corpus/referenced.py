@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unembed.corpus.columns import Columns, choose_columns, first_length, ids_of
-from unembed.corpus.numpy_files import read_header, require_header
+from unembed.corpus.arrays import as_floats
+from unembed.corpus.cells import BadRows, dtype_of, fixed_dim
+from unembed.corpus.columns import Columns, choose_columns
+from unembed.corpus.numpy_files import read_header
 from unembed.corpus.slices import Slice, require_shape
 from unembed.corpus.storage import FileChangedError, StoredFile, Version, open_file, reaching, version_of
-from unembed.corpus.vectors import fixed_dim, value_dtype, vectors_of
+from unembed.corpus.table import dimension_of, read_piece
 from unembed.errors import CorpusError
 from unembed.references import MOST_REFERENCES, BatchReference, CorpusFile, ReferencedBatch, ReferencedBatches
 from unembed.roots import Location, Roots, as_uri, parse, without_links
+
+log = logging.getLogger(__name__)
 
 _ROWS: Final = 2048  # taken together
 _BUFFER: Final = 1024 * 1024  # bytes of a column that are read at once
@@ -84,8 +89,8 @@ def open_reference(
         uri=str(location),
         size=size,
         version=version,
-        column=columns and columns.vectors,
-        id_column=None if columns is None else columns.ids or "",
+        column=None if columns is None else str(columns.vectors),
+        id_column=None if columns is None else str(columns.ids or ""),
     )
     return ReferencedCorpus(file, dim, tuple(groups))
 
@@ -161,9 +166,8 @@ class _Parquet:
         self._part: Any = None  # what is left of a record batch that begins at the next row
 
     def dim(self) -> int:
-        kind = _kind(self._file.schema_arrow, self.columns, self._what)
-        batches = self._file.iter_batches(batch_size=1, columns=[self.columns.vectors])
-        return fixed_dim(kind) or first_length(batches, self.columns.vectors)
+        batches = self._file.iter_batches(batch_size=_ROWS, columns=self.columns.names)
+        return _dim(self._file.schema_arrow, self.columns, batches, self._what)
 
     def read(self, group: int | None, start: int, rows: int, dim: int) -> Slice:
         at = _existing(group, len(self.groups), self._what)
@@ -202,8 +206,7 @@ class _Arrow:
         return [batch.num_rows for batch in self._batches()]
 
     def dim(self) -> int:
-        kind = _kind(self._file.schema, self.columns, self._what)
-        return fixed_dim(kind) or first_length(self._batches(), self.columns.vectors)
+        return _dim(self._file.schema, self.columns, self._batches(), self._what)
 
     def read(self, group: int | None, start: int, rows: int, dim: int) -> Slice:
         at = _existing(group, self._file.num_record_batches, self._what)
@@ -223,8 +226,7 @@ class _Numpy:
         self._what, self._file = str(stored.location), stored.file
         if column or id_column:
             raise CorpusError(f"{self._what} is one array, so it has no column {column or id_column!r}")
-        self._header = read_header(self._file, self._what)
-        require_header(self._header, self._what)
+        self._header = read_header(self._file, self._what).as_matrix(None, self._what)
         if self._header.fortran:
             raise CorpusError(
                 f"{self._what} is in Fortran order, so its rows do not lie together: save numpy.ascontiguousarray of it"
@@ -248,7 +250,7 @@ class _Numpy:
         data = self._file.read(rows * self._header.row_bytes)
         if len(data) < rows * self._header.row_bytes:
             raise FileChangedError(f"{self._what} ends within rows {start} to {start + rows - 1}")
-        return Slice(0, np.frombuffer(data, self._header.dtype).reshape(rows, -1))
+        return Slice(0, as_floats(np.frombuffer(data, self._header.dtype).reshape(rows, -1), None, self._what))
 
 
 _FORMATS: Final[dict[str, Any]] = {".parquet": _Parquet, ".arrow": _Arrow, ".feather": _Arrow, ".npy": _Numpy}
@@ -266,23 +268,22 @@ def _table(stored: StoredFile, column: str | None, id_column: str | None) -> _Ta
 
 def _joined(pieces: Sequence[Any], columns: Columns, dim: int, what: str, start: int) -> Slice:
     """The pieces of one batch; `start` is the first row, for messages."""
-    of_column = f"the column {columns.vectors!r} of {what}"
+    kind = columns.type_in(pieces[0].schema)
+    dim = fixed_dim(kind) or dim  # another one than the job's is a mistake of the whole batch, not of its rows
+    bad, parts, first = BadRows(), [], start
     for piece in pieces:
         piece.validate(full=True)
-    kind = _kind(pieces[0].schema, columns, what)
-    dim = fixed_dim(kind) or first_length(iter(pieces), columns.vectors) or dim
-    vectors, ids, first = [], list[str](), start
-    for piece in pieces:
-        vectors.append(vectors_of(piece.column(columns.vectors), of_column, dim=dim, first_row=first))
-        ids += ids_of(piece, columns.ids, what, first) or ()
+        parts.append(read_piece(piece, columns, dim, dtype_of(kind), None, bad, first))
         first += piece.num_rows
-    return Slice(0, np.concatenate(vectors), None if columns.ids is None else tuple(ids))
+    if bad:
+        log.warning("%s: %s", what, bad)
+    ids = None if columns.ids is None else tuple(id_ for _, some in parts for id_ in some or ())
+    return Slice(0, np.concatenate([vectors for vectors, _ in parts]), ids)
 
 
-def _kind(schema: Any, columns: Columns, what: str) -> Any:
-    kind = schema.field(columns.vectors).type
-    value_dtype(kind, f"the column {columns.vectors!r} of {what}")
-    return kind
+def _dim(schema: Any, columns: Columns, batches: Iterator[Any], what: str) -> int:
+    """What the type promises, or else what most of the first rows have."""
+    return fixed_dim(columns.type_in(schema)) or dimension_of(batches, columns, None, what).dim
 
 
 def _existing(group: int | None, groups: int, what: str) -> int:

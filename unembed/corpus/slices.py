@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from unembed.corpus.ids import EXPECTED, Ids, kept, text_of
 from unembed.errors import CorpusError
 
 Vectors = NDArray[np.floating[Any]]
@@ -22,7 +23,7 @@ class Slice:
 
     first_index: int
     embeddings: Vectors  # (N, D) float16, float32 or float64; a row that is not finite is an error row later on
-    ids: tuple[str, ...] | None = None  # N of them
+    ids: Ids | None = None  # N of them, None for a row that has none
 
     def __len__(self) -> int:
         return int(self.embeddings.shape[0])
@@ -53,23 +54,15 @@ def require_shape(shape: tuple[int, ...], what: str) -> None:
         raise CorpusError(f"{what} has vectors of 0 dimensions, but at least 1 is needed")
 
 
-def as_ids(ids: Sequence[object], rows: int, what: str, first_row: int = 0) -> tuple[str, ...]:
-    """Ids as strings; integers are written in decimal. CorpusError when their number or their type is wrong."""
+def as_ids(ids: Sequence[object], rows: int, what: str) -> Ids:
+    """Ids as strings; whole numbers are written in decimal, None stays. CorpusError for a wrong number of them."""
     if len(ids) != rows:
         raise CorpusError(f"{what} has {rows} rows, but there are {len(ids)} ids")
-    return tuple(as_id(value, row, what) for row, value in enumerate(ids, start=first_row))
+    return tuple(_as_id(value, row, what) for row, value in enumerate(ids))
 
 
-def as_id(value: object, row: int, what: str) -> str:
-    if isinstance(value, str):
-        if "\0" in value or not _is_unicode(value):
-            raise CorpusError(f"the id in row {row} of {what} is {value!r}, which no database stores as text")
-        return value
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        return str(int(value))
-    raise CorpusError(f"the id in row {row} of {what} is {value!r}, but ids are strings or integers")
-
-
-def _is_unicode(value: str) -> bool:
-    """False for half a surrogate pair, which JSON can spell and UTF-8 cannot."""
-    return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+def _as_id(value: object, row: int, what: str) -> str | None:
+    text = kept(text_of(value))
+    if text is None and value is not None and value == value:
+        raise CorpusError(f"the id in row {row} of {what} is {value!r}, but ids are {EXPECTED}")
+    return text

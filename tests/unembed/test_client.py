@@ -363,7 +363,7 @@ def test_what_cannot_be_sent_whole_is_cancelled(client: Client, tmp_path: Path) 
     lines = ['{"embedding": [1.0, 2.0, 3.0, 4.0]}'] * 2000 + ['{"embedding": [1.0']
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     # When it is submitted, Then the row is named
-    with pytest.raises(CorpusError, match="row 2000 .*cut short"):
+    with pytest.raises(CorpusError, match=r"row 2000 .*cut short"):
         client.submit(tmp_path / "a.jsonl", decoder=DECODER, batch_size=100)
     # And no job is left waiting for it
     assert [job.state for job in client.jobs().jobs] == [JobState.CANCELLED]

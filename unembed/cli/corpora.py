@@ -15,7 +15,7 @@ def say_notes(corpus: Corpus) -> None:
 def say_bad_rows(corpus: Corpus) -> None:
     """After it was sent, and so read."""
     if count := len(corpus.bad):
-        rows = "row holds no vector and is an error row" if count == 1 else "rows hold no vector and are error rows"
-        say(f"{count:,} of {corpus.rows:,} {rows}: {corpus.bad}", "yellow")
+        said = "holds no vector and is an error row" if count == 1 else "hold no vector and are error rows"
+        say(f"{count:,} of {corpus.rows:,} rows {said}: {corpus.bad}", "yellow")
     if count := corpus.bad.without_id:
         say(f"{count:,} of {corpus.rows:,} rows {'has' if count == 1 else 'have'} no id", "yellow")

@@ -90,8 +90,9 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", tags=["jobs"], responses=documented(404))
 def read_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
-    """Show a job: its state, its counts of rows and batches, and its timings."""
-    return deps.store.jobs.get(job_id)
+    """Show a job: its state, its counts of rows and batches, its timings, and what it waits for."""
+    job = deps.store.jobs.get(job_id)
+    return job.model_copy(update={"waiting": deps.store.waits.of(job)})
 
 
 @router.post("/jobs/{job_id}/seal", tags=["jobs"], responses=documented(400, 404, 409, 413))

@@ -204,3 +204,4 @@ class WorkerRow(Base):
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen: Mapped[datetime] = mapped_column(UtcDateTime)
     last_done: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_with: Mapped[str | None] = mapped_column(Text)  # why it cannot work, if it said so and ended

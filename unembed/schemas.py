@@ -219,6 +219,29 @@ class Batch(Wire):
         )
 
 
+class AttemptFailed(Wire):
+    """The last attempt at a batch, which waits for the next one."""
+
+    batch: str  # its id
+    attempt: int
+    max_attempts: int
+    worker: str | None = None
+    error_code: str
+    error: str
+    next_in: float  # seconds until the next attempt may begin
+
+
+class Waiting(Wire):
+    """Why nothing of a job runs now."""
+
+    jobs_ahead: int  # other jobs that wait or run, and share the workers with it
+    rows_ahead: int  # of those, as many as are decoded before it is done
+    seconds: float | None = None  # until it is done, at the pace of the last minutes; null: nothing was decoded of late
+    workers: int  # that were seen of late
+    last_worker: str | None = None  # where there is none: the last one, and what it ended with
+    failed: AttemptFailed | None = None
+
+
 class Job(Wire):
     id: str
     state: JobState
@@ -236,6 +259,8 @@ class Job(Wire):
     sealed_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    idempotency_key: str | None = None  # submitted again under this key, it is this job
+    waiting: Waiting | None = None  # of a job that is looked at alone, and of which nothing runs though something waits
 
 
 class JobPage(Wire):

@@ -159,10 +159,11 @@ class Stack:
 
                 # We own the folder, so no worker of its database lives, and none of them ended in order: what they had
                 # need not wait for its lease to run out. It counts as an attempt, for it may be what ended them.
-                sweeping = Store(engine, read_settings(database_url=url)).sweeping
-                sweeping.reclaim_all()
+                store = Store(engine, read_settings(database_url=url))
+                store.sweeping.reclaim_all()
                 if not self._keeps_vectors:
-                    sweeping.fail_missing_payloads(sweeping.queued())  # their client sends them again
+                    store.sweeping.fail_missing_payloads(store.sweeping.queued())  # their client sends them again
+                    store.workers.forget()
 
     def _remove_if_over(self) -> None:
         if self._is_over:

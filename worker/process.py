@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from typing import Any, Final
 
 from celery.signals import setup_logging, worker_process_init
 
-from unembed.errors import UnembedError
+from unembed.errors import UnavailableError, UnembedError
 from unembed.models.settings import read_settings
 from unembed.worker import runtime
 from unembed.worker.context import Context, open_context
@@ -55,9 +56,17 @@ def start(sender: str, **_: Any) -> None:
         )  # now, so that the first batch does not wait for it
     except UnembedError as error:
         log.critical("%s", error)
+        _tell_those_who_wait(opened, error.message)
         # Rather than take batches that it would only fail.
         os.kill(os.getppid(), CANNOT_WORK)
         os.kill(os.getppid(), signal.SIGTERM)
+
+
+def _tell_those_who_wait(opened: Context, why: str) -> None:
+    try:
+        opened.store.workers.ended(opened.name, socket.gethostname(), opened.pid, why)
+    except UnavailableError as error:
+        log.warning("the database could not be told: %s", error)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

@@ -5,8 +5,9 @@
     store.requeue     retry, after_resend
     store.sweeping    sweep, reclaim; queued, fail_missing_payloads, done_or_cancelled; cancel_unsealed, expired_jobs
     store.results     page
-    store.workers     check_in, all, is_deaf
+    store.workers     check_in, ended, forget, all, is_deaf
     store.queue       mark_published, mark_unsent, stats, backlog
+    store.waits       of, pace
 
 They return the frozen values of `unembed.schemas` and `values.py`, and raise the errors of `unembed.errors`:
 StoreUnavailableError whenever the database does not answer.
@@ -26,6 +27,7 @@ from unembed.models.store.requeue import Requeue
 from unembed.models.store.results import Results
 from unembed.models.store.sweeping import Sweeping
 from unembed.models.store.values import Backlog, Beat, Claim, JobHead, QueueStats, ResultsPage, Swept, Worker
+from unembed.models.store.waiting import WhyWaiting
 from unembed.models.store.workers import Workers
 
 __all__ = ["Backlog", "Beat", "Claim", "JobHead", "QueueStats", "ResultsPage", "Store", "Swept", "Worker"]
@@ -44,6 +46,7 @@ class Store:
         self.results = Results(engine, settings)
         self.workers = Workers(engine, settings)
         self.queue = Queue(engine, settings)
+        self.waits = WhyWaiting(engine, settings)
 
     def ping(self) -> None:
         """Raises StoreUnavailableError when the database cannot be reached."""

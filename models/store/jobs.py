@@ -266,6 +266,8 @@ def _columns(spec: JobCreate) -> dict[str, object]:
 def _expect_same(key: str | None, old: RowMapping, spec: JobCreate) -> None:
     kept = {**{name: old[name] for name in JobCreate.model_fields}, "options": DecodeOptions(**old["options"])}
     given = {**dict(spec), "name": storable(spec.name)}
+    if kept["fingerprint"] is None:  # of a job whose client gave no key: its batches tell, by their checksums
+        kept["fingerprint"] = given["fingerprint"]
     differing = [name for name in JobCreate.model_fields if kept[name] != given[name]]
     if differing:
         raise IdempotencyError(

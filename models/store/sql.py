@@ -151,7 +151,7 @@ def batch_counts(sums: Mapping[str, RowMapping]) -> BatchCounts:
 
 def _to_job(job: RowMapping, sums: Mapping[str, RowMapping]) -> Job:
     done = sums.get(BatchState.DONE)
-    plain = ("id", "name", "decoder", "embedding_dim", "seed", "results_uri", "error")
+    plain = ("id", "name", "decoder", "embedding_dim", "seed", "results_uri", "error", "idempotency_key")
     times = ("created_at", "sealed_at", "started_at", "finished_at")
     return Job(
         **{name: job[name] for name in (*plain, *times)},

@@ -78,6 +78,7 @@ class Worker:
     started_at: datetime
     last_seen: datetime
     last_done: datetime | None
+    ended_with: str | None = None  # why it cannot work
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import and_, bindparam, case, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, delete, func, or_, select, update
 
 from unembed.models.clock import now
-from unembed.models.store.sql import BATCHES, WORKERS, StorePart, insert
+from unembed.models.store.sql import BATCHES, WORKERS, StorePart, insert, storable_error
 from unembed.models.store.values import Worker
 from unembed.schemas import BatchState
 
@@ -28,8 +28,23 @@ class Workers(StorePart):
             # The process that started tells a device only once it has one.
             keep = {column: func.coalesce(statement.excluded[column], WORKERS.c[column]) for column in what}
             anew = case((WORKERS.c.pid != statement.excluded.pid, now()), else_=WORKERS.c.started_at)
-            changes = facts | keep | {"started_at": anew}
+            since = case((WORKERS.c.pid != statement.excluded.pid, None), else_=WORKERS.c.ended_with)
+            changes = facts | keep | {"started_at": anew, "ended_with": since}
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=changes))
+
+    def ended(self, name: str, host: str, pid: int, why: str) -> None:
+        """A worker cannot work, and ends. It is said to those who wait, until it starts anew."""
+        with self._write() as connection:
+            facts = {"host": host, "pid": pid, "last_seen": now(), "ended_with": storable_error(why)}
+            statement = insert(connection, WORKERS).values(
+                name=name, started_at=now(), batches_done=0, rows_done=0, **facts
+            )
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=facts))
+
+    def forget(self) -> None:
+        """None of them lives, and none will come back under its name to be counted on with."""
+        with self._write() as connection:
+            connection.execute(delete(WORKERS))
 
     def all(self) -> list[Worker]:
         with self._read() as connection:

@@ -59,6 +59,13 @@ class TestIdempotency:
         with pytest.raises(IdempotencyError, match=r"'k'.*another fingerprint.*'first'.*'second'"):
             store.jobs.create(other, client="c", idempotency_key="k")
 
+    def test_a_job_that_was_begun_without_a_fingerprint_is_found_with_one(self, store: Store) -> None:
+        # Its client gave it no key of its own, and reads the corpus for a fingerprint only to submit it again.
+        spec = self.SPEC.model_copy(update={"fingerprint": None})
+        job, _ = store.jobs.create(spec, client="c", idempotency_key="k")
+        assert store.jobs.create(self.SPEC, client="c", idempotency_key="k") == (job, False)
+        assert job.idempotency_key == "k"
+
     def test_the_same_key_with_other_options_is_refused(self, store: Store) -> None:
         store.jobs.create(self.SPEC, client="c", idempotency_key="k")
         other = self.SPEC.model_copy(update={"options": DecodeOptions(temperature=1.0), "seed": 1})

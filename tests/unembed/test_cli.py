@@ -75,6 +75,30 @@ def test_submit_prints_the_id_and_nothing_else_on_stdout(run: Run, server: str, 
     with Client(server) as client:
         found = client.job(job).job
     assert (found.seed, found.name, found.batches.total) == (7, "a.npy", 3)
+    # And its idempotency key is shown, then and later; under it, the corpus is that job again
+    assert f"idempotency key, to submit it again under: {found.idempotency_key}" in ran.err
+    assert str(found.idempotency_key) in run("status", job).out
+    again = ("--seed", 7, "--idempotency-key", found.idempotency_key)
+    assert run("submit", corpus, "--decoder", DECODER, "--batch-size", 10, *again).out.strip() == job
+
+
+def test_a_submit_that_is_interrupted_says_how_to_go_on(
+    run: Run, server: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a person who presses Ctrl-C while the corpus is sent
+    def press(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "_send", press)
+        ran = run("submit", corpus, "--decoder", DECODER)
+    # When they do as they are told, Then it is the same job, and sent whole
+    with Client(server) as client:
+        (job,) = client.jobs().jobs
+    assert (ran.code, ran.out) == (130, "")
+    assert f"to go on with it, run the same command with --idempotency-key {job.idempotency_key}" in ran.err
+    ran = run("submit", corpus, "--decoder", DECODER, "--idempotency-key", job.idempotency_key)
+    assert (ran.code, ran.out.strip()) == (0, job.id)
 
 
 @pytest.mark.parametrize("verb", ["decode", "submit"])

@@ -3,15 +3,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from unembed.cli import progress
 from unembed.cli.progress import Lines, Pace
-from unembed.cli.tables import RowTally, duration, job_details, outcome, printable, row_table, summary
+from unembed.cli.tables import RowTally, duration, job_details, outcome, printable, row_table, summary, why_it_waits
 from unembed.generations import error_rows, from_columns, from_rows, in_order, rows_of
-from unembed.schemas import BatchCounts, DecodeOptions, Generation, Job, JobState, RowCounts, RowStatus, Timings
+from unembed.schemas import (
+    BatchCounts,
+    DecodeOptions,
+    Generation,
+    Job,
+    JobState,
+    RowCounts,
+    RowStatus,
+    Timings,
+    Waiting,
+)
 
 
 def job(state: JobState = JobState.RUNNING, done: int = 250, total: int = 1000) -> Job:
@@ -64,6 +75,33 @@ def test_without_a_terminal_progress_is_a_line_every_five_seconds(
         "5.0 s: decoded 250 of 1,000 rows, 50 rows/s, 15 s left",
         "10 s: decoded 500 of 1,000 rows, 50 rows/s, 10 s left",
     ]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "says"),
+    [
+        ({"jobs_ahead": 2, "seconds": 40.0}, "2 jobs ahead, about 40 s"),
+        ({"jobs_ahead": 1}, "1 job ahead"),
+        ({}, "waiting for a worker, batches queued: 2"),
+        ({"workers": 0}, "no worker has started yet"),
+        (
+            {"workers": 0, "last_worker": "gpu0@here ended with: no GPU\x1b"},
+            "no worker runs: gpu0@here ended with: no GPU�",
+        ),
+        ({"failed": {"next_in": 10.0}}, "attempt 2 of 4 failed on gpu0@here: no room; next in 10 s"),
+        ({"failed": {"next_in": 0.0}}, "attempt 2 of 4 failed on gpu0@here: no room; the next one is due"),
+    ],
+)
+def test_the_wait_explains_itself(waiting: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # Given a job of which nothing runs, When it is shown, Then why, in a few words
+    if "failed" in waiting:
+        of = {"batch": "j-0", "attempt": 2, "max_attempts": 4, "worker": "gpu0@here", "error_code": "out_of_memory"}
+        waiting = waiting | {"failed": of | {"error": "no room"} | waiting["failed"]}
+    values = {"jobs_ahead": 0, "rows_ahead": 0, "workers": 1} | waiting
+    waits = job(JobState.QUEUED, done=0).model_copy(update={"waiting": Waiting.model_validate(values)})
+    Console(width=200).print(job_details(waits))
+    assert says in capsys.readouterr().out
+    assert why_it_waits(waits) == says
 
 
 def test_the_pace_counts_from_the_first_look(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ def test_a_child_whose_device_is_not_there_ends_its_worker(
     # Given a device that no machine has
     monkeypatch.setenv("UNEMBED_DEVICE", "cuda:99")
     monkeypatch.setenv("UNEMBED_REDIS_URL", settings.redis_url)
+    monkeypatch.setenv("UNEMBED_DATABASE_URL", settings.database_url)
     monkeypatch.setattr(process, "_opened", [])
     sent: list[int] = []
     monkeypatch.setattr(os, "kill", lambda _pid, number: sent.append(number))
@@ -27,10 +28,14 @@ def test_a_child_whose_device_is_not_there_ends_its_worker(
     # When the child starts
     process.start("cpu0@here")
     signal.signal(process.HAND_BACK, before)
-    process.context().store.engine.dispose()
+    store = process.context().store
+    (told,) = store.workers.all()
+    store.engine.dispose()
     # Then it tells its main process why, before it asks it to end, and the log has the reason
     assert sent == [process.CANNOT_WORK, signal.SIGTERM]
     assert "device 'cuda:99' is not available here" in caplog.text
+    # And so has whoever waits for a worker
+    assert "device 'cuda:99' is not available here" in str(told.ended_with)
 
 
 class Supervised:

@@ -174,7 +174,7 @@ class _Run:
             ) from error
 
     def _rows(self, job: Job) -> str:
-        return f"{job.rows.written:,} of {self._wanted.corpus.rows:,} rows are decoded"
+        return f"{job.rows.ok + job.rows.fallback:,} of {self._wanted.corpus.rows:,} rows are decoded"
 
     def how_to_go_on(self) -> str:
         """After an interruption."""

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 from unembed.cli.console import err, say
-from unembed.cli.tables import duration
-from unembed.schemas import Job, JobState
+from unembed.cli.tables import duration, why_it_waits
+from unembed.schemas import Job
 
 LINE_EVERY: Final = 5.0  # seconds
 
@@ -70,7 +70,7 @@ class Bars:
         self._show("sent", rows, total, "")
 
     def show_job(self, job: Job) -> None:
-        note = self._pace.note(job.rows.written, job.rows.total) or _waiting(job)
+        note = why_it_waits(job) or self._pace.note(job.rows.written, job.rows.total) or _running(job)
         self._show("decoded", job.rows.written, job.rows.total, note)
 
     def _show(self, name: str, done: int, total: int, note: str) -> None:
@@ -92,7 +92,7 @@ class Lines:
 
     def show_job(self, job: Job) -> None:
         rows = job.rows
-        note = self._pace.note(rows.written, rows.total) or _waiting(job)
+        note = why_it_waits(job) or self._pace.note(rows.written, rows.total) or _running(job)
         self._line(f"decoded {rows.written:,} of {rows.total:,} rows, {note}")
 
     def _line(self, text: str) -> None:
@@ -102,7 +102,5 @@ class Lines:
             say(f"{duration(now - self._start)}: {text}")
 
 
-def _waiting(job: Job) -> str:
-    if job.state in (JobState.RECEIVING, JobState.QUEUED):
-        return f"waiting for a worker, batches queued: {job.batches.queued}"
+def _running(job: Job) -> str:
     return f"{job.state}, batches running: {job.batches.running}"

@@ -14,6 +14,6 @@ def retry(job_id: given.JobId, url: given.Url = None, home: given.Home = None) -
     if job.batches.dead:
         say(
             f"not tried again, because the server has lost their vectors: {job.batches.dead:,} of its batches; submit "
-            "the corpus again with the --idempotency-key that the job had",
+            f"the corpus again with --idempotency-key {job.idempotency_key}",
             "yellow",
         )

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Annotated
 
 import typer
 
 from unembed.cli import options as given
-from unembed.cli.console import say
+from unembed.cli.console import Exit, say
 from unembed.cli.corpora import say_bad_rows, say_notes
 from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.progress import display
 from unembed.corpus import Corpus, open_corpus
-from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job
 
 IdempotencyKey = Annotated[
     str | None,
     typer.Option(
         "--idempotency-key",
-        help="Submit again with the same key to continue an interrupted submit.",
+        help="Submit again with the same key to continue an interrupted submit. Default: a new one, which is shown.",
         show_default=False,
     ),
 ]
@@ -73,7 +76,8 @@ def submit(
     corpus = source if by_reference else open_corpus(source, column, id_column, cells)
     if isinstance(corpus, Corpus):
         say_notes(corpus)
-    with given.connect(url, home) as client, display() as progress:
+    key = idempotency_key or uuid.uuid4().hex
+    with _says_how_to_go_on(key) as created, given.connect(url, home) as client, display() as progress:
         job = client.submit(
             corpus,
             by_reference=by_reference,
@@ -86,10 +90,30 @@ def submit(
             seed=seed,
             options=options,
             name=name or PurePath(source).name,
-            idempotency_key=idempotency_key,
+            idempotency_key=key,
             progress=progress.show_sent,
+            created=created,
         )
     if isinstance(corpus, Corpus):
         say_bad_rows(corpus)
     typer.echo(job.id)
     say(f"{job.job.rows.total:,} rows {'named' if by_reference else 'sent'}; next: unembed wait {job.id}", "dim")
+    say(f"its idempotency key, to submit it again under: {key}", "dim")
+
+
+@contextmanager
+def _says_how_to_go_on(key: str) -> Iterator[Callable[[Job], None]]:
+    """What is begun and cannot be sent whole is gone on with under its key. The value is told of what is begun."""
+    begun: list[Job] = []
+    try:
+        yield begun.append
+    except (Exception, KeyboardInterrupt) as error:
+        if begun:
+            say(
+                f"the job {begun[0].id} is only partly sent; to go on with it, run the same command with "
+                f"--idempotency-key {key}",
+                "yellow",
+            )
+        if isinstance(error, KeyboardInterrupt):
+            raise typer.Exit(Exit.INTERRUPTED) from error
+        raise

@@ -89,6 +89,24 @@ def seconds_of(job: Job) -> float:
     return max(0.0, ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds())
 
 
+def why_it_waits(job: Job) -> str:
+    """Why nothing of it runs, in a few words; nothing when something does."""
+    waiting = job.waiting
+    if waiting is None:
+        return ""
+    if waiting.workers == 0:
+        last = waiting.last_worker
+        return f"no worker runs: {printable(last)}" if last else "no worker has started yet"
+    if failed := waiting.failed:
+        where = f" on {failed.worker}" if failed.worker else ""
+        tried = f"attempt {failed.attempt} of {failed.max_attempts} failed{where}: {printable(failed.error)}"
+        return f"{tried}; next in {duration(failed.next_in)}" if failed.next_in else f"{tried}; the next one is due"
+    if waiting.jobs_ahead:
+        about = "" if waiting.seconds is None else f", about {duration(waiting.seconds)}"
+        return f"{waiting.jobs_ahead} job{'s' if waiting.jobs_ahead > 1 else ''} ahead{about}"
+    return f"waiting for a worker, batches queued: {job.batches.queued}"
+
+
 def rate_of(job: Job) -> str:
     seconds = seconds_of(job)
     return f"{job.rows.written / seconds:,.0f} rows/s" if seconds > 0 else "-"
@@ -122,7 +140,11 @@ def job_details(job: Job) -> Table:
     table.add_row("decoder", f"{job.decoder}, {job.embedding_dim} dimensions, seed {job.seed}")
     table.add_row("rows", f"{job.rows.written:,} of {job.rows.total:,}: {outcome(job.rows)}")
     table.add_row("batches", ", ".join(states) or "none yet")
+    if why := why_it_waits(job):
+        table.add_row("waits", Text(why, style="yellow"))
     table.add_row("time", f"{duration(seconds_of(job))}, {rate_of(job)}")
+    if job.idempotency_key:
+        table.add_row("key", Text(job.idempotency_key))
     if job.error:
         table.add_row("error", Text(job.error, style="red"))
     return table

@@ -1,0 +1,109 @@
+"""Why nothing of a job runs: what comes before it, who works, and what went wrong last. Read from SQL when it is asked.
+
+How long it takes is reckoned from what the workers that live have done in the last minutes. Jobs share the workers, so
+of another job as many rows come before the end of this one as this one has left, at most.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from unembed.models.clock import now, seconds_between
+from unembed.models.store.sql import BATCHES, WORKERS, StorePart, one
+from unembed.schemas import AttemptFailed, BatchState, Job, Waiting
+
+OF_LATE: Final = 300.0  # seconds of work that a pace is reckoned from
+_SILENCE: Final = 6  # heartbeats or sweeps that a worker may miss before it counts as gone
+
+_OPEN: Final = (BatchState.QUEUED, BatchState.RUNNING)
+_LIVING: Final = select(WORKERS.c.name).where(WORKERS.c.last_seen > now("ago"), WORKERS.c.ended_with.is_(None))
+_LAST_WORKER: Final = (
+    select(WORKERS.c.name, WORKERS.c.ended_with, seconds_between(WORKERS.c.last_seen, now()).label("silent"))
+    .order_by(WORKERS.c.last_seen.desc())
+    .limit(1)
+)
+_LEFT: Final = (
+    select(BATCHES.c.job_id, func.sum(BATCHES.c.rows)).where(BATCHES.c.state.in_(_OPEN)).group_by(BATCHES.c.job_id)
+)
+_DONE_BY: Final = (
+    select(
+        BATCHES.c.worker,
+        func.sum(BATCHES.c.rows),
+        func.sum(seconds_between(BATCHES.c.claimed_at, BATCHES.c.finished_at)),
+    )
+    .where(
+        BATCHES.c.worker.in_(bindparam("workers", expanding=True)),
+        BATCHES.c.claimed_at >= now(-OF_LATE),
+        BATCHES.c.state == BatchState.DONE,
+    )
+    .group_by(BATCHES.c.worker)
+)
+_FAILED: Final = (
+    select(BATCHES, seconds_between(now(), BATCHES.c.not_before).label("next_in"))
+    .where(
+        BATCHES.c.job_id == bindparam("job"), BATCHES.c.state == BatchState.QUEUED, BATCHES.c.error_code.is_not(None)
+    )
+    .order_by(BATCHES.c.queued_at.desc())
+    .limit(1)
+)
+
+
+class WhyWaiting(StorePart):
+    """What a job waits for."""
+
+    def of(self, job: Job) -> Waiting | None:
+        """None for a job that has ended, or of which a batch runs."""
+        if job.state.is_ended or job.batches.running or not job.batches.queued:
+            return None
+        with self._read() as connection:
+            left = {job_id: int(rows) for job_id, rows in connection.execute(_LEFT)}
+            own = left.pop(job.id, 0)
+            ahead = sum(min(rows, own) for rows in left.values())
+            workers = self._living(connection)
+            pace = _pace(connection, workers)
+            return Waiting(
+                jobs_ahead=len(left),
+                rows_ahead=ahead,
+                seconds=(own + ahead) / pace if pace else None,
+                workers=len(workers),
+                last_worker=None if workers else _last_worker(connection),
+                failed=_failed(connection, job.id),
+            )
+
+    def pace(self) -> float | None:
+        """Rows a second that the workers that live decode together; None when they have done nothing of late."""
+        with self._read() as connection:
+            return _pace(connection, self._living(connection))
+
+    def _living(self, connection: Connection) -> list[str]:
+        silence = _SILENCE * max(self.settings.sweep_interval, self.settings.heartbeat)
+        return list(connection.scalars(_LIVING, {"ago": -silence}))
+
+
+def _pace(connection: Connection, workers: list[str]) -> float | None:
+    done = connection.execute(_DONE_BY, {"workers": workers}).all()
+    paces = [float(rows) / float(seconds) for _, rows, seconds in done if seconds and seconds > 0]
+    # One that has not done anything yet counts as one like the others.
+    return sum(paces) / len(paces) * len(workers) if paces else None
+
+
+def _last_worker(connection: Connection) -> str | None:
+    last = one(connection, _LAST_WORKER)
+    if last is None:
+        return None
+    if last["ended_with"]:
+        return f"{last['name']} ended with: {last['ended_with']}"
+    return f"{last['name']} was last seen {float(last['silent']):,.0f} s ago"
+
+
+def _failed(connection: Connection, job_id: str) -> AttemptFailed | None:
+    found = one(connection, _FAILED, {"job": job_id})
+    if found is None:
+        return None
+    return AttemptFailed(
+        batch=found["id"],
+        **{name: found[name] for name in ("attempt", "max_attempts", "worker", "error_code", "error")},
+        next_in=max(0.0, float(found["next_in"] or 0.0)),
+    )

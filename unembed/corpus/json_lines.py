@@ -74,14 +74,14 @@ def _row(line: bytes, index: int, path: Path, bare: bool, *, strictly: bool = Fa
     except (ValueError, RecursionError) as error:
         if strictly or not line.endswith(b"\n"):
             raise CorpusError(f"row {index} of {path} is not JSON; the file may be cut short: {error}") from error
-        return Broken(line[:_SHOWN].decode(errors="replace").strip())
+        return Broken(f"is not JSON: {line[:_SHOWN].decode(errors='replace').strip()!r}")
     if isinstance(row, dict):
         return row
     if bare and isinstance(row, list):
         return {_LIST: row}
     if strictly:
         raise CorpusError(f"row {index} of {path} is {repr(row)[:40]}, but each line must be an object or a list")
-    return Broken(json.dumps(row)[:_SHOWN])
+    return Broken(f"is {repr(row)[:_SHOWN]}, not an object")
 
 
-_SHOWN: Final = 60  # characters of a line that is no JSON
+_SHOWN: Final = 40  # characters of a line that is no JSON

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import pyarrow as pa
 
@@ -23,8 +23,12 @@ class JsonText(pa.ExtensionType):
         return cls()
 
 
+_BROKEN: Final = "\0"  # no JSON document begins with it
+_SHOWN: Final = 40  # characters of what is no JSON
+
+
 class Broken(str):
-    """A line that is no JSON, where a value was expected."""
+    """Why there is no value: what stands where a line should be an object of JSON."""
 
     __slots__ = ()
 
@@ -36,8 +40,7 @@ def array_of(values: Sequence[Any]) -> Any:
             return pa.array(values)
         except (pa.ArrowException, OverflowError, ValueError, TypeError):
             pass
-    texts = [value if isinstance(value, Broken) else None if value is None else json.dumps(value) for value in values]
-    return pa.ExtensionArray.from_storage(JsonText(), pa.array(texts, pa.large_string()))
+    return pa.ExtensionArray.from_storage(JsonText(), pa.array(map(_text, values), pa.large_string()))
 
 
 def is_json(kind: Any) -> bool:
@@ -56,7 +59,15 @@ def values_of(array: Any) -> Iterator[Any]:
 
 def loaded(text: str) -> Any:
     """The value of a JSON document; Broken for what is none."""
+    if text.startswith(_BROKEN):
+        return Broken(text.removeprefix(_BROKEN))
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return Broken(text)
+        return Broken(f"is not JSON: {text[:_SHOWN]!r}")
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, Broken):
+        return _BROKEN + value
+    return None if value is None else json.dumps(value)

@@ -16,11 +16,12 @@ import pyarrow as pa
 
 from unembed.corpus.arrays import as_floats, matrix_shape
 from unembed.corpus.base import Chunk, Corpus
-from unembed.corpus.cells import BadRows, Ragged, fitted
+from unembed.corpus.cells import BadRows, Ragged, fitted, is_number
 from unembed.corpus.digests import of_array
 from unembed.corpus.ids import Ids
 from unembed.corpus.json_text import array_of
 from unembed.corpus.one_cell import CellError, Coding, vector_of
+from unembed.corpus.paths import bare_type
 from unembed.corpus.slices import Vectors, as_ids
 from unembed.corpus.table import COST, Table, corpus_of, majority
 from unembed.errors import CorpusError
@@ -43,9 +44,10 @@ def corpus_from_array(
     dicts; an iterable of rows, of batches, or of pairs of a batch and its ids, which is read whole. `column` and
     `id_column` are for what has columns. Raises CorpusError.
     """
-    if (table := _table(embeddings)) is not None:
-        found = corpus_of(table, column, "" if ids is not None else id_column, cells)
-        return found if ids is None else _with_ids(found, as_ids(ids, found.rows, found.what))
+    if (held := _arrow(embeddings)) is not None:
+        if ids is not None:
+            held, id_column = _with_ids(held, ids)
+        return corpus_of(_table(held), column, id_column, cells)
     if column or id_column:
         raise CorpusError(f"{_WHAT} has no columns, so none is called {column or id_column!r}")
     vectors, reasons, own = _read(embeddings, cells)
@@ -64,36 +66,34 @@ def corpus_from_array(
     return Corpus(_WHAT, rows, dim, vectors.dtype, chunks, lambda: of_array(vectors, names), notes, bad)
 
 
-def _with_ids(corpus: Corpus, ids: Ids) -> Corpus:
-    def chunks() -> Iterator[Chunk]:
-        first = 0
-        for vectors, _ in corpus.chunks():
-            yield vectors, ids[first : first + len(vectors)]
-            first += len(vectors)
-
-    return Corpus(corpus.what, corpus.rows, corpus.dim, corpus.dtype, chunks, corpus.digest, corpus.notes, corpus.bad)
+def _with_ids(table: pa.Table, ids: Sequence[object]) -> tuple[pa.Table, str]:
+    """The table with these ids for its own, and the name of their column."""
+    column = pa.array(as_ids(ids, table.num_rows, _WHAT), pa.string())
+    names = [name for name in table.column_names if name != _IDS]
+    return table.select(names).append_column(_IDS, column), _IDS
 
 
-def _table(source: Any) -> Table | None:
-    """What has columns, or is an Arrow column; None for everything else."""
+def _arrow(source: Any) -> pa.Table | None:
+    """The columns of what has some, or is one; None for everything else."""
     if isinstance(source, (pa.RecordBatch, pa.Table)):
-        found = pa.table(source)
-    elif isinstance(source, (pa.Array, pa.ChunkedArray)):
-        found = pa.table({_COLUMN: source})
-    elif _made_by(source, "pandas"):
-        found = _of_pandas(source)
-    elif hasattr(source, "__arrow_c_stream__"):
+        return pa.table(source)
+    if isinstance(source, (pa.Array, pa.ChunkedArray)):
+        return None if is_number(bare_type(source.type)) else pa.table({_COLUMN: source})
+    if _made_by(source, "pandas"):
+        return _of_pandas(source)
+    if hasattr(source, "__arrow_c_stream__"):
         columns = pa.chunked_array(source)
         is_frame = pa.types.is_struct(columns.type)
-        found = pa.Table.from_struct_array(columns) if is_frame else pa.table({_COLUMN: columns})
-    elif isinstance(source, Mapping):
-        found = _of_columns(source)
-    elif isinstance(source, Sequence) and source and all(isinstance(row, Mapping) for row in source):
+        return pa.Table.from_struct_array(columns) if is_frame else pa.table({_COLUMN: columns})
+    if isinstance(source, Mapping):
+        return _of_columns(source)
+    if isinstance(source, Sequence) and source and all(isinstance(row, Mapping) for row in source):
         names = dict.fromkeys(name for row in source for name in row)
-        found = _of_columns({name: [row.get(name) for row in source] for name in names})
-    else:
-        return None
+        return _of_columns({name: [row.get(name) for row in source] for name in names})
+    return None
 
+
+def _table(found: pa.Table) -> Table:
     def batches(names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield from found.select(list(names)).to_batches(max_chunksize=_TOGETHER)
 
@@ -135,8 +135,10 @@ def _of_pandas(source: Any) -> pa.Table:
     is_frame = hasattr(source, "columns")
     columns = {str(name): source[name] for name in source.columns} if is_frame else {_COLUMN: source}
     arrays = {name: _of_series(series) for name, series in columns.items()}
-    if type(source.index).__name__ not in ("RangeIndex", "MultiIndex"):
-        arrays.setdefault(str(source.index.name or _INDEX), _of_series(source.index))
+    index = source.index
+    is_plain = type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)
+    if not is_plain and type(index).__name__ != "MultiIndex":
+        arrays.setdefault(str(index.name or _INDEX), _of_series(index))
     return pa.table(arrays)
 
 
@@ -173,7 +175,13 @@ def _read(source: Any, cells: Coding | None) -> tuple[Vectors, dict[int, str], I
         return (*_of_array(source, cells), None)
     if isinstance(source, (str, bytes, Mapping)) or not isinstance(source, Iterable):
         raise CorpusError(f"embeddings are an array or rows of floats, not {type(source).__name__}")
-    return _of_items([_plain(item) for item in source], cells)
+    items = list(source)
+    tables = [table for item in items if (table := _arrow(item)) is not None]
+    if items and len(tables) == len(items):
+        corpus = corpus_of(_table(pa.concat_tables(tables, promote_options="permissive")), cells=cells)
+        whole = next(corpus.batches(corpus.rows))
+        return whole.embeddings, {}, whole.ids
+    return _of_items([_plain(item) for item in items], cells)
 
 
 def _of_items(items: list[Any], cells: Coding | None) -> tuple[Vectors, dict[int, str], Ids | None]:
@@ -184,10 +192,6 @@ def _of_items(items: list[Any], cells: Coding | None) -> tuple[Vectors, dict[int
         batches = [_plain(batch) for batch, _ in items]
         ids = tuple(chain.from_iterable(as_ids(list(own), len(batch), _WHAT) for batch, own in items))
         return (*_of_batches(batches, cells), ids)
-    if all(isinstance(item, (pa.RecordBatch, pa.Table)) for item in items):
-        corpus = corpus_from_array(pa.Table.from_batches(chain.from_iterable(_batches(item) for item in items)))
-        whole = next(corpus.batches(corpus.rows))
-        return whole.embeddings, {}, whole.ids
     if all(isinstance(item, np.ndarray) and item.ndim > 1 for item in items):
         return (*_of_batches(items, cells), None)
     if all(isinstance(item, (int, float, np.number)) and not isinstance(item, bool) for item in items):
@@ -277,7 +281,3 @@ def _plain(source: Any) -> Any:
 
 def _made_by(source: object, library: str) -> bool:
     return type(source).__module__.partition(".")[0] == library
-
-
-def _batches(item: Any) -> list[Any]:
-    return [item] if isinstance(item, pa.RecordBatch) else list(item.to_batches())

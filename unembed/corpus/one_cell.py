@@ -44,10 +44,11 @@ _DTYPES: Final[dict[Coding, np.dtype[Any]]] = {
     Coding.BINARY: np.dtype("u1"),
 }
 # What embeddings are made of: hardly a value is smaller or larger, so bytes that give others are not of this type.
-_USUAL: Final = {"<f4": (1e-10, 1e6), "<f8": (1e-10, 1e6), "<f2": (1e-6, 16.0)}
+_USUAL: Final = {"<f4": (1e-7, 1e6), "<f8": (1e-7, 1e6), "<f2": (1e-6, 16.0)}
 _MOST: Final = 0.9  # of the values
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-\r\n]+={0,2}\s*")
 _NAMED: Final = re.compile(r"\s*(?:array|tensor|Vector|HalfVector|ndarray)\s*\(")
+_SPARSE: Final = re.compile(r"\{([\d\s:,.eE+-]*)\}/(\d+)")  # pgvector's sparsevec: {1:0.5,3:0.2}/5
 _OPEN, _CLOSE = "[{(<", "]})>"
 
 Vector = NDArray[Any]  # (D,) floats
@@ -60,7 +61,7 @@ class CellError(ValueError):
 def vector_of(value: Any, coding: Coding | None = None, dim: int | None = None) -> Vector:
     """(D,) of one cell. `dim` tells float32 from float64 in bytes. Raises CellError."""
     if isinstance(value, Broken):
-        raise CellError(f"is not JSON: {_short(value)}")
+        raise CellError(value)
     if value is None:
         raise CellError("is null or missing")
     if isinstance(value, str):
@@ -209,6 +210,8 @@ def _of_text(text: str, coding: Coding | None, dim: int | None) -> Vector:
                 raise
     if text.startswith("\\x"):
         return _of_coded(text, lambda: bytes.fromhex(text[2:]), coding, dim)
+    if sparse := _SPARSE.fullmatch(text):
+        return _of_sparse_text(sparse[1], int(sparse[2]))
     named = _NAMED.match(text)
     inner = _within_brackets(text[named.end() :].split("dtype")[0] if named else text)
     if inner is None and _BASE64.fullmatch(text) and not re.fullmatch(r"[\d\s.,+\-eE]+", text):
@@ -229,8 +232,6 @@ def _of_words(inner: str, text: str, coding: Coding | None) -> Vector:
         raise CellError("was shortened when it was printed ('...'): its values are lost; write whole lists instead")
     if any(bracket in inner for bracket in _OPEN + _CLOSE):
         raise CellError("holds several vectors; expected one")
-    if re.search(r"\d\s*:", inner):
-        return _sparse_text(inner, text)
     words = [word.strip(" \"'") for word in (inner.split(",") if "," in inner else inner.split())]
     try:
         return _of_list([np.nan if word.lower() in ("null", "none") else float(word) for word in words], coding)
@@ -240,14 +241,15 @@ def _of_words(inner: str, text: str, coding: Coding | None) -> Vector:
         raise CellError(f"is the text {_short(text)}: neither a list of numbers nor base64") from None
 
 
-def _sparse_text(inner: str, text: str) -> Vector:
-    """pgvector's sparsevec, `{1:0.5,3:0.2}/5`, counted from 1."""
+def _of_sparse_text(pairs: str, size: int) -> Vector:
+    """pgvector counts from 1."""
     try:
-        size = int(text.rsplit("/", 1)[1])
-        pairs = [pair.split(":") for pair in inner.split("}")[0].split("/")[0].split(",")]
-        return dense_of(size, [int(at) - 1 for at, _ in pairs], [float(value) for _, value in pairs])
-    except (ValueError, IndexError):
-        raise CellError(f"is the text {_short(text)}: no list of numbers") from None
+        split = [pair.split(":") for pair in pairs.split(",") if pair.strip()]
+        return dense_of(size, [int(at) - 1 for at, _ in split], [float(value) for _, value in split])
+    except ValueError as error:
+        raise (
+            error if isinstance(error, CellError) else CellError(f"is a sparse vector that is damaged: {error}")
+        ) from None
 
 
 def _from_base64(text: str) -> bytes:
@@ -264,5 +266,5 @@ def _of_coded(text: str, decode: Callable[[], bytes], coding: Coding | None, dim
 
 
 def _short(value: object) -> str:
-    shown = repr(str(value) if isinstance(value, Broken) else value)
+    shown = repr(value)
     return shown if len(shown) <= 40 else shown[:37] + "..."

@@ -119,7 +119,8 @@ def bare(array: Any) -> Any:
         if isinstance(array, pa.ExtensionArray) and not is_json(kind):
             array = array.storage
         elif pa.types.is_dictionary(kind):
-            array = array.dictionary_decode()
+            words = bare(array.dictionary)  # Arrow cannot look up those that are views
+            array = pa.DictionaryArray.from_arrays(array.indices, words).dictionary_decode()
         elif pa.types.is_run_end_encoded(kind):
             array = pc.call_function("run_end_decode", [array])
         elif pa.types.is_string_view(kind):

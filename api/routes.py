@@ -11,7 +11,6 @@ from unembed.api import results, retention, uploads
 from unembed.api.auth import Client
 from unembed.api.deps import Needs
 from unembed.api.problems import documented
-from unembed.errors import DimensionError
 from unembed.models.decoder import catalog
 from unembed.references import ReferencedBatches, ReferencesAccepted
 from unembed.schemas import (
@@ -65,8 +64,7 @@ def create_job(
 ) -> Job:
     """Create a job. Then send its batches, and seal it when all are sent."""
     entry = catalog.find(spec.decoder)
-    if entry.embedding_dim != spec.embedding_dim:
-        raise DimensionError.between(spec.embedding_dim, entry.embedding_dim, f"the decoder {spec.decoder!r}")
+    entry.require_dim(spec.embedding_dim)
     entry.check_needs(spec.options)
     if spec.results_uri is not None:
         deps.parts.require(spec.results_uri)

@@ -75,8 +75,9 @@ class DimensionError(InputError):
     status = 422
 
     @classmethod
-    def between(cls, got: int, expected: int, of: str) -> DimensionError:
-        return cls(f"the embeddings have {got} dimensions, but {of} expects {expected}")
+    def between(cls, got: int, expected: int, of: str, advice: str = "") -> DimensionError:
+        said = f"the embeddings have {got} dimensions, but {of} expects {expected}"
+        return cls(f"{said}; {advice}" if advice else said)
 
 
 class UnknownDecoderError(InputError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Annotated, Any, Final
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
 from unembed.boundary import describe
-from unembed.errors import CheckpointError, UnknownDecoderError
+from unembed.errors import CheckpointError, DimensionError, UnknownDecoderError
 from unembed.models.decoder.config import HYBRID, PHRASE_BANK, AnyConfig, BankConfig, CheckpointConfig, HybridConfig
 from unembed.models.decoder.needs import check_needs
 from unembed.schemas import DecodeOptions
@@ -34,6 +35,7 @@ def _shipped() -> Path:
 SHIPPED: Final = _shipped()
 CONFIG_FILE: Final = "config.json"
 SKETCH_FILE: Final = "sketch.json"
+TRAIN: Final = "unembed train --set mine=texts.txt,embeddings.npy --out mine"
 INSTALL_WEIGHTS: Final = "pip install 'unembed[weights]'"
 
 
@@ -67,6 +69,19 @@ class Entry:
     @property
     def architecture(self) -> str:
         return self.config.architecture
+
+    def require_dim(self, dim: int) -> None:
+        """Raises DimensionError for vectors of another dimension, naming the decoders that there are."""
+        if dim == self.embedding_dim:
+            return
+        there = _dimensions()
+        readers = [name for name, reads in there.items() if reads == dim]
+        if readers:
+            advice = f"--decoder {readers[0]} reads {dim}"
+        else:
+            listed = ", ".join(f"{name}: {reads}" for name, reads in there.items())
+            advice = f"no decoder reads {dim} ({listed}); to train one: {TRAIN}"
+        raise DimensionError.between(dim, self.embedding_dim, f"the decoder {self.name!r}", advice)
 
     @property
     def encoder(self) -> str | None:
@@ -114,6 +129,15 @@ def _folders() -> dict[str, Path]:
 
 def names() -> list[str]:
     return sorted(_folders())
+
+
+def _dimensions() -> dict[str, int]:
+    """What each decoder reads, without those that are damaged."""
+    found = {}
+    for name in names():
+        with suppress(CheckpointError):
+            found[name] = find(name).embedding_dim
+    return found
 
 
 def find(name: str) -> Entry:

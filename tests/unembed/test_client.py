@@ -373,7 +373,7 @@ def test_the_errors_of_the_server_arrive_as_the_classes_that_it_raised(client: C
     # Given requests that the server refuses, When they are made, Then each is the server's own error
     with pytest.raises(UnknownDecoderError, match="nobody"):
         client.submit(vectors(), decoder="nobody")
-    with pytest.raises(DimensionError, match=rf"7 dimensions.*expects {DIM}"):
+    with pytest.raises(DimensionError, match=rf"7 dimensions.*expects {DIM}; no decoder reads 7 \(.*toy: {DIM}\)"):
         client.submit(vectors(dim=7), decoder=DECODER)
     with pytest.raises(NotFoundError):
         client.job("0" * 26)

@@ -23,7 +23,7 @@ from unembed.cli.extras import needs
 from unembed.cli.home_space import remove_old, usable_home
 from unembed.cli.watch import HomeWatch
 from unembed.corpus import Corpus
-from unembed.errors import ConflictError, DimensionError
+from unembed.errors import ConflictError
 from unembed.home import answering_server
 from unembed.quick_imports import quick_imports
 from unembed.schemas import DecodeOptions
@@ -164,7 +164,6 @@ def _checkpoint(wanted: Wanted) -> str:
         from unembed.models.decoder import catalog
 
     entry = catalog.find(wanted.decoder)
-    if entry.embedding_dim != wanted.corpus.dim:
-        raise DimensionError.between(wanted.corpus.dim, entry.embedding_dim, f"the decoder {wanted.decoder!r}")
+    entry.require_dim(wanted.corpus.dim)
     entry.check_needs(wanted.options)
     return entry.checkpoint

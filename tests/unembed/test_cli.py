@@ -65,6 +65,29 @@ def test_decode_writes_the_file_and_says_where_the_time_went(run: Run, server: s
     assert pq.read_table("out.parquet")["off_manifold"].to_pylist() == [True] * 2 + [False, None] + [False] * 21
 
 
+def test_rows_without_a_vector_or_an_id_are_told_and_cost_no_other(
+    run: Run, server: str, hand: Hand, tmp_path: Path
+) -> None:
+    # Given a batch output of which one request failed, and one row has no id
+    answers = [
+        {"custom_id": f"doc-{at}", "response": {"body": {"data": [{"embedding": [0.5] * DIM}]}}} for at in range(4)
+    ]
+    answers[1]["response"], answers[2]["custom_id"] = None, None
+    (tmp_path / "out.jsonl").write_text("".join(json.dumps(answer) + "\n" for answer in answers))
+    hand.start()
+    # When it is decoded without a word of where its vectors lie
+    ran = run("decode", "out.jsonl", "-o", "texts.parquet", "--decoder", DECODER)
+    # Then the others have their texts, and what was taken and lost is said
+    assert ran.code == 3
+    rows = pq.read_table("texts.parquet")
+    assert rows["id"].to_pylist() == ["doc-0", "doc-1", None, "doc-3"]
+    assert rows["status"].to_pylist() == ["ok", "error", "ok", "ok"]
+    said = " ".join(ran.err.split())
+    assert "vectors from 'response.body.data.0.embedding', ids from 'custom_id'" in said
+    assert "1 of 4 rows holds no vector and is an error row: row 1 is null or missing" in said
+    assert "1 of 4 rows has no id" in said
+
+
 def test_submit_prints_the_id_and_nothing_else_on_stdout(run: Run, server: str, hand: Hand, corpus: Path) -> None:
     # Given a server, When a corpus is submitted
     ran = run("submit", corpus, "--decoder", DECODER, "--batch-size", 10, "--seed", 7)

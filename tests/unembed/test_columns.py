@@ -41,6 +41,7 @@ def openai(index: int) -> dict[str, Any]:
 SHAPES: dict[str, tuple[list[Any], str, list[str | None] | None]] = {
     "OpenAI's batch output": ([openai(0), openai(1)], "response.body.data.0.embedding", ["doc-0", "doc-1"]),
     "OpenAI's answers": ([openai(i)["response"]["body"] for i in (0, 1)], "data.0.embedding", None),
+    "a list of one object": ([{"data": [{"embedding": v}]} for v in VECTORS], "data.0.embedding", None),
     "Qdrant": ([{"id": i, "vector": v, "payload": {"t": 1}} for i, v in enumerate(VECTORS)], "vector", ["0", "1"]),
     "Qdrant, named": (
         [{"id": i, "vector": {"dense": v, "sparse": {"indices": [3], "values": [0.5]}}} for i, v in enumerate(VECTORS)],

@@ -20,7 +20,9 @@ from unembed.worker.runtime import Decoders, OutOfMemoryError, decode_slice
 JOB = JobHead("job", JobState.RUNNING, "stub", DIM, seed=0, options=GREEDY)
 
 
-def part(rows: int, *, first_index: int = 100, ids: tuple[str, ...] | None = None, dtype: str = "float32") -> Slice:
+def part(
+    rows: int, *, first_index: int = 100, ids: tuple[str | None, ...] | None = None, dtype: str = "float32"
+) -> Slice:
     vectors = np.random.default_rng(0).normal(size=(rows, DIM)).astype(dtype)
     return Slice(first_index, vectors, ids)
 
@@ -43,6 +45,10 @@ def test_rows_keep_their_order_their_place_in_the_corpus_and_their_ids() -> None
     # Then every row has the index and the id that it came with
     assert [(row.index, row.id) for row in decoded] == list(zip(range(100, 105), ids, strict=True))
     assert decoder.calls == [[100, 101], [102, 103], [104]]
+
+
+def test_a_row_without_an_id_is_decoded_without_one() -> None:
+    assert [row.id for row in decode(StubDecoder(), part(3, ids=("a", None, "c")), micro_batch=2)] == ["a", None, "c"]
 
 
 def test_bad_rows_become_error_rows_and_the_others_decode() -> None:

@@ -87,8 +87,8 @@ def is_vector_type(kind: Any) -> bool:
         return _names(kind) >= _SPARSE
     if not is_list(kind):
         return False
-    value = _opened(bare_type(kind.value_type))
-    return is_number(value) or (is_list(value) and is_number(_opened(bare_type(value.value_type))))
+    value = bare_type(kind.value_type)
+    return is_number(_opened(value.value_type if is_list(value) else value))
 
 
 def is_number(kind: Any) -> bool:
@@ -108,8 +108,8 @@ def value_type(kind: Any) -> Any:
     kind = bare_type(kind)
     if pa.types.is_struct(kind):
         return pa.float32()
-    while is_list(kind) or pa.types.is_struct(kind):
-        kind = _opened(bare_type(kind.value_type)) if is_list(kind) else _opened(kind)
+    while is_list(kind):
+        kind = _opened(kind.value_type)
     return kind
 
 
@@ -228,15 +228,14 @@ def _numbers(array: Any) -> NDArray[Any]:
 
 def _open(array: Any) -> Any:
     """What is in structs of one field."""
-    while pa.types.is_struct(array.type) and array.type.num_fields == 1:
-        array = bare(pc.struct_field(array, [0]))
-    return array
+    is_one = pa.types.is_struct(array.type) and array.type.num_fields == 1
+    return bare(pc.struct_field(array, [0])) if is_one else array
 
 
 def _opened(kind: Any) -> Any:
-    while pa.types.is_struct(kind) and kind.num_fields == 1:
-        kind = bare_type(kind.field(0).type)
-    return kind
+    """The type in a struct of one field, as DuckDB puts it around the values of its arrays."""
+    kind = bare_type(kind)
+    return bare_type(kind.field(0).type) if pa.types.is_struct(kind) and kind.num_fields == 1 else kind
 
 
 def _names(kind: Any) -> set[str]:

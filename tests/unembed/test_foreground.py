@@ -163,6 +163,9 @@ def test_a_server_of_its_own_lives_in_the_folder_of_the_run_which_goes_with_the_
     assert (kept.note.source, kept.folder.parent) == ("a.npy", home / "runs")
     # Which the doctor knows
     assert f"a.npy, job {kept.note.job_id}, begun " in run("doctor").out
+    # And whoever waits for its job is told that it does not run
+    ran = run("wait", kept.note.job_id)
+    assert (ran.code, "the same command goes on with it" in ran.err) == (1, True)
     # When the same command comes to its end
     hand.start()
     ran = run(*COMMAND)
@@ -233,6 +236,15 @@ def test_a_home_that_cannot_be_used_is_needed_only_if_it_was_asked_for(
     ran = run(*COMMAND, *(["--home", tmp_path / "unembed"] if asked_for else []))
     assert str(tmp_path / "unembed") in ran.err
     assert (ran.code, "so nothing is kept" in ran.err) == ((1, False) if asked_for else (0, True))
+
+
+def test_a_server_elsewhere_needs_no_home(run: Run, server: str, hand: Hand, tmp_path: Path) -> None:
+    # Given a home where there is a file, and a server
+    (tmp_path / "unembed").write_text("")
+    hand.start()
+    # When a corpus is decoded there, Then it is, though the run cannot be kept
+    ran = run(*COMMAND, "--home", tmp_path / "unembed")
+    assert (ran.code, "so nothing is kept" in ran.err) == (0, True)
 
 
 def test_a_disk_without_room_for_the_texts_is_found_before_the_work(

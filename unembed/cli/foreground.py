@@ -91,7 +91,7 @@ def foreground(
 ) -> Iterator[Place]:
     """The place of this run. With `fresh`, what is kept of it is thrown away first."""
     named = url or os.environ.get("UNEMBED_URL")
-    folder = usable_home(home, wanted.corpus.rows)
+    folder = usable_home(home, None if named else wanted.corpus.rows)
     running = None if named or folder is None else answering_server(folder)
     server = named or (running.url if running else None)
     if folder is not None:

@@ -21,16 +21,20 @@ _PROBE: Final = 1024**2  # bytes; a transaction of a batch's rows takes about as
 _MIB: Final = 1024**2
 
 
-def usable_home(given: Path | None, rows: int) -> Path | None:
-    """The home folder; None, with a line that says why, when there is none that can be used and none was asked for."""
+def usable_home(given: Path | None, rows: int | None) -> Path | None:
+    """The home folder; None, with a line that says why, when there is none that can be used and none was asked for.
+
+    `rows`: how many texts it is to have room for; None: they are elsewhere, and it has a note of the run at most.
+    """
     try:
         folder = home_folder(given)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         require_writable(folder)
-        _require_room(folder, rows)
+        if rows is not None:
+            _require_room(folder, rows)
     except (OSError, UnembedError) as error:
         known = as_unembed_error(error)
-        if given or os.environ.get("UNEMBED_HOME"):
+        if rows is not None and (given or os.environ.get("UNEMBED_HOME")):
             raise known from error
         say(f"{known.message}; so nothing is kept: an interrupted decode will begin anew", "yellow")
         return None

@@ -16,8 +16,9 @@ from unembed import runs
 from unembed.cli import options as given
 from unembed.cli.console import say
 from unembed.cli.extras import needs
-from unembed.errors import NotFoundError, UnavailableError
-from unembed.home import home_folder
+from unembed.client import Client
+from unembed.errors import ConflictError, NotFoundError, StoreUnavailableError, UnavailableError
+from unembed.home import home_folder, running_server
 from unembed.quick_imports import quick_imports
 from unembed.schemas import Job, Order
 
@@ -70,6 +71,23 @@ def job_to_read(job_id: str, url: str | None, home: Path | None) -> Iterator[Rea
         yield kept
 
 
+def require_running(job_id: str, url: str | None, home: Path | None) -> Client:
+    """A client of the server that may have the job. Raises ConflictError where it is known that nothing runs it."""
+    try:
+        return given.connect(url, home)
+    except UnavailableError:
+        for kept in runs.all_kept(home_folder(home)):
+            if kept.note.job_id == job_id and kept.note.url is None:
+                server = running_server(kept.folder)
+                if server is not None:
+                    return given.connect(server.url, None)
+                raise ConflictError(
+                    f"the job {job_id} does not run: its decode of {kept.note.source} was interrupted, and the same "
+                    "command goes on with it"
+                ) from None
+        raise
+
+
 def _kept(job_id: str, home: Path, exits: ExitStack) -> KeptJob | None:
     folders = [home, *(kept.folder for kept in runs.all_kept(home))]
     for file in (folder / runs.DATABASE_FILE for folder in folders):
@@ -91,6 +109,9 @@ def _in_database(file: Path, job_id: str, exits: ExitStack) -> KeptJob | None:
         try:
             found = KeptJob(store, job_id)
         except NotFoundError:
+            return None
+        except StoreUnavailableError as error:  # of another version, or damaged
+            say(f"not looked at: {file}: {error.message}", "yellow")
             return None
         exits.push(opened.pop_all())
     return found

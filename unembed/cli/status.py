@@ -9,7 +9,7 @@ import typer
 from unembed.cli import options as given
 from unembed.cli.console import job_exit_code, out
 from unembed.cli.follow import wait_for
-from unembed.cli.kept_jobs import job_to_read
+from unembed.cli.kept_jobs import job_to_read, require_running
 from unembed.cli.tables import job_details
 
 Watch = Annotated[bool, typer.Option("--watch", help="Keep watching until the job ends, then exit as `wait` does.")]
@@ -24,7 +24,7 @@ def status(
 ) -> None:
     """Show how far a job has got."""
     if watch:
-        with given.connect(url, home) as client:
+        with require_running(job_id, url, home) as client:
             handle = client.job(job_id)
             wait_for(handle)
             job = handle.job

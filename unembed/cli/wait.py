@@ -9,6 +9,7 @@ import typer
 from unembed.cli import options as given
 from unembed.cli.console import err, job_exit_code
 from unembed.cli.follow import wait_for
+from unembed.cli.kept_jobs import require_running
 from unembed.cli.tables import job_details
 
 Timeout = Annotated[
@@ -19,7 +20,7 @@ Timeout = Annotated[
 
 def wait(job_id: given.JobId, timeout: Timeout = None, url: given.Url = None, home: given.Home = None) -> None:
     """Wait until a job ends. Exit code 0: every row has a text; 3: some have; 1: it failed or was cancelled."""
-    with given.connect(url, home) as client:
+    with require_running(job_id, url, home) as client:
         handle = client.job(job_id)
         wait_for(handle, timeout)
     err.print(job_details(handle.job))

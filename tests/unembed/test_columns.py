@@ -174,7 +174,7 @@ def test_a_row_without_anything_at_a_path_is_null_there(column: Any, path: str) 
     ("data", "column", "says"),
     [
         ({"a": [{"b": [1.0]}]}, "a.c", "has a column 'a', but nothing at 'a.c': it has 'a.b'"),
-        ({"a": [{"b": [1.0], "c": 1, "d": [2.0]}]}, "a", "has fields of its own: name one, such as 'a.b', 'a.d'"),
+        ({"a": [{"b": [1.0], "c": 1, "d": [2.0]}]}, "a", "has fields of its own: name one of 'a.b', 'a.d'"),
         ({"a": [{"vector": [1.0], "values": [2.0]}]}, None, "2 columns of vectors, 'a.vector', 'a.values': name one"),
         ({"x": [[1.0]], "y": [[2.0]]}, None, "2 columns of vectors, 'x', 'y': name one"),
         ({"n": [1]}, "n", "'n' of it is int64, but embeddings are lists of numbers"),
@@ -232,3 +232,31 @@ def test_what_else_there_was_is_said(tmp_path: Path) -> None:
     said = open_corpus(tmp_path / "a.parquet").notes[0]
     assert said == "vectors from 'embedding', ids from 'id' (also there: vectors 'title_vec', ids 'uuid')"
     assert open_corpus(tmp_path / "a.parquet", id_column="").notes[0].startswith("vectors from 'embedding', no ids")
+
+
+def test_what_was_passed_over_is_counted(tmp_path: Path) -> None:
+    # Given answers of which one holds two embeddings
+    rows = [{"data": [{"embedding": v} for v in vectors]} for vectors in (VECTORS[:1], VECTORS, VECTORS[1:])]
+    corpus = open_corpus(lines(tmp_path / "a.jsonl", rows))
+    # When they are read, Then it is the first of each, and the row with more of them is counted
+    assert both(corpus)[0] == [VECTORS[0], VECTORS[0], VECTORS[1]]
+    assert corpus.bad.with_more == 1
+
+
+def test_floats_go_before_their_quantised_copies(tmp_path: Path) -> None:
+    rows = [{"embeddings": {"int8": [1, 2, 3], "float": v}} for v in VECTORS]
+    corpus = open_corpus(lines(tmp_path / "a.jsonl", rows))
+    assert both(corpus)[0] == VECTORS
+    assert "(also there: vectors 'embeddings.int8')" in corpus.notes[0]
+
+
+def test_ids_of_a_column_of_uuids_are_written_with_dashes(tmp_path: Path) -> None:
+    ids = [uuid.UUID(int=at) for at in (7, 8)]
+    column = pa.array([id_.bytes for id_ in ids], pa.uuid())
+    pq.write_table(pa.table({"id": column, "at": [{"id": 1}] * 2, "emb": VECTORS}), tmp_path / "a.parquet")
+    assert both(open_corpus(tmp_path / "a.parquet"))[1] == tuple(map(str, ids))
+
+
+def test_a_line_that_is_a_list_of_objects_is_no_vector(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="must be an object or a list of numbers"):
+        open_corpus(lines(tmp_path / "a.jsonl", [[{"embedding": v} for v in VECTORS]]))

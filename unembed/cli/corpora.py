@@ -17,5 +17,12 @@ def say_bad_rows(corpus: Corpus) -> None:
     if count := len(corpus.bad):
         said = "holds no vector and is an error row" if count == 1 else "hold no vector and are error rows"
         say(f"{count:,} of {corpus.rows:,} rows {said}: {corpus.bad}", "yellow")
+    if count := corpus.bad.with_more:
+        said = (
+            "row holds more vectors than one, of which the first was read"
+            if count == 1
+            else "rows hold more vectors than one, of which the first was read"
+        )
+        say(f"{count:,} {said}", "yellow")
     if count := corpus.bad.without_id:
         say(f"{count:,} of {corpus.rows:,} rows {'has' if count == 1 else 'have'} no id", "yellow")

@@ -50,6 +50,7 @@ class BadRows:
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, int] = field(default_factory=dict)  # the first row of each
     without_id: int = 0  # rows, where the corpus has ids
+    with_more: int = 0  # rows that hold more vectors than the one that was read
 
     def add(self, row: int, reason: str) -> None:
         self.counts[reason] += 1
@@ -58,7 +59,7 @@ class BadRows:
     def clear(self) -> None:
         self.counts.clear()
         self.first.clear()
-        self.without_id = 0
+        self.without_id = self.with_more = 0
 
     def __len__(self) -> int:
         return self.counts.total()
@@ -121,6 +122,8 @@ def dtype_of(kind: Any) -> np.dtype[Any]:
 
 def fixed_dim(kind: Any) -> int | None:
     """The dimensions that the type itself promises, if it does."""
+    if isinstance(kind, pa.FixedShapeTensorType) and not is_vector_type(kind):
+        return None
     kind = bare_type(kind)
     plain = pa.types.is_fixed_size_list(kind) and is_number(bare_type(kind.value_type))
     return int(kind.list_size) if plain else None

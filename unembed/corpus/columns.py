@@ -75,9 +75,14 @@ class Columns:
     notes: tuple[str, ...] = ()  # what was chosen, and what else there was
 
     @property
+    def of_vectors(self) -> list[str]:
+        """The columns at the top that the vectors are read from."""
+        return list(self.vectors.columns) if isinstance(self.vectors, Wide) else [self.vectors.column]
+
+    @property
     def names(self) -> list[str]:
         """The columns at the top that have to be read."""
-        names = list(self.vectors.columns) if isinstance(self.vectors, Wide) else [self.vectors.column]
+        names = self.of_vectors
         if self.ids is not None and self.ids.column not in names:
             names.append(self.ids.column)
         return names
@@ -133,7 +138,8 @@ class _Finder:
                 return inside[0]
             if kind.num_fields == 1:
                 return place
-            raise CorpusError(f"{path!r} in {what} has fields of its own: name one, such as {listed(inside) or path}")
+            fields = listed(inside) if inside else f"{kind}, of which none holds vectors"
+            raise CorpusError(f"{path!r} in {what} has fields of its own: name one of {fields}")
         raise CorpusError(
             f"the column {path!r} of {what} is {kind}, but embeddings are lists of numbers, or text or bytes of them"
         )
@@ -192,7 +198,7 @@ class _Finder:
 
     def choice(self, vectors: Field | Wide, ids: Field | None) -> str:
         """One line for the owner: what was taken, and what else there was."""
-        others = [str(each) for each in (*self._vectors, *self._maybe) if each != vectors]
+        others = [str(each) for each in (*self._vectors, *self._maybe) if str(each) != str(vectors)]
         if isinstance(vectors, Wide):
             others = [str(each) for each in self._floats]
         names = [str(each) for each in self._id_places(vectors) if each != ids]
@@ -206,11 +212,18 @@ class _Finder:
         found = [Field(name) for usual in IDS for name in self._schema.names if name.lower() == usual]
         if isinstance(vectors, Field):
             for depth in range(len(vectors.steps) - 1, -1, -1):
-                beside = [Field(vectors.column, (*vectors.steps[:depth], name)) for name in IDS]
-                found += [place for place in beside if self._type_of(place) is not None and place not in found]
+                around = Field(vectors.column, vectors.steps[:depth])
+                kind = self._type_of(around)
+                is_struct = kind is not None and pa.types.is_struct(kind)
+                names = {kind.field(at).name for at in range(kind.num_fields)} if is_struct else set()
+                found += [Field(around.column, (*around.steps, name)) for name in IDS if name in names]
         return [place for place in found if place != vectors]
 
     def _only(self, places: Sequence[Field]) -> Field:
+        """The one there is, or the only one of floats: some keep quantised copies beside them. Raises CorpusError."""
+        floats = [place for place in places if place in self._floats]
+        if len(floats) == 1:
+            return floats[0]
         if len(places) > 1:
             raise CorpusError(
                 f"{self._what} has {len(places)} columns of vectors, {listed(places)}: name one with --column"

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from unembed.corpus.json_text import Broken, is_json, values_of
 from unembed.corpus.paths import bare, bare_type
@@ -36,8 +37,10 @@ def read_ids(array: Any) -> Ids:
     """N ids; None where there is none, or nothing that a database could keep as text."""
     written = _writer(array.type)
     array = bare(array)
-    if pa.types.is_temporal(array.type):
-        array = array.cast(pa.string())  # as Arrow writes it: Python has no nanoseconds
+    if pa.types.is_temporal(array.type) or pa.types.is_integer(array.type):
+        array = array.cast(pa.string())  # as Arrow writes it: quickly, and Python has no nanoseconds
+    if _is_text(array.type) and not pc.any(pc.match_substring(array, "\0")).as_py():
+        return tuple(array.to_pylist())
     return tuple(kept(written(value)) for value in values_of(array))
 
 

@@ -77,10 +77,12 @@ def _row(line: bytes, index: int, path: Path, bare: bool, *, strictly: bool = Fa
         return Broken(f"is not JSON: {line[:_SHOWN].decode(errors='replace').strip()!r}")
     if isinstance(row, dict):
         return row
-    if bare and isinstance(row, list):
+    if bare and isinstance(row, list) and row and isinstance(row[0], (int, float)):
         return {_LIST: row}
     if strictly:
-        raise CorpusError(f"row {index} of {path} is {repr(row)[:40]}, but each line must be an object or a list")
+        raise CorpusError(
+            f"row {index} of {path} is {repr(row)[:40]}, but each line must be an object or a list of numbers"
+        )
     return Broken(f"is {repr(row)[:_SHOWN]}, not an object")
 
 

@@ -23,7 +23,7 @@ from unembed.corpus.json_text import array_of
 from unembed.corpus.one_cell import CellError, Coding, vector_of
 from unembed.corpus.paths import bare_type
 from unembed.corpus.slices import Vectors, as_ids
-from unembed.corpus.table import COST, Table, corpus_of, majority
+from unembed.corpus.table import Table, corpus_of, cost_of, majority
 from unembed.errors import CorpusError
 
 _WHAT: Final = "the array"
@@ -62,7 +62,7 @@ def corpus_from_array(
         bad.without_id += 0 if names is None else names.count(None)
         yield vectors, names
 
-    notes = (COST[cells],) if cells in COST else ()
+    notes = cost_of(cells)
     return Corpus(_WHAT, rows, dim, vectors.dtype, chunks, lambda: of_array(vectors, names), notes, bad)
 
 

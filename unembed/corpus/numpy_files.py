@@ -17,7 +17,7 @@ from unembed.corpus.columns import IDS, choose_name, listed
 from unembed.corpus.digests import of_file
 from unembed.corpus.ids import Ids, kept, text_of
 from unembed.corpus.one_cell import Coding
-from unembed.corpus.table import COST
+from unembed.corpus.table import cost_of
 from unembed.errors import CorpusError
 
 _CHUNK_BYTES: Final = 8 * 1024 * 1024
@@ -65,7 +65,7 @@ def read_npy(path: Path, cells: Coding | None = None) -> Corpus:
                 yield as_floats(mapped[start : start + step], cells, what), None
 
     (rows, columns), dtype = header.shape, float_dtype(header.dtype, cells, what)
-    notes = (COST[cells],) if cells in COST else ()
+    notes = cost_of(cells)
     return Corpus(what, rows, dim_of(columns, cells), dtype, chunks, lambda: of_file(path, cells or ""), notes)
 
 
@@ -88,7 +88,7 @@ def read_npz(path: Path, column: str | None, id_column: str | None, cells: Codin
             for vectors, some in _streamed(file, header, ids, what):
                 yield as_floats(vectors, cells, what), some
 
-    notes += [COST[cells]] if cells in COST else []
+    notes += cost_of(cells)
     digest = partial(of_file, path, chosen, id_name or "", cells or "")
     return Corpus(str(path), rows, dim_of(columns, cells), dtype, chunks, digest, tuple(notes))
 

@@ -68,9 +68,9 @@ def type_at(kind: Any, steps: Sequence[str]) -> Any:
 
 def follow(array: Any, steps: Sequence[str]) -> Any:
     """The values at the end of the steps, (N,); null where a row has none."""
-    array = bare(array)
     if not steps:
         return array
+    array = bare(array)
     kind = array.type
     if is_json(kind) or _is_text(kind):
         whole = values_of(array) if is_json(kind) else map(_parsed, array.to_pylist())
@@ -87,6 +87,17 @@ def follow(array: Any, steps: Sequence[str]) -> Any:
     elif is_list(kind) and steps[0].isdecimal():
         return follow(_element(array, int(steps[0])), steps[1:])
     return pa.nulls(len(array))
+
+
+def passed_over(array: Any, steps: Sequence[str]) -> int:
+    """How many rows have more elements than the one that a step takes, (N,) lists at some step into one."""
+    rows = np.zeros(len(array), np.bool_)
+    for depth, step in enumerate(steps):
+        if step.isdecimal():
+            lists = bare(follow(array, steps[:depth]))
+            if is_list(lists.type):
+                rows |= np.asarray(pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)) > 1
+    return int(rows.sum())
 
 
 def within(value: Any, steps: Sequence[str]) -> Any:

@@ -17,10 +17,11 @@ import pyarrow as pa
 
 from unembed.corpus.arrays import float_dtype
 from unembed.corpus.base import Chunk, Corpus
-from unembed.corpus.cells import BadRows, Ragged, dtype_of, fitted, read_cells, value_type
+from unembed.corpus.cells import BadRows, Ragged, dtype_of, fitted, fixed_dim, read_cells, value_type
 from unembed.corpus.columns import Columns, choose_columns
 from unembed.corpus.ids import read_ids
 from unembed.corpus.one_cell import Coding
+from unembed.corpus.paths import Field, passed_over
 from unembed.corpus.slices import require_shape
 from unembed.errors import CorpusError
 
@@ -54,7 +55,10 @@ def corpus_of(
         float_dtype(np.dtype(np.uint8), cells, what)  # their meaning has to be said
     rows = table.rows if table.rows is not None else sum(batch.num_rows for batch in table.batches(columns.names))
     require_shape((rows, 1), table.what)
-    dim, others = dimension_of(_pieces(table.batches(columns.names)), columns, cells, what)
+    if cells is None and (fixed := fixed_dim(kind)):
+        dim, others = fixed, ""
+    else:
+        dim, others = dimension_of(_pieces(table.batches(columns.of_vectors)), columns, cells, what)
     dtype, bad = table.dtype or dtype_of(kind), BadRows()
 
     def chunks() -> Iterator[Chunk]:
@@ -68,7 +72,7 @@ def corpus_of(
         meant = (table.digest(), str(columns.vectors), str(columns.ids or ""), cells or "")
         return hashlib.sha256("\0".join(meant).encode()).hexdigest()
 
-    notes = (*columns.notes, *([others] if others else []), *([COST[cells]] if cells in COST else []))
+    notes = (*columns.notes, *([others] if others else []), *cost_of(cells, kind))
     return Corpus(table.what, rows, dim, dtype, chunks, digest, notes, bad)
 
 
@@ -80,6 +84,8 @@ def read_piece(
     for row, reason in reasons.items():
         bad.add(first + row, reason)
     ids = None if columns.ids is None else read_ids(columns.ids.of(piece))
+    if isinstance(columns.vectors, Field) and columns.vectors.steps:
+        bad.with_more += passed_over(piece.column(columns.vectors.column), columns.vectors.steps)
     bad.without_id += 0 if ids is None else ids.count(None)
     return vectors, ids
 
@@ -112,7 +118,13 @@ def majority(parts: Iterable[Ragged], what: str) -> Dimension:
     return Dimension(dim, "" if len(seen) == 1 else note)
 
 
-COST: Final = {
+def cost_of(cells: Coding | None, kind: Any = None) -> tuple[str, ...]:
+    """What the owner of quantised vectors should know of them."""
+    meant = Coding.INT8 if kind is not None and cells is None and value_type(kind) == pa.int8() else cells
+    return (_COST[meant],) if meant in _COST else ()
+
+
+_COST: Final = {
     Coding.INT8: "int8 vectors have lost a little of what the text was: expect slightly worse texts than from floats",
     Coding.UINT8: "uint8 vectors have lost a little of what the text was: expect slightly worse texts than from floats",
     Coding.BINARY: "binary vectors keep a sign of each value: expect much worse texts than from floats",

@@ -19,11 +19,13 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final
 
 from unembed.schemas import Wire
@@ -71,16 +73,23 @@ class Kept:
 
     @property
     def nbytes(self) -> int:
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        return sum(stat.st_size for stat in _stats(self.folder.rglob("*")) if S_ISREG(stat.st_mode))
 
     @property
     def touched(self) -> float:
         """When anything of it was last written, in seconds since the epoch."""
-        return max((path.stat().st_mtime for path in self.folder.iterdir()), default=0.0)
+        return max((stat.st_mtime for stat in _stats(self.folder.iterdir())), default=0.0)
 
     @property
     def is_old(self) -> bool:
         return time.time() - self.touched > KEPT_DAYS * 86_400
+
+
+def _stats(paths: Iterable[Path]) -> Iterator[os.stat_result]:
+    """Of the files that are still there: a run that goes on makes some and removes them."""
+    for path in paths:
+        with suppress(OSError):
+            yield path.lstat()
 
 
 def find(folder: Path) -> Kept | None:

@@ -284,6 +284,16 @@ def test_what_is_refused_leaves_nothing_to_go_on_with(run: Run, stacks: list[End
     assert (stacks, runs.all_kept(home)) == ([], [])
 
 
+@pytest.mark.parametrize("value", ["gpu", "cuda:x"])
+def test_a_device_that_is_none_is_refused_before_anything_starts(
+    run: Run, stacks: list[Ended], home: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("UNEMBED_DEVICE", value)
+    ran = run(*COMMAND)
+    assert (ran.code, f"UNEMBED_DEVICE is '{value}'; expected auto, cpu, cuda" in ran.err) == (2, True)
+    assert (stacks, runs.all_kept(home)) == ([], [])
+
+
 def test_what_was_left_for_weeks_is_removed(run: Run, stacks: list[Ended], hand: Hand, home: Path) -> None:
     # Given two runs, of which one was last touched a month ago
     old, new = (runs.begin(home / "runs" / name, name) for name in ("old", "new"))

@@ -131,8 +131,10 @@ class _Run:
                 handle = self._submit(client, place, progress)
                 self._is_sent = True
                 handle.wait(progress=lambda job: self._look(job, place, progress), check=False)
-            if not (handle.job.batches.dead and any(batch.lacks_its_vectors for batch in client.batches(handle.id))):
+            lost = handle.job.batches.dead and sum(batch.lacks_its_vectors for batch in client.batches(handle.id))
+            if not lost:
                 break
+            say(f"the server has lost the vectors of {lost:,} batches; they are sent again", "yellow")
         return handle
 
     def _submit(self, client: Client, place: Place, progress: Display) -> JobHandle:

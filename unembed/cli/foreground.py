@@ -123,7 +123,10 @@ def _on_server(wanted: Wanted, url: str, folder: Path | None, fresh: bool) -> Pl
 def _on_our_own(wanted: Wanted, folder: Path | None, workers: int | None, fresh: bool, exits: ExitStack) -> Place:
     checkpoint = _checkpoint(wanted)
     with needs("local"), quick_imports():
+        from unembed.models.settings import read_settings
         from unembed.worker.launch import Stack
+
+    read_settings()  # a wrong one is told before anything starts
 
     def start(home: Path) -> Stack:
         stack = Stack(home, port=0, flower_port=None, workers=workers, keeps_vectors=False, say=say)

@@ -130,6 +130,9 @@ class Client:
         finished one is found again. Without a key, what cannot be sent whole is cancelled. `created` is told of the job
         as it is before anything is sent, or sent again.
 
+        `column` and `id_column` are paths, `response.body.data.0.embedding`; without them, both are looked for. `cells`
+        says what quantised numbers, or bytes, mean: `unembed.corpus.Coding`. A row without a vector is an error row.
+
         With `by_reference` the source is a path or URI of a .parquet, .arrow, .feather or .npy file that the workers
         read themselves, under a root that the server allows; only its footer is read here, and no vector is sent.
 

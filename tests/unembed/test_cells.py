@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from unembed.corpus import open_corpus
-from unembed.corpus.cells import fitted, read_cells
+from unembed.corpus.cells import BadRows, fitted, read_cells
 from unembed.corpus.json_text import array_of
 from unembed.corpus.one_cell import CellError, Coding, vector_of
 
@@ -204,6 +204,7 @@ def test_quantised_cells_are_read_with_a_stated_meaning() -> None:
         (5, "is 5, no vector"),
         ("hello", "is the text 'hello': neither a list of numbers nor base64"),
         ("[0.1 0.2 ... 0.9]", "was shortened when it was printed"),
+        ("[0.1, 0.2, 0.", "is cut short: a bracket in its text is never closed"),
         ([[1.0, 2.0], [3.0, 4.0]], "holds 2 vectors; expected one"),
         ("[[1, 2], [3, 4]]", "holds 2 vectors; expected one"),
         ([1.0, "x"], "has the value 'x', but embeddings are numbers"),
@@ -288,3 +289,12 @@ def test_the_dimension_is_that_of_most_rows(tmp_path: Path) -> None:
     assert corpus.dim == 2
     assert "2 dimensions, as 5 of the first 6 vectors have" in corpus.notes[-1]
     assert str(corpus.bad) == "row 0 has 1 value instead of 2"
+
+
+def test_what_is_wrong_is_told_in_constant_memory() -> None:
+    bad = BadRows()
+    for row in range(1000):
+        bad.add(row, f"is the text '{row}'")
+    assert len(bad) == 1000
+    assert len(bad.counts) <= 101
+    assert "row 100 and 899 more: cannot be read either" in str(bad)

@@ -144,6 +144,34 @@ def test_a_lone_array_of_an_npz_needs_no_name(tmp_path: Path) -> None:
     assert open_corpus(tmp_path / "a.npz").rows == ROWS
 
 
+@pytest.mark.parametrize("shape", [(ROWS, 1, DIM), (ROWS, DIM, 1), (1, ROWS, DIM)])
+def test_axes_of_one_element_fall_away(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.testing.assert_array_equal(vectors_in(open_corpus(npy(tmp_path / "a.npy", VECTORS.reshape(shape)))), VECTORS)
+
+
+def test_one_vector_is_a_corpus_of_one_row(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(vectors_in(open_corpus(npy(tmp_path / "a.npy", VECTORS[3]))), VECTORS[3:4])
+
+
+@pytest.mark.parametrize("dtype", ["i1", "<i4", ">i8", "u2"])
+def test_integers_in_arrays_are_as_good_as_floats(tmp_path: Path, dtype: str) -> None:
+    corpus = open_corpus(npy(tmp_path / "a.npy", (VECTORS * 8).astype(dtype)))
+    np.testing.assert_array_equal(vectors_in(corpus), VECTORS * 8)
+    assert vectors_in(corpus).dtype == corpus.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["ids", "_id", "custom_id", "uuid", "Key"])
+def test_ids_of_an_archive_are_found_by_their_usual_names(tmp_path: Path, name: str) -> None:
+    # Given arrays beside the vectors, one of them of a usual name but of another length
+    ids = np.array([*IDS[:9], "a\0b"]) if name == "ids" else np.arange(ROWS)
+    np.savez(tmp_path / "a.npz", **{"emb": VECTORS, name: ids, "doc_id": np.arange(3)})
+    # When it is opened, Then they are the ids; and another that is asked for is refused
+    (batch,) = open_corpus(tmp_path / "a.npz").batches(ROWS)
+    assert batch.ids == ((*IDS[:9], None) if name == "ids" else tuple(map(str, range(ROWS))))
+    with pytest.raises(CorpusError, match=r"'doc_id' .* has the dtype .* and the shape \(3,\)"):
+        open_corpus(tmp_path / "a.npz", id_column="doc_id")
+
+
 def test_integer_ids_become_strings(tmp_path: Path) -> None:
     # Given ids that are integers, When they are read, Then they are strings
     corpus = open_corpus(parquet(tmp_path / "a.parquet", table(id=list(range(ROWS)))))

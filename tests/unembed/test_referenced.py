@@ -371,3 +371,20 @@ def test_a_scheme_whose_package_is_not_installed_names_it(monkeypatch: pytest.Mo
     monkeypatch.setitem(known_implementations, "s3", {"class": "no_such_package.S3", "err": "not there"})
     with pytest.raises(MissingExtraError, match=r"s3://corpora/c\.npy needs the package 's3fs'.*unembed\[remote\]"):
         open_reference("s3://corpora/c.npy")
+
+
+def test_vectors_in_fields_and_in_text_are_read_by_reference(tmp_path: Path, reader: ReferenceReader) -> None:
+    # Given vectors as text within a struct, beside a column of a usual name that holds none
+    rows = vectors()
+    points = [{"id": at, "vector": None if at == 3 else str(row.tolist())} for at, row in enumerate(rows)]
+    pq.write_table(pa.table({"values": ["x"] * ROWS, "point": points}), tmp_path / "c.parquet", row_group_size=10)
+    # When it is cut into batches, and these are read
+    corpus = open_reference(tmp_path / "c.parquet")
+    assert (corpus.dim, corpus.file.column, corpus.file.id_column) == (DIM, "point.vector", "point.id")
+    parts = read_all(corpus, reader, 4)
+    # Then they are the vectors, and the one that is none is not finite
+    found = np.concatenate([part.embeddings for part in parts])
+    expected = rows.copy()
+    expected[3] = np.nan
+    np.testing.assert_array_equal(found, expected)
+    assert [id_ for part in parts for id_ in part.ids or ()] == [str(at) for at in range(ROWS)]

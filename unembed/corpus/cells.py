@@ -53,6 +53,8 @@ class BadRows:
     with_more: int = 0  # rows that hold more vectors than the one that was read
 
     def add(self, row: int, reason: str) -> None:
+        if reason not in self.counts and len(self.counts) >= _KINDS:
+            reason = _OTHERS
         self.counts[reason] += 1
         self.first.setdefault(reason, row)
 
@@ -77,6 +79,8 @@ class BadRows:
 
 
 _TOLD: Final = 3  # kinds of bad rows
+_KINDS: Final = 100  # that are told apart: each may quote a cell, and there may be millions
+_OTHERS: Final = "cannot be read either, each for a reason of its own"
 
 
 def is_vector_type(kind: Any) -> bool:

@@ -210,6 +210,8 @@ def _of_text(text: str, coding: Coding | None, dim: int | None) -> Vector:
                 raise
     if text.startswith("\\x"):
         return _of_coded(text, lambda: bytes.fromhex(text[2:]), coding, dim)
+    if sum(map(text.count, _OPEN)) > sum(map(text.count, _CLOSE)):
+        raise CellError("is cut short: a bracket in its text is never closed")
     if sparse := _SPARSE.fullmatch(text):
         return _of_sparse_text(sparse[1], int(sparse[2]))
     named = _NAMED.match(text)

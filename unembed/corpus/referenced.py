@@ -29,6 +29,7 @@ from unembed.roots import Location, Roots, as_uri, parse, without_links
 log = logging.getLogger(__name__)
 
 _ROWS: Final = 2048  # taken together
+_PEEK: Final = 64  # rows that show whether a column of text holds vectors
 _BUFFER: Final = 1024 * 1024  # bytes of a column that are read at once
 
 
@@ -158,12 +159,15 @@ class _Parquet:
         self._what = str(stored.location)
         # Through a buffer, and none beforehand: otherwise the whole column of a row group is read before its first row.
         self._file = pq.ParquetFile(stored.file, buffer_size=_BUFFER, pre_buffer=False)
-        self.columns = choose_columns(self._file.schema_arrow, column, id_column, self._what)
+        self.columns = choose_columns(self._file.schema_arrow, column, id_column, self._what, self._peek)
         metadata = self._file.metadata
         self.groups = [int(metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]
         self._group, self._next = -1, 0  # the next row of the group
         self._left: Iterator[Any] = iter(())
         self._part: Any = None  # what is left of a record batch that begins at the next row
+
+    def _peek(self, names: Sequence[str]) -> pa.RecordBatch | None:
+        return next(self._file.iter_batches(batch_size=_PEEK, columns=list(names)), None)
 
     def dim(self) -> int:
         batches = self._file.iter_batches(batch_size=_ROWS, columns=self.columns.names)
@@ -198,7 +202,10 @@ class _Arrow:
             raise CorpusError(
                 f"{self._what} is no Arrow file, which can be read from the middle; an Arrow stream cannot: {error}"
             ) from error
-        self.columns = choose_columns(self._file.schema, column, id_column, self._what)
+        self.columns = choose_columns(self._file.schema, column, id_column, self._what, self._peek)
+
+    def _peek(self, names: Sequence[str]) -> pa.RecordBatch | None:
+        return next((batch.select(list(names)).slice(0, _PEEK) for batch in self._batches()), None)
 
     @property
     def groups(self) -> Sequence[int]:

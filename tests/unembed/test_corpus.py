@@ -331,7 +331,7 @@ def test_a_table_that_is_no_corpus_is_refused(tmp_path: Path, data: pa.Table, sa
         ([{"emb": [True]}], "row 0 has the value True"),
         ([{"emb": "!!"}], "row 0 is the text '!!': neither a list of numbers nor base64"),
         ([{"emb": "AAA="}], "row 0 is the text 'AAA=': neither"),
-        ([5, "x"], "row 0 .*is 5, but each line must be an object or a list"),
+        ([5, "x"], "row 0 .*is 5, not an object; each line must be an object or a list"),
     ],
 )
 def test_json_lines_that_are_no_corpus_are_refused(tmp_path: Path, rows: list[Any], says: str) -> None:
@@ -345,12 +345,13 @@ def test_json_lines_that_are_no_corpus_are_refused(tmp_path: Path, rows: list[An
     [
         ("none.npy", "does not exist"),
         ("none.parquet", "does not exist"),
-        ("a.csv", "suffix '.csv'"),
-        ("d.npy", "a folder"),
+        ("a.txt", "suffix '.txt'"),
+        ("d.npy", "a folder with no files"),
     ],
 )
 def test_a_path_that_is_no_corpus_is_refused(tmp_path: Path, name: str, says: str) -> None:
     # Given a path to nothing usable, When it is opened, Then the error says what it is
     (tmp_path / "d.npy").mkdir()
+    (tmp_path / "a.txt").write_text("a line of text, with a comma")
     with pytest.raises(CorpusError, match=says):
         open_corpus(tmp_path / name)

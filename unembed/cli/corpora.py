@@ -1,15 +1,34 @@
-"""What a person should know of their corpus: which column was taken for what, and which rows hold no vector."""
+"""From what a person names to a corpus, and what they should know of it: what was read, and rows without a vector."""
 
 from __future__ import annotations
 
-from unembed.cli.console import say
-from unembed.corpus import Corpus
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import Progress as Bars
+
+from unembed.cli.console import err, say
+from unembed.cli.progress import LINE_EVERY
+from unembed.corpus import Coding, Corpus, open_corpus
+from unembed.corpus.spool import Progress
 
 
-def say_notes(corpus: Corpus) -> None:
-    """Before it is sent."""
+def read_corpus(
+    sources: Sequence[str],
+    column: str | None = None,
+    id_column: str | None = None,
+    cells: Coding | None = None,
+    input_format: str | None = None,
+) -> Corpus:
+    """The corpus that IN... names; says what was read. Raises what `open_corpus` raises."""
+    with _fetching() as progress:
+        corpus = open_corpus(sources, column, id_column, cells, input_format=input_format, progress=progress)
+    say(f"{corpus.what}: {corpus.rows:,} embeddings of {corpus.dim} dimensions, {corpus.dtype.name}")
     for note in corpus.notes:
         say(note, "dim")
+    return corpus
 
 
 def say_bad_rows(corpus: Corpus) -> None:
@@ -26,3 +45,35 @@ def say_bad_rows(corpus: Corpus) -> None:
         say(f"{count:,} {said}", "yellow")
     if count := corpus.bad.without_id:
         say(f"{count:,} of {corpus.rows:,} rows {'has' if count == 1 else 'have'} no id", "yellow")
+
+
+@contextmanager
+def _fetching() -> Iterator[Progress]:
+    """Shows how far what comes once, or from afar, is: a bar, or a line every five seconds."""
+    if not err.is_terminal:
+        yield _Lines().show
+        return
+    columns = TextColumn("{task.description}", style="dim"), BarColumn(bar_width=32), DownloadColumn()
+    with Bars(*columns, TransferSpeedColumn(), console=err, transient=True) as bars:
+        tasks = dict[str, TaskID]()
+
+        def show(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(f"reading {what}", total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+class _Lines:
+    """Says at once when it waits for somebody to write."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def show(self, what: str, done: int, total: int | None) -> None:
+        if done == 0:
+            say(f"waiting for what is written into {what}", "dim")
+        elif time.monotonic() - self._last >= LINE_EVERY:
+            self._last = time.monotonic()
+            say(f"reading {what}: {done / 1e6:,.0f} MB" + (f" of {total / 1e6:,.0f} MB" if total else ""))

@@ -9,10 +9,10 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import err, say
-from unembed.cli.corpora import say_notes
+from unembed.cli.corpora import read_corpus
 from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.decode_to_file import Done, decode_to_file
-from unembed.corpus import open_corpus
+from unembed.corpus.names import job_name
 from unembed.results import check_output
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions
 
@@ -53,11 +53,12 @@ Fresh = Annotated[
 @takes_decode_options
 def decode(
     *,
-    source: given.Source,
+    sources: given.Sources,
     output: Output,
     column: given.Column = None,
     id_column: given.IdColumn = None,
     cells: given.Cells = None,
+    input_format: given.InputFormat = None,
     batch_size: BatchSize = None,
     decoder: given.Decoder = DEFAULT_DECODER,
     seed: given.Seed = 0,
@@ -69,21 +70,19 @@ def decode(
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
-    """Decode a file of embeddings into a file of texts.
+    """Decode embeddings into a file of texts.
 
     Uses the server given by --url or UNEMBED_URL, or the running `unembed up`. If there is none, it starts one for this
     job and stops it afterwards. If it is interrupted, the same command goes on where it was.
     """
     check_output(output)
     given.take_gpu_memory(gpu_memory)
-    corpus = open_corpus(source, column, id_column, cells)
-    say(f"{source}: {corpus.rows:,} embeddings of {corpus.dim} dimensions, {corpus.dtype.name}")
-    say_notes(corpus)
+    corpus = read_corpus(sources, column, id_column, cells, input_format)
     decode_to_file(
         corpus,
         output,
         lambda done: _show(done, output),
-        name=name or source.name,
+        name=name or job_name(sources),
         decoder=decoder,
         batch_size=batch_size,
         seed=seed,

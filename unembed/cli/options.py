@@ -16,6 +16,7 @@ from unembed.cli.console import say
 from unembed.cli.decode_flags import PANEL
 from unembed.client import Client
 from unembed.corpus import Coding
+from unembed.corpus.formats import SUFFIXES
 from unembed.errors import InputError
 from unembed.home import require_url
 
@@ -23,10 +24,13 @@ _SAY_AGAIN: Final = 60.0  # seconds
 ENCODERS: Final = "all-MiniLM-L6-v2 (384-d) or all-MiniLM-L6-v2-mean-max (768-d)"  # for help; free of torch
 CORPUS_PANEL, WHERE_PANEL = "The corpus", "Where it is decoded"
 
-Source = Annotated[
-    Path,
+Sources = Annotated[
+    list[str],
     typer.Argument(
-        metavar="IN", help="Embeddings: .npy, .npz, .parquet, .arrow, .feather or .jsonl.", show_default=False
+        metavar="IN...",
+        help="Embeddings: files, a folder, a quoted pattern, a URL or - for stdin; several are one corpus. Read are "
+        "parquet, Arrow, JSON, CSV, npy and more, compressed or not.",
+        show_default=False,
     ),
 ]
 JobId = Annotated[
@@ -69,6 +73,16 @@ IdColumn = Annotated[
     typer.Option(
         "--id-column",
         help="The column of ids, or a field in it; '' for none. Default: id, _id, custom_id, uuid... if there is one.",
+        show_default=False,
+        rich_help_panel=CORPUS_PANEL,
+    ),
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--input-format",
+        metavar="FORMAT",
+        help=f"What the files are, where their contents and suffixes mislead: {', '.join(SUFFIXES)}.",
         show_default=False,
         rich_help_panel=CORPUS_PANEL,
     ),

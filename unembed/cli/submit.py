@@ -5,17 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import PurePath
 from typing import Annotated
 
 import typer
 
 from unembed.cli import options as given
 from unembed.cli.console import Exit, say
-from unembed.cli.corpora import say_bad_rows, say_notes
+from unembed.cli.corpora import read_corpus, say_bad_rows
 from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.progress import display
-from unembed.corpus import Corpus, open_corpus
+from unembed.corpus import Corpus
+from unembed.corpus.names import job_name
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job
 
 IdempotencyKey = Annotated[
@@ -44,23 +44,16 @@ ResultsTo = Annotated[
         rich_help_panel=given.WHERE_PANEL,
     ),
 ]
-PathOrUri = Annotated[
-    str,
-    typer.Argument(
-        metavar="IN",
-        help="Embeddings: .npy, .npz, .parquet, .arrow, .feather or .jsonl; with --by-reference, a URI too.",
-        show_default=False,
-    ),
-]
 
 
 @takes_decode_options
 def submit(
     *,
-    source: PathOrUri,
+    sources: given.Sources,
     column: given.Column = None,
     id_column: given.IdColumn = None,
     cells: given.Cells = None,
+    input_format: given.InputFormat = None,
     by_reference: ByReference = False,
     batch_size: given.BatchSize = DEFAULT_BATCH_SIZE,
     decoder: given.Decoder = DEFAULT_DECODER,
@@ -73,9 +66,8 @@ def submit(
     home: given.Home = None,
 ) -> None:
     """Send a corpus to a server, or say where it is, and print the id of its job."""
-    corpus = source if by_reference else open_corpus(source, column, id_column, cells)
-    if isinstance(corpus, Corpus):
-        say_notes(corpus)
+    one = sources[0] if len(sources) == 1 else sources
+    corpus = one if by_reference else read_corpus(sources, column, id_column, cells, input_format)
     key = idempotency_key or uuid.uuid4().hex
     with _says_how_to_go_on(key) as created, given.connect(url, home) as client, display() as progress:
         job = client.submit(
@@ -89,7 +81,7 @@ def submit(
             batch_size=batch_size,
             seed=seed,
             options=options,
-            name=name or PurePath(source).name,
+            name=name or job_name(sources),
             idempotency_key=key,
             progress=progress.show_sent,
             created=created,

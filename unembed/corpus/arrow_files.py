@@ -9,28 +9,28 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from unembed.corpus.base import reading
+from unembed.corpus.base import mapped, reading
 from unembed.corpus.digests import of_file
 from unembed.corpus.table import Table
 
 _FILE_MAGIC: Final = b"ARROW1"
 
 
-def arrow_table(path: Path) -> Table:
+def arrow_table(path: Path, what: str) -> Table:
     """A file or a stream, told apart by its first bytes; its record batches are counted, which reads no column."""
-    with reading(path), _ipc_batches(path) as (schema, batches):
+    with reading(what), _ipc_batches(path) as (schema, batches):
         rows = sum(batch.num_rows for batch in batches)
 
     def again(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        with reading(path), _ipc_batches(path) as (_, batches):
+        with reading(what), _ipc_batches(path) as (_, batches):
             yield from (batch.select(list(columns)) for batch in batches)
 
-    return Table(str(path), schema, rows, again, lambda: of_file(path))
+    return Table(what, schema, rows, again, lambda: of_file(path))
 
 
 @contextmanager
 def _ipc_batches(path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
-    with pa.memory_map(str(path)) as source:
+    with mapped(path) as source:
         is_file = source.read(len(_FILE_MAGIC)) == _FILE_MAGIC
         source.seek(0)
         if not is_file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -67,13 +68,21 @@ def _joined(first_index: int, held: Sequence[Chunk]) -> Slice:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Whatever the libraries raise over a bad file becomes a CorpusError that names the file."""
+def reading(path: Path | str) -> Iterator[None]:
+    """Whatever the libraries raise over a bad file becomes a CorpusError that names the file, by path or as shown."""
     try:
         yield
     except FileNotFoundError as error:
         raise CorpusError(f"{path} does not exist") from error
     except IsADirectoryError as error:
         raise CorpusError(f"{path} is a folder, but a file of embeddings is needed") from error
+    except PermissionError as error:
+        raise CorpusError(f"{path} may not be read: {error.strerror or error}") from error
     except (pa.ArrowException, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CorpusError(f"{path} cannot be read; it may be damaged or cut short: {error}") from error
+
+
+def mapped(path: Path) -> Any:
+    """The file in memory, for pyarrow, which takes names that are no UTF-8 as bytes only."""
+    name: Any = os.fsencode(path)
+    return pa.memory_map(name)

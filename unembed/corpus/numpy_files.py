@@ -43,22 +43,21 @@ class Header(NamedTuple):
         return self._replace(shape=matrix_shape(self.shape, what))
 
 
-def read_npy(path: Path, cells: Coding | None = None) -> Corpus:
+def read_npy(path: Path, what: str, cells: Coding | None = None) -> Corpus:
     """A .npy file of (N, D) numbers, mapped into memory: only what is used is read."""
-    what = str(path)
-    with reading(path), path.open("rb") as file:
+    with reading(what), path.open("rb") as file:
         header = read_header(file, what).as_matrix(cells, what)
         offset, size = file.tell(), path.stat().st_size
     expected = offset + header.row_bytes * header.shape[0]
     if size < expected:
         raise CorpusError(
-            f"{path} is cut short: it has {size} bytes, but its header promises {expected} "
+            f"{what} is cut short: it has {size} bytes, but its header promises {expected} "
             f"for the shape {header.shape} of {header.dtype.name}"
         )
 
     def chunks() -> Iterator[Chunk]:
         order: Any = "F" if header.fortran else "C"
-        with reading(path):
+        with reading(what):
             mapped = np.memmap(path, header.dtype, "r", offset, header.shape, order)
             step = rows if mapped.dtype == dtype else max(1, _CHUNK_BYTES // header.row_bytes)
             for start in range(0, rows, step):
@@ -69,28 +68,28 @@ def read_npy(path: Path, cells: Coding | None = None) -> Corpus:
     return Corpus(what, rows, dim_of(columns, cells), dtype, chunks, lambda: of_file(path, cells or ""), notes)
 
 
-def read_npz(path: Path, column: str | None, id_column: str | None, cells: Coding | None = None) -> Corpus:
+def read_npz(path: Path, where: str, column: str | None, id_column: str | None, cells: Coding | None = None) -> Corpus:
     """An array of (N, D) numbers in a .npz archive, and the ids beside it; read in pieces, compressed or not."""
-    with reading(path), zipfile.ZipFile(path) as archive:
+    with reading(where), zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        headers = {name: _member_header(archive, name, f"{name!r} in {path}") for name in names}
+        headers = {name: _member_header(archive, name, f"{name!r} in {where}") for name in names}
         vectors = [name for name, header in headers.items() if len(header.shape) > 1]
-        chosen = choose_name(column, names, vectors or (names if len(names) == 1 else []), str(path))
-        what = f"{chosen!r} in {path}"
+        chosen = choose_name(column, names, vectors or (names if len(names) == 1 else []), where)
+        what = f"{chosen!r} in {where}"
         header = headers[chosen].as_matrix(cells, what)
         (rows, columns), dtype = header.shape, float_dtype(header.dtype, cells, what)
-        id_name, notes = _id_name(id_column, {name: headers[name] for name in names if name != chosen}, rows, str(path))
+        id_name, notes = _id_name(id_column, {name: headers[name] for name in names if name != chosen}, rows, where)
         ids = None if id_name is None else _member_ids(archive, id_name)
 
     def chunks() -> Iterator[Chunk]:
-        with reading(path), zipfile.ZipFile(path) as archive, archive.open(f"{chosen}.npy") as file:
+        with reading(where), zipfile.ZipFile(path) as archive, archive.open(f"{chosen}.npy") as file:
             read_header(file, what)
             for vectors, some in _streamed(file, header, ids, what):
                 yield as_floats(vectors, cells, what), some
 
     notes += cost_of(cells)
     digest = partial(of_file, path, chosen, id_name or "", cells or "")
-    return Corpus(str(path), rows, dim_of(columns, cells), dtype, chunks, digest, tuple(notes))
+    return Corpus(where, rows, dim_of(columns, cells), dtype, chunks, digest, tuple(notes))
 
 
 def read_header(file: IO[bytes], what: str) -> Header:

@@ -2,52 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
-from pathlib import Path
+from typing import Final
 
 from unembed.corpus.arrow_files import arrow_table
 from unembed.corpus.base import Corpus
+from unembed.corpus.binary_files import bin_table, safetensors_table, vecs_table
+from unembed.corpus.csv_files import csv_table
+from unembed.corpus.formats import SUFFIXES, format_of
+from unembed.corpus.joined import joined_corpora, joined_tables
+from unembed.corpus.json_documents import json_table
 from unembed.corpus.json_lines import json_lines_table
+from unembed.corpus.local_files import LocalFile, local_files
 from unembed.corpus.memory import corpus_from_array
+from unembed.corpus.names import shown
 from unembed.corpus.numpy_files import read_npy, read_npz
 from unembed.corpus.one_cell import Coding
 from unembed.corpus.parquet_files import parquet_table
-from unembed.corpus.table import corpus_of
+from unembed.corpus.spool import Progress, held
+from unembed.corpus.table import Table, corpus_of
 from unembed.errors import CorpusError
 
-_TABLES = {
-    ".parquet": parquet_table,
-    ".arrow": arrow_table,
-    ".feather": arrow_table,
-    ".jsonl": json_lines_table,
+Source = str | PathLike[str]
+
+_TABLES: Final[dict[str, Callable[..., Table]]] = {
+    "parquet": parquet_table,
+    "arrow": arrow_table,
+    "jsonl": json_lines_table,
+    "json": json_table,
+    "csv": csv_table,
+    "tsv": lambda path, what: csv_table(path, what, "\t"),
+    "safetensors": safetensors_table,
+    "fvecs": lambda path, what: vecs_table(path, what, "<f4"),
+    "bvecs": lambda path, what: vecs_table(path, what, "u1"),
+    "fbin": lambda path, what: bin_table(path, what, "<f4"),
+    "u8bin": lambda path, what: bin_table(path, what, "u1"),
+    "i8bin": lambda path, what: bin_table(path, what, "i1"),
 }
 
 
 def open_corpus(
-    path: str | PathLike[str],
+    source: Source | Sequence[Source],
     column: str | None = None,
     id_column: str | None = None,
     cells: Coding | str | None = None,
+    *,
+    input_format: str | None = None,
+    progress: Progress = lambda _what, _done, _total: None,
 ) -> Corpus:
-    """The corpus in a .npy, .npz, .parquet, .arrow, .feather or .jsonl file; only what says its shape is read yet.
+    """The corpus in a file, a folder, a pattern, a URL or `-` (stdin), or in several of them, one after the other.
 
     `column` is the path of the vectors, `response.body.data.0.embedding`; without it they are looked for.
     `id_column` is the path of the ids; without it they are found by their name, where there are any, and an empty one
-    asks for none. `cells` says what quantised numbers and bytes mean: `unembed.corpus.Coding`. Raises CorpusError.
+    asks for none. `cells` says what quantised numbers and bytes mean: `unembed.corpus.Coding`. `input_format` is a key
+    of `unembed.corpus.formats.SUFFIXES`; without it the contents and the suffix say what a file is.
+
+    Of local files only what says their shape is read yet. What comes once (stdin, a pipe), from afar (a URL) or
+    compressed is put into a temporary file first; `progress` is told how far that is. Raises CorpusError,
+    MissingExtraError and StorageUnavailableError.
     """
-    file = Path(path)
+    if input_format is not None and input_format not in SUFFIXES:
+        raise CorpusError(f"the input format is {input_format!r}, but expected one of {', '.join(SUFFIXES)}")
     coding = coding_of(cells)
-    if file.suffix == ".npy":
-        if column or id_column:
-            raise CorpusError(f"{file} is one array, so it has no column {column or id_column!r}")
-        return read_npy(file, coding)
-    if file.suffix == ".npz":
-        return read_npz(file, column, id_column, coding)
-    if file.suffix not in _TABLES:
-        known = ", ".join([".npy", ".npz", *_TABLES])
-        raise CorpusError(f"{file} has the suffix {file.suffix!r}, but a corpus is one of {known}")
-    return corpus_of(_TABLES[file.suffix](file), column, id_column, coding)
+    named = [os.fspath(each) for each in ([source] if isinstance(source, (str, PathLike)) else source)]
+    files = local_files(named, progress)
+    if len(files) > 1:
+        files = [file for file in files if file.path.stat().st_size] or files  # an empty shard has no rows
+    opened = [_opened(file, column, id_column, coding, input_format) for file in files]
+    what = _called(named, files)
+    tables = [each for each in opened if isinstance(each, Table)]
+    if len(tables) == len(opened):
+        return corpus_of(joined_tables(what, tables), column, id_column, coding)
+    corpora = [corpus_of(each, column, id_column, coding) if isinstance(each, Table) else each for each in opened]
+    return joined_corpora(what, corpora)
 
 
 def coding_of(cells: Coding | str | None) -> Coding | None:
@@ -66,9 +96,40 @@ def as_corpus(
     ids: Sequence[object] | None = None,
     cells: Coding | str | None = None,
 ) -> Corpus:
-    """A corpus, a path to one, or vectors in memory, as a corpus. `ids` go with vectors in memory only."""
-    if not isinstance(source, (Corpus, str, PathLike)):
+    """A corpus, a path to one or several paths, or vectors in memory, as a corpus. `ids` go with those in memory."""
+    if not isinstance(source, Corpus) and not _are_paths(source):
         return corpus_from_array(source, ids, column=column, id_column=id_column, cells=coding_of(cells))
     if ids is not None:
         raise CorpusError("ids go with vectors in memory; those of a file are one of its columns: name it as id_column")
-    return source if isinstance(source, Corpus) else open_corpus(source, column, id_column, cells)
+    return source if isinstance(source, Corpus) else open_corpus(source, column, id_column, cells)  # type: ignore[arg-type]
+
+
+def _are_paths(source: object) -> bool:
+    if isinstance(source, (list, tuple)):
+        return bool(source) and all(isinstance(each, (str, PathLike)) for each in source)
+    return isinstance(source, (str, PathLike))
+
+
+def _opened(
+    file: LocalFile, column: str | None, id_column: str | None, coding: Coding | None, wanted: str | None
+) -> Table | Corpus:
+    """A table, or the corpus of an array, which has no columns to carry."""
+    kind = format_of(file.path, file.name, file.what, wanted)
+    if kind in _TABLES:
+        table = _TABLES[kind](file.path, file.what)
+        return replace(table, batches=held(file.spool, table.batches), digest=held(file.spool, table.digest))
+    if kind == "npz":
+        corpus = read_npz(file.path, file.what, column, id_column, coding)
+    elif column or id_column:
+        raise CorpusError(f"{file.what} is one array, so it has no column {column or id_column!r}")
+    else:
+        corpus = read_npy(file.path, file.what, coding)
+    return replace(corpus, chunks=held(file.spool, corpus.chunks), digest=held(file.spool, corpus.digest))
+
+
+def _called(named: Sequence[str], files: Sequence[LocalFile]) -> str:
+    if len(files) == 1:
+        return files[0].what
+    return (
+        f"{shown(named[0])} and {len(named) - 1} more" if len(named) > 1 else f"{shown(named[0])} ({len(files)} files)"
+    )

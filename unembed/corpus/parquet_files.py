@@ -9,20 +9,20 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unembed.corpus.base import reading
+from unembed.corpus.base import mapped, reading
 from unembed.corpus.digests import of_file
 from unembed.corpus.table import Table
 
 _ROWS: Final = 2048  # taken together
 
 
-def parquet_table(path: Path) -> Table:
+def parquet_table(path: Path, what: str) -> Table:
     """A parquet file, mapped into memory; its footer says its columns and rows."""
-    with reading(path), pq.ParquetFile(path, memory_map=True) as file:
+    with reading(what), mapped(path) as source, pq.ParquetFile(source) as file:
         schema, rows = file.schema_arrow, int(file.metadata.num_rows)
 
     def batches(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        with reading(path), pq.ParquetFile(path, memory_map=True) as file:
+        with reading(what), mapped(path) as source, pq.ParquetFile(source) as file:
             yield from file.iter_batches(batch_size=_ROWS, columns=list(columns))
 
-    return Table(str(path), schema, rows, batches, lambda: of_file(path))
+    return Table(what, schema, rows, batches, lambda: of_file(path))

@@ -223,6 +223,17 @@ def test_what_was_begun_on_a_server_of_its_own_is_ended_there_though_another_run
     assert len(stacks) == 2
 
 
+def test_rm_removes_what_is_kept_of_an_interrupted_decode(
+    run: Run, stacks: list[Ended], interrupted: Callable[[], str], home: Path
+) -> None:
+    # Given an interrupted decode, When its job is removed, Then nothing is kept of it
+    interrupted()
+    (kept,) = runs.all_kept(home)
+    ran = run("rm", kept.note.job_id)
+    assert (ran.code, "what was kept of the decode of a.npy" in ran.err) == (0, True)
+    assert not kept.folder.exists()
+
+
 @pytest.mark.parametrize("asked_for", [False, True])
 def test_a_home_that_cannot_be_used_is_needed_only_if_it_was_asked_for(
     run: Run, stacks: list[Ended], hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_for: bool

@@ -61,14 +61,14 @@ class KeptJob:
 def job_to_read(job_id: str, url: str | None, home: Path | None) -> Iterator[Readable]:
     """The job, wherever it is. Raises NotFoundError, or UnavailableError where there is no server either."""
     with ExitStack() as exits:
+        found: Readable | None
         try:
-            yield exits.enter_context(given.connect(url, home)).job(job_id)
-            return
-        except (NotFoundError, UnavailableError) as error:
-            kept = None if url else _kept(job_id, home_folder(home), exits)
-            if kept is None:
-                raise error
-        yield kept
+            found = exits.enter_context(given.connect(url, home)).job(job_id)
+        except (NotFoundError, UnavailableError):
+            found = None if url else _kept(job_id, home_folder(home), exits)
+            if found is None:
+                raise
+        yield found
 
 
 def require_running(job_id: str, url: str | None, home: Path | None) -> Client:
@@ -76,16 +76,20 @@ def require_running(job_id: str, url: str | None, home: Path | None) -> Client:
     try:
         return given.connect(url, home)
     except UnavailableError:
-        for kept in runs.all_kept(home_folder(home)):
-            if kept.note.job_id == job_id and kept.note.url is None:
-                server = running_server(kept.folder)
-                if server is not None:
-                    return given.connect(server.url, None)
-                raise ConflictError(
-                    f"the job {job_id} does not run: its decode of {kept.note.source} was interrupted, and the same "
-                    "command goes on with it"
-                ) from None
-        raise
+        kept = run_of(job_id, home)
+        if kept is None or kept.note.url is not None:
+            raise
+        if server := running_server(kept.folder):
+            return given.connect(server.url, None)
+        raise ConflictError(
+            f"the job {job_id} does not run: its decode of {kept.note.source} was interrupted, and the same command "
+            "goes on with it"
+        ) from None
+
+
+def run_of(job_id: str, home: Path | None) -> runs.Kept | None:
+    """What a decode that is not over has left of this job."""
+    return next((kept for kept in runs.all_kept(home_folder(home)) if kept.note.job_id == job_id), None)
 
 
 def _kept(job_id: str, home: Path, exits: ExitStack) -> KeptJob | None:

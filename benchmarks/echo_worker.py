@@ -2,12 +2,17 @@
 
 python -m benchmarks.echo_worker NAME
 
+A job's seed is how many microseconds it takes over a row. With ECHO_ORDER=sent it answers each message with the batch
+that it was sent for, and not with the one whose turn it is.
+
 A worker's child is spawned and runs this module again under another name: so the patch is made on import, in both.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +24,7 @@ from unembed.generations import Decoded, Places, from_columns
 from unembed.schemas import DecodeOptions, RowStatus
 
 DIM: Final = 384
+ORDER: Final = "ECHO_ORDER"
 SENTENCES: Final = Path(__file__).resolve().parents[1] / "examples" / "sentences.txt"
 TEXTS: Final = pa.array(SENTENCES.read_text(encoding="utf-8").splitlines())
 
@@ -34,6 +40,7 @@ class Echo:
     def decode_rows(
         self, embeddings: npt.NDArray[np.float32], indices: Places, options: DecodeOptions, seed: int
     ) -> Decoded:
+        time.sleep(seed * len(indices) / 1e6)
         return Decoded(echoed(np.asarray(indices)), 0.0, 0.0)
 
     def peak_memory_bytes(self) -> int | None:
@@ -60,6 +67,11 @@ def echoed(indices: npt.NDArray[np.int64]) -> pa.RecordBatch:
 
 def patch() -> None:
     from unembed.worker import runtime
+
+    if os.environ.get(ORDER) == "sent":
+        from unembed.models.store.queue import Queue
+
+        setattr(Queue, "first_in_turn", lambda _: None)  # noqa: B010  # then the batch that a message names is tried
 
     runtime.prepare = lambda device, precision, threads: None
     runtime.load_decoder = lambda name, settings: Echo()

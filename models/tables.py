@@ -1,4 +1,4 @@
-"""The four tables: jobs, batches, generations, workers.
+"""The five tables: clients, jobs, batches, generations, workers.
 
 The states are drawn in `unembed/schemas.py`; the named constraints below refuse the illegal ones. Times are UTC and
 come from the database's clock (`unembed.models.clock.now`), never from a worker's.
@@ -26,10 +26,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from unembed.schemas import BatchState, JobState, RowStatus
+from unembed.schemas import BatchState, JobState, Priority, RowStatus
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -65,13 +66,24 @@ def _one_of(column: str, states: type[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(state.value) for state in states)})"
 
 
+class ClientRow(Base):
+    """Whoever has submitted: a digest of the API key, or empty."""
+
+    __tablename__ = "clients"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    turn: Mapped[float] = mapped_column(Float)  # the lowest is next: see models/store/turns.py
+
+    __table_args__ = (Index(None, "turn", "name"),)
+
+
 class JobRow(Base):
     __tablename__ = "jobs"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     state: Mapped[str] = mapped_column(String(16))
     name: Mapped[str | None] = mapped_column(String(200))
-    client: Mapped[str] = mapped_column(String(64), default="")  # who submitted: a digest of the API key, or empty
+    client: Mapped[str] = mapped_column(String(64), default="")  # a name in `clients`
     idempotency_key: Mapped[str | None] = mapped_column(String(200))
     fingerprint: Mapped[str | None] = mapped_column(String(128))
     decoder: Mapped[str] = mapped_column(String(200))
@@ -79,6 +91,8 @@ class JobRow(Base):
     seed: Mapped[int] = mapped_column(BigInteger)
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
     results_uri: Mapped[str | None] = mapped_column(Text)  # the folder of the batches' parts
+    priority: Mapped[str] = mapped_column(String(8), server_default=Priority.NORMAL)
+    turn: Mapped[float | None] = mapped_column(Float)  # among its client's jobs the lowest is next; NULL: it has ended
     batches_done: Mapped[int] = mapped_column(Integer, default=0)  # numbers the batches in the order they finished
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -89,6 +103,7 @@ class JobRow(Base):
     __table_args__ = (
         UniqueConstraint("client", "idempotency_key", name="idempotency"),
         CheckConstraint(_one_of("state", JobState), name="state"),
+        CheckConstraint(_one_of("priority", Priority), name="priority"),
         CheckConstraint(
             "(finished_at IS NOT NULL) = (state IN ('succeeded', 'partial', 'failed', 'cancelled'))",
             name="ended_has_finished_at",
@@ -100,6 +115,7 @@ class JobRow(Base):
         Index(None, "created_at", "id"),
         Index(None, "state", "created_at", "id"),
         Index(None, "finished_at"),
+        Index(None, "client", "turn", "id"),  # whose batch is next
     )
 
 
@@ -120,6 +136,7 @@ class BatchRow(Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)  # back-off: no claim sooner
     published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # its message was last sent then
+    message: Mapped[str | None] = mapped_column(String(64))  # what its last attempt answers; Flower's UUID of the task
     done_ordinal: Mapped[int | None] = mapped_column(Integer)  # 1-based: the n-th of its job to finish
     worker: Mapped[str | None] = mapped_column(String(200))
     device: Mapped[str | None] = mapped_column(String(200))
@@ -131,6 +148,7 @@ class BatchRow(Base):
     rows_ok: Mapped[int] = mapped_column(Integer, default=0)
     rows_fallback: Mapped[int] = mapped_column(Integer, default=0)
     rows_error: Mapped[int] = mapped_column(Integer, default=0)
+    rows_decoded: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))  # by the attempt that runs
     waited_ms: Mapped[float] = mapped_column(Float, default=0.0)
     load_ms: Mapped[float] = mapped_column(Float, default=0.0)
     decode_ms: Mapped[float] = mapped_column(Float, default=0.0)
@@ -154,9 +172,14 @@ class BatchRow(Base):
         CheckConstraint("(finished_at IS NOT NULL) = (state IN ('done', 'dead', 'cancelled'))", name="ended"),
         CheckConstraint("(done_ordinal IS NOT NULL) = (state = 'done')", name="done_has_ordinal"),
         CheckConstraint("state <> 'done' OR rows_ok + rows_fallback + rows_error = rows", name="done_is_whole"),
+        CheckConstraint("state <> 'dead' OR rows_error = rows", name="dead_is_error"),
+        CheckConstraint(
+            "rows_decoded BETWEEN 0 AND rows AND (rows_decoded = 0 OR state = 'running')", name="decoded_while_running"
+        ),
         Index(None, "state", "queued_at"),
         Index(None, "worker", "claimed_at"),  # what a worker took of late
-        Index(None, "job_id", "state"),  # whether a job goes on is asked after each of its batches
+        Index(None, "job_id", "state", "ordinal"),  # whether a job goes on, and with which batch
+        Index(None, "state", "published_at"),
     )
 
 

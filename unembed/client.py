@@ -41,6 +41,7 @@ from unembed.schemas import (
     JobSeal,
     JobState,
     Order,
+    Priority,
 )
 from unembed.transport import BUSY_TIMEOUT, Busy, Stop, Transport
 
@@ -120,6 +121,7 @@ class Client:
         idempotency_key: str | None = None,
         by_reference: bool = False,
         results_to: str | os.PathLike[str] | None = None,
+        priority: Priority | str = Priority.NORMAL,
         progress: Sent | None = None,
         created: Callable[[Job], object] = lambda _job: None,
     ) -> JobHandle:
@@ -138,6 +140,8 @@ class Client:
 
         With `results_to`, a folder or URI under a root that the server allows, workers write the rows there, a parquet
         file a batch, and not into the database. They are read back as those of any job.
+
+        `priority` is the job's share of the workers while others wait too: "high", "normal" or "low".
         """
         corpus: Corpus | ReferencedCorpus
         if by_reference:
@@ -153,6 +157,7 @@ class Client:
             options=options or DecodeOptions(),
             name=name,
             results_uri=None if results_to is None else as_uri(results_to),
+            priority=priority,
             fingerprint=corpus.fingerprint if idempotency_key else None,
         )
         # A key of our own makes it safe to try again when the answer to this request is lost.

@@ -83,6 +83,14 @@ class RowStatus(StrEnum):
     ERROR = "error"  # no text; `error_code` and `error` say why
 
 
+class Priority(StrEnum):
+    """How large a job's share of the workers is, while others wait too."""
+
+    HIGH = "high"  # eight rows for each row of a normal job
+    NORMAL = "normal"
+    LOW = "low"  # one row for eight of a normal job
+
+
 class Wire(BaseModel):
     """A frozen value that refuses fields it does not know."""
 
@@ -125,6 +133,9 @@ class JobCreate(Wire):
             "and not into the database",
         ),
     ] = None
+    priority: Annotated[
+        Priority, Field(description="The job's share while others wait: high is eight times normal, low an eighth")
+    ] = Priority.NORMAL
 
 
 class JobSeal(Wire):
@@ -251,6 +262,7 @@ class Job(Wire):
     seed: int
     options: DecodeOptions
     results_uri: str | None = None  # the folder of its rows; without one they are in the database
+    priority: Priority = Priority.NORMAL
     rows: RowCounts
     batches: BatchCounts
     timings: Timings

@@ -61,7 +61,7 @@ class BatchRequest(Request):  # type: ignore[misc]
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         # First, because what follows hands the message to the next child, and the batch has to be free by then.
         if _is_lost(exc_info.exception) and _contexts:
-            _reclaim(_contexts[0], str(self.args[0]))
+            _reclaim(_contexts[0], str(self.id))
         return super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
 
@@ -70,11 +70,12 @@ def _is_lost(error: BaseException) -> bool:
     return isinstance(cause, (WorkerLostError, SystemExit, KeyboardInterrupt))
 
 
-def _reclaim(context: Context, batch_id: str) -> None:
+def _reclaim(context: Context, message: str) -> None:
+    """What was claimed in answer to this message."""
     try:
-        taken = context.store.sweeping.reclaim(context.name, batch_id)
+        taken = context.store.sweeping.reclaim(context.name, message)
     except UnavailableError as error:
-        log.warning("batch %s will be queued again when its lease expires: %s", batch_id, error)
+        log.warning("the batch of a process that died will be queued again when its lease expires: %s", error)
     else:
         if taken:
-            log.warning("the process that decoded batch %s died: the batch returns to the queue", batch_id)
+            log.warning("the process that decoded a batch died: the batch returns to the queue (message %s)", message)

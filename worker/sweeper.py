@@ -19,6 +19,7 @@ from unembed.errors import ConflictError, NotFoundError, UnavailableError
 from unembed.models.parts import Parts
 from unembed.models.payloads import Payloads
 from unembed.models.store import Store, Swept
+from unembed.worker.celery import QUEUE
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Sweeper:
         """Once; None when another worker leads. Raises UnavailableError."""
         if not self._leads():
             return None
-        swept = self._store.sweeping.sweep()
+        swept = self._store.sweeping.sweep(self._messages())
         for batch_id in swept.publish:
             self._publish(batch_id)
         self._store.queue.mark_published(swept.publish)
@@ -67,6 +68,13 @@ class Sweeper:
         if self._sweeps % _TIDIES_EVERY == 0:
             self.tidy()
         return swept
+
+    def _messages(self) -> int:
+        """How many wait, and were not taken by a worker."""
+        try:
+            return self._queue.llen(QUEUE)
+        except redis.RedisError as error:
+            raise UnavailableError(f"Redis does not answer: {error}") from error
 
     def tidy(self) -> None:
         """Raises UnavailableError."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
-from celery import shared_task
+from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
 from unembed.codes import FailureCode
@@ -38,19 +38,33 @@ T = TypeVar("T")
 _PATIENCE: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts to reach a database that is away
 
 
-@shared_task(name=DECODE_BATCH, Request="unembed.worker.lost_processes:BatchRequest")  # type: ignore[untyped-decorator]
-def decode_batch(batch_id: str) -> Outcome:
+@shared_task(  # type: ignore[untyped-decorator]
+    name=DECODE_BATCH, bind=True, Request="unembed.worker.lost_processes:BatchRequest"
+)
+def decode_batch(self: Task, batch_id: str) -> Outcome:
+    def tell(taken: str) -> None:
+        if taken != batch_id:  # Flower shows the batch that is decoded, not the one whose message it was
+            self.send_event("task-started", args=repr([taken]))
+
     with hands_back_on_sigterm():
-        return run(batch_id, context())
+        return run(batch_id, context(), message=self.request.id, tell=tell)
 
 
-def run(batch_id: str, worker: Context) -> Outcome:
-    """One attempt at a batch. Raises StoreUnavailableError alone: the lease, or the sweeper, brings the batch back."""
+def run(
+    named: str, worker: Context, *, message: str | None = None, tell: Callable[[str], object] = lambda _: None
+) -> Outcome:
+    """One attempt at the batch whose turn it is. `named` is the batch that the message was sent for, and is tried where
+    none waits. `tell` gets the id of the batch that was claimed.
+
+    Raises StoreUnavailableError alone: the lease, or the sweeper, brings the batch back.
+    """
     store, settings = worker.store, worker.settings
-    claim = _retrying(lambda: store.attempts.claim(batch_id, worker.name, settings.lease))
+    claim = _retrying(lambda: _claim(named, worker, message))
     if claim is None:
-        # Somebody has it, or it has ended, and this message was one too many; or it waits for its back-off.
-        return {"batch": batch_id, "outcome": "not claimed"}
+        # Nothing waits, or for its back-off alone, and this message was one too many.
+        return {"batch": named, "outcome": "not claimed"}
+    batch_id = claim.batch.id
+    tell(batch_id)
     try:
         with Heart(
             lambda: store.attempts.heartbeat(batch_id, claim.attempt, settings.lease),
@@ -71,6 +85,14 @@ def run(batch_id: str, worker: Context) -> Outcome:
         return _outcome(claim, "handed back")
     except Exception as error:
         return _failed(claim, worker, error)
+
+
+def _claim(named: str, worker: Context, message: str | None) -> Claim | None:
+    lease = worker.settings.lease
+    while (batch_id := worker.store.queue.first_in_turn()) is not None:
+        if claim := worker.store.attempts.claim(batch_id, worker.name, lease, message):
+            return claim  # else another worker was faster: the next one
+    return worker.store.attempts.claim(named, worker.name, lease, message)
 
 
 def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:

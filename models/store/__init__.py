@@ -6,7 +6,7 @@
     store.sweeping    sweep, reclaim; queued, fail_missing_payloads, done_or_cancelled; cancel_unsealed, expired_jobs
     store.results     page
     store.workers     check_in, ended, forget, all, is_deaf
-    store.queue       mark_published, mark_unsent, stats, backlog
+    store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog
     store.waits       of, pace
 
 They return the frozen values of `unembed.schemas` and `values.py`, and raise the errors of `unembed.errors`:

@@ -16,30 +16,36 @@ from unembed.models.clock import now, seconds_between
 from unembed.models.store.job_end import settle
 from unembed.models.store.results import write_rows
 from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job_of, one, storable_error, to_batch, to_head
+from unembed.models.store.turns import STARTABLE, WAITS, charge
 from unembed.models.store.values import Beat, Claim
 from unembed.models.store.workers import COUNT_FOR_WORKER
 from unembed.schemas import BatchState, JobState, ResultsPart, RowStatus, Timings
 
 _MEASURED_BY_WORKER: Final = ("load_ms", "decode_ms", "score_ms")
-_STARTABLE = (JobState.RECEIVING, JobState.QUEUED, JobState.RUNNING)
 
 
 class Attempts(StorePart):
     """One run of a batch by a worker, from its claim to its end."""
 
-    def claim(self, batch_id: str, worker: str, lease: float) -> Claim | None:
-        """The batch, for `lease` seconds; None when it is not to be had: a message too many, or too early."""
+    def claim(self, batch_id: str, worker: str, lease: float, message: str | None = None) -> Claim | None:
+        """The batch, for `lease` seconds; None when it is not to be had: somebody has it, it has ended, or it is early.
+
+        `message` is the id of the message that this attempt answers.
+        """
         with self._write() as connection:
             job = lock_job_of(connection, batch_id)
-            if job is None or job["state"] not in _STARTABLE:
+            if job is None or job["state"] not in STARTABLE:
                 return None
-            taken = one(connection, _TAKE, {"batch": batch_id, "by": worker, "lease": lease})
+            taken = one(connection, _TAKE, {"batch": batch_id, "by": worker, "lease": lease, "answers": message})
             if taken is None:
                 return None
+            charge(connection, job, taken["rows"])
             state = JobState.RUNNING if job["state"] == JobState.QUEUED else job["state"]
             if state != job["state"] or job["started_at"] is None:
                 started = func.coalesce(JOBS.c.started_at, now())
                 connection.execute(update(JOBS).where(JOBS.c.id == job["id"]).values(state=state, started_at=started))
+            if taken["published_at"] is None:
+                connection.execute(_TAKE_A_MESSAGE)
             return Claim(to_batch(taken), replace(to_head(job), state=JobState(state)), taken["attempt"])
 
     def heartbeat(self, batch_id: str, attempt: int, lease: float) -> Beat:
@@ -149,15 +155,18 @@ class Attempts(StorePart):
 
 
 def ended(state: BatchState) -> dict[str, object]:
-    """The changes that end a running batch without rows."""
-    return {"state": state, "lease_until": None, "finished_at": now()}
+    """The changes that end a batch without rows. Of one that is dead, each row is an error."""
+    counted = {"rows_error": BATCHES.c.rows} if state is BatchState.DEAD else {}
+    return {"state": state, "lease_until": None, "finished_at": now(), "rows_decoded": 0, **counted}
 
 
 def queued_again(delay: float = 0.0) -> dict[str, object]:
-    """The changes that put a running batch back; it waits from now on, and its message is to be sent."""
+    """The changes that put a running or a dead batch back; it waits from now on, and its message is to be sent."""
     return {
         "state": BatchState.QUEUED,
         "lease_until": None,
+        "rows_decoded": 0,
+        "rows_error": 0,
         "queued_at": now(),
         "not_before": now(delay) if delay > 0 else None,
         "published_at": None,
@@ -177,17 +186,16 @@ _HELD: Final = and_(
     BATCHES.c.id == bindparam("batch"), BATCHES.c.attempt == bindparam("held"), BATCHES.c.state == BatchState.RUNNING
 )
 _HELD_BATCH: Final = select(BATCHES).where(_HELD)
-_WAITS: Final = and_(
-    BATCHES.c.state == BatchState.QUEUED, or_(BATCHES.c.not_before.is_(None), BATCHES.c.not_before <= now())
-)
 _ABANDONED: Final = and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.lease_until < now())
 _TAKE: Final = (
     update(BATCHES)
-    .where(BATCHES.c.id == bindparam("batch"), BATCHES.c.attempt < BATCHES.c.max_attempts, or_(_WAITS, _ABANDONED))
+    .where(BATCHES.c.id == bindparam("batch"), BATCHES.c.attempt < BATCHES.c.max_attempts, or_(WAITS, _ABANDONED))
     .values(
         state=BatchState.RUNNING,
         attempt=BATCHES.c.attempt + 1,
         worker=bindparam("by"),
+        message=bindparam("answers"),
+        rows_decoded=0,
         lease_until=now("lease"),
         not_before=None,
         claimed_at=now(),
@@ -195,6 +203,17 @@ _TAKE: Final = (
     )
     .returning(BATCHES)
 )
+# A batch that had no message of its own was taken by one that was sent for another: the one that has waited longest for
+# its message counts as unsent from now on, and the next sweep sends one.
+_LONGEST_SENT: Final = (
+    select(BATCHES.c.id)
+    .where(BATCHES.c.state == BatchState.QUEUED, BATCHES.c.published_at.is_not(None))
+    .order_by(BATCHES.c.published_at)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+    .scalar_subquery()
+)
+_TAKE_A_MESSAGE: Final = update(BATCHES).where(BATCHES.c.id == _LONGEST_SENT).values(published_at=None)
 _RENEW: Final = (
     update(BATCHES)
     .where(_HELD)
@@ -208,6 +227,7 @@ _END: Final = (
         state=BatchState.DONE,
         lease_until=None,
         finished_at=now(),
+        rows_decoded=0,
         error_code=None,
         error=None,
         **{

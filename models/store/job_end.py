@@ -67,4 +67,6 @@ def _last_error(connection: Connection, job_id: str) -> Mapping[str, str]:
 
 
 def _end(connection: Connection, job_id: str, state: JobState, error: str | None) -> None:
-    connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(state=state, error=error, finished_at=now()))
+    connection.execute(
+        update(JOBS).where(JOBS.c.id == job_id).values(state=state, error=error, finished_at=now(), turn=None)
+    )

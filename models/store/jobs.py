@@ -25,11 +25,13 @@ from unembed.models.store.sql import (
     to_batch,
     to_head,
 )
+from unembed.models.store.turns import introduce, join
 from unembed.models.store.values import JobHead
 from unembed.references import ReferencedBatches
 from unembed.schemas import Batch, BatchPage, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState, batch_id_of
 
 _REMOVED_AT_ONCE = 16  # batches
+_CHANGES: Final = ("priority",)  # what may change while a job waits: nothing that decides its texts
 
 _JOB: Final = select(JOBS).where(JOBS.c.id == bindparam("job"))
 _BATCH: Final = select(BATCHES).where(BATCHES.c.id == bindparam("batch"))
@@ -58,9 +60,10 @@ class Jobs(StorePart):
         """A new job, receiving, and whether it was created now.
 
         The same client with the same key and an equal spec gets the job it already has; with another spec,
-        IdempotencyError.
+        IdempotencyError. Its priority may be another, which it has from then on.
         """
         with self._write() as connection:
+            introduce(connection, client)
             statement = (
                 insert(connection, JOBS)
                 .values(
@@ -69,6 +72,7 @@ class Jobs(StorePart):
                     client=client,
                     idempotency_key=idempotency_key,
                     created_at=now(),
+                    turn=0.0,
                     **_columns(spec),
                 )
                 .on_conflict_do_nothing(index_elements=["client", "idempotency_key"])
@@ -84,6 +88,8 @@ class Jobs(StorePart):
                     f"the job of the idempotency key {idempotency_key!r} has just been removed; try again"
                 )
             _expect_same(idempotency_key, old, spec)
+            changes = {name: getattr(spec, name) for name in _CHANGES}
+            connection.execute(update(JOBS).where(JOBS.c.id == old["id"]).values(changes))
             return read_job(connection, old["id"]), False
 
     def add_batch(
@@ -133,6 +139,7 @@ class Jobs(StorePart):
         if job["state"] != JobState.RECEIVING:
             raise ConflictError(f"job {job['id']} is {job['state']} and takes no more batches")
         _expect_free(connection, job["id"], new["first_index"], new["rows"])
+        join(connection, job)
         values = {"id": batch_id, "job_id": job["id"], "max_attempts": self.settings.max_attempts, **new}
         added = one(connection, _INSERT_ANNOUNCED if announced else _INSERT, values)
         assert added is not None, "an INSERT returns its row"
@@ -268,7 +275,7 @@ def _expect_same(key: str | None, old: RowMapping, spec: JobCreate) -> None:
     given = {**dict(spec), "name": storable(spec.name)}
     if kept["fingerprint"] is None:  # of a job whose client gave no key: its batches tell, by their checksums
         kept["fingerprint"] = given["fingerprint"]
-    differing = [name for name in JobCreate.model_fields if kept[name] != given[name]]
+    differing = [name for name in JobCreate.model_fields if kept[name] != given[name] and name not in _CHANGES]
     if differing:
         raise IdempotencyError(
             f"the idempotency key {key!r} belongs to job {old['id']}, which has another {', '.join(differing)}: "

@@ -1,19 +1,26 @@
-"""The queue: which batches have a message, how much is waiting, and whose it is."""
+"""The queue: which batch is next, which have a message, how much is waiting, and whose it is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from sqlalchemy import ColumnElement, case, func, select, update
 
 from unembed.models.clock import now, seconds_between
 from unembed.models.store.sql import BATCHES, JOBS, StorePart
+from unembed.models.store.turns import FIRST_IN_TURN
 from unembed.models.store.values import Backlog, QueueStats
 from unembed.schemas import BatchState, JobState, RowStatus
 
 
 class Queue(StorePart):
     """The batches that are waiting or running, of all jobs together."""
+
+    def first_in_turn(self) -> str | None:
+        """The batch that is to be decoded next; None when none waits, or all wait for their back-off."""
+        with self._read() as connection:
+            return cast("str | None", connection.scalar(FIRST_IN_TURN))
 
     def mark_published(self, batch_ids: Sequence[str]) -> None:
         """Their messages were sent. One that somebody is just changing is left out: at worst it is sent again."""

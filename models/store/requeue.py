@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, and_, select, update
 
 from unembed.errors import ConflictError, NotFoundError
 from unembed.models.store.attempts import queued_again
 from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job, lock_job_of, one, read_job, to_batch
+from unembed.models.store.turns import join
 from unembed.schemas import Batch, BatchState, Job, JobState
 
 
@@ -48,13 +49,15 @@ class Requeue(StorePart):
     def _revive(self, connection: Connection, job: RowMapping, batch_ids: Collection[str]) -> int:
         if job["state"] in (JobState.CANCELLING, JobState.CANCELLED):
             raise ConflictError(f"job {job['id']} is {job['state']}: what was not done of it stays undone")
-        dead = update(BATCHES).where(
-            BATCHES.c.job_id == job["id"], BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.DEAD
-        )
+        dead = and_(BATCHES.c.job_id == job["id"], BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.DEAD)
+        if connection.scalar(select(BATCHES.c.id).where(dead).limit(1)) is None:
+            return 0
+        join(connection, job)
         allowed = BATCHES.c.attempt + self.settings.max_attempts
-        revived = connection.execute(dead.values(queued_again() | {"finished_at": None, "max_attempts": allowed}))
-        if revived.rowcount and JobState(job["state"]).is_ended:
+        again = queued_again() | {"finished_at": None, "max_attempts": allowed}
+        revived = connection.execute(update(BATCHES).where(dead).values(again))
+        if JobState(job["state"]).is_ended:
             state = JobState.QUEUED if job["started_at"] is None else JobState.RUNNING
-            again = {"state": state, "finished_at": None, "error": None}
-            connection.execute(update(JOBS).where(JOBS.c.id == job["id"]).values(again))
+            goes_on = {"state": state, "finished_at": None, "error": None}
+            connection.execute(update(JOBS).where(JOBS.c.id == job["id"]).values(goes_on))
         return int(revived.rowcount)

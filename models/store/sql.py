@@ -20,9 +20,10 @@ from unembed.errors import NotFoundError
 from unembed.models.database import transaction
 from unembed.models.settings import Settings
 from unembed.models.store.values import JobHead
-from unembed.models.tables import BatchRow, GenerationRow, JobRow, WorkerRow
+from unembed.models.tables import BatchRow, ClientRow, GenerationRow, JobRow, WorkerRow
 from unembed.schemas import Batch, BatchCounts, BatchState, DecodeOptions, Job, JobState, RowCounts, Timings
 
+CLIENTS: Final = cast(Table, ClientRow.__table__)
 JOBS: Final = cast(Table, JobRow.__table__)
 BATCHES: Final = cast(Table, BatchRow.__table__)
 GENERATIONS: Final = cast(Table, GenerationRow.__table__)
@@ -151,7 +152,7 @@ def batch_counts(sums: Mapping[str, RowMapping]) -> BatchCounts:
 
 def _to_job(job: RowMapping, sums: Mapping[str, RowMapping]) -> Job:
     done = sums.get(BatchState.DONE)
-    plain = ("id", "name", "decoder", "embedding_dim", "seed", "results_uri", "error", "idempotency_key")
+    plain = ("id", "name", "decoder", "embedding_dim", "seed", "results_uri", "priority", "error", "idempotency_key")
     times = ("created_at", "sealed_at", "started_at", "finished_at")
     return Job(
         **{name: job[name] for name in (*plain, *times)},

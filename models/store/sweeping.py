@@ -10,10 +10,9 @@ ended      and older than it is to be kept ──▶ named by `expired_jobs`, to
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import timedelta
 from itertools import groupby
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from unembed.codes import FailureCode
 from unembed.models.clock import now
@@ -22,11 +21,11 @@ from unembed.models.store.attempts import ended, queued_again
 from unembed.models.store.job_end import settle
 from unembed.models.store.jobs import cancel_locked
 from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job
+from unembed.models.store.turns import WAITS
 from unembed.models.store.values import Swept
 from unembed.schemas import BatchState, JobState, job_id_of
 
 _PUBLISH_AT_ONCE = 1000
-_PROBES = 8
 _IDS_A_QUERY = 500
 _EXPIRED_AT_ONCE = 20
 
@@ -37,19 +36,23 @@ _GONE = {"error_code": FailureCode.WORKER_LOST, "error": "the worker's process d
 class Sweeping(StorePart):
     """What a sweep and a tidy-up do in SQL."""
 
-    def sweep(self) -> Swept:
-        """Take back the batches whose lease ran out, and name those whose message is to be sent."""
+    def sweep(self, messages: int) -> Swept:
+        """Take back the batches whose lease ran out, and name those whose message is to be sent.
+
+        `messages` is how many waited in the queue of messages just before.
+        """
         expired, dead = self._reclaim(_lease_ran_out(), _SILENT)
         with self._read() as connection:
-            return Swept(_to_publish(connection, self.settings.republish_after), expired, dead)
+            return Swept(_to_publish(connection, self.settings.republish_after, messages), expired, dead)
 
-    def reclaim(self, worker: str, batch_id: str | None = None) -> int:
+    def reclaim(self, worker: str, message: str | None = None) -> int:
         """A worker is known to be dead: what it held need not wait for its lease to run out. How many batches it held.
 
-        `batch_id` for that one alone. The attempt counts, for it may be the batch that kills its workers.
+        `message` for what it took in answer to that one alone. The attempt counts, for it may be the batch that kills
+        its workers.
         """
         held = and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.worker == worker)
-        taken, _ = self._reclaim(held if batch_id is None else and_(held, BATCHES.c.id == batch_id), _GONE)
+        taken, _ = self._reclaim(held if message is None else and_(held, BATCHES.c.message == message), _GONE)
         return taken
 
     def reclaim_all(self) -> int:
@@ -134,32 +137,22 @@ def _reclaim_of(
     return expired, dead
 
 
-def _to_publish(connection: Connection, republish_after: float) -> list[str]:
-    """The queued batches whose message was never sent, or is lost.
+def _to_publish(connection: Connection, republish_after: float, messages: int) -> list[str]:
+    """The queued batches whose message was never sent, and as many that have waited long as lack a message.
 
-    To send again whatever waits for long would flood a long queue with copies. But messages are taken in the order in
-    which they were sent: a batch that was sent well before one that runs by now was passed over, its message is lost.
-    If no batch was claimed for long, then every worker is busy, or every message is lost; a few probes tell: once one
-    of them is claimed, all that was sent before it counts as passed over.
+    A message is answered with the batch that is next, whichever it names: so it is their number that tells whether some
+    were lost. Only as many are sent again, for a long queue is not to be flooded with copies; and only for batches that
+    have waited, for one that was taken a moment ago may not be claimed yet.
     """
-    due = and_(BATCHES.c.state == BatchState.QUEUED, or_(BATCHES.c.not_before.is_(None), BATCHES.c.not_before <= now()))
-    sent_long_ago = BATCHES.c.published_at < now(-republish_after)
-    latest, claimed = connection.execute(
-        select(func.max(BATCHES.c.published_at), func.max(BATCHES.c.claimed_at) >= now(-republish_after)).where(
-            BATCHES.c.state == BatchState.RUNNING
-        )
-    ).one()
-    passed_over = false() if latest is None else BATCHES.c.published_at < latest - timedelta(seconds=republish_after)
-    unsent = or_(BATCHES.c.published_at.is_(None), and_(sent_long_ago, passed_over))
-    found = connection.scalars(
-        select(BATCHES.c.id).where(due, unsent).order_by(BATCHES.c.queued_at).limit(_PUBLISH_AT_ONCE)
-    ).all()
-    if claimed:
-        return list(found)
-    probes = connection.scalars(
-        select(BATCHES.c.id).where(due, sent_long_ago).order_by(BATCHES.c.published_at).limit(_PROBES)
-    ).all()
-    return list(dict.fromkeys([*found, *probes]))
+    unsent = select(BATCHES.c.id).where(WAITS, BATCHES.c.published_at.is_(None)).order_by(BATCHES.c.queued_at)
+    found = list(connection.scalars(unsent.limit(_PUBLISH_AT_ONCE)))
+    sent = and_(BATCHES.c.state == BatchState.QUEUED, BATCHES.c.published_at.is_not(None))
+    missing = int(connection.scalar(select(func.count()).where(sent)) or 0) - messages
+    if missing <= 0:
+        return found
+    long_ago = and_(BATCHES.c.state == BatchState.QUEUED, BATCHES.c.published_at < now(-republish_after))
+    lost = select(BATCHES.c.id).where(long_ago).order_by(BATCHES.c.published_at)
+    return found + list(connection.scalars(lost.limit(min(missing, _PUBLISH_AT_ONCE))))
 
 
 def _end_without_payload(connection: Connection, job_id: str, batch_ids: Sequence[str]) -> int:

@@ -105,7 +105,7 @@ def test_a_batch_whose_message_could_not_be_sent_is_accepted_all_the_same(
     batch = answer.json()
     with redis.Redis.from_url(api_settings.redis_url) as connection:
         assert Payloads(connection, 60).get(batch["id"], batch["sha256"]) == payload()
-    assert store.sweeping.sweep().publish == [batch["id"]]
+    assert store.sweeping.sweep(0).publish == [batch["id"]]
 
 
 def test_a_redis_that_is_full_refuses_the_batch(serve: Serve) -> None:

@@ -133,7 +133,7 @@ class TestHeartbeat:
         assert store.attempts.heartbeat(batch.id, 1, 5.0) is Beat.ALIVE
         # Then the batch stays its own
         assert store.attempts.claim(batch.id, "other", 5.0) is None
-        assert store.sweeping.sweep().expired == 0
+        assert store.sweeping.sweep(0).expired == 0
 
     def test_a_stale_attempt_is_told_that_it_is_fenced(self, store: Store, batch: Batch) -> None:
         take(store, batch, LAPSED)
@@ -211,7 +211,7 @@ class TestFinish:
 
     def test_a_batch_that_was_swept_away_is_not_finished(self, store: Store, job: Job, batch: Batch) -> None:
         take(store, batch, LAPSED)
-        store.sweeping.sweep()
+        store.sweeping.sweep(0)
         assert store.attempts.finish(batch.id, 1, generations(batch), Timings()) is False
         assert now_of(store, batch).state is BatchState.QUEUED
 
@@ -296,7 +296,7 @@ class TestFail:
         store.attempts.fail(batch.id, 1, "out_of_memory", "no room")
         # Then it can neither be claimed nor is its message sent
         assert store.attempts.claim(batch.id, "worker", 5.0) is None
-        assert store.sweeping.sweep().publish == []
+        assert store.sweeping.sweep(0).publish == []
 
     def test_the_back_off_is_over_in_the_end(self, engine: Engine, settings: Settings, batch: Batch) -> None:
         store = Store(engine, settings.model_copy(update={"backoff": 0.05}))
@@ -323,7 +323,7 @@ class TestReleaseAndCancelRunning:
         released = now_of(store, batch)
         assert released.state is BatchState.QUEUED
         assert released.max_attempts - released.attempt == settings.max_attempts
-        assert store.sweeping.sweep().publish == [batch.id]
+        assert store.sweeping.sweep(0).publish == [batch.id]
 
     def test_a_worker_that_released_its_batch_and_went_on_is_stale(self, store: Store, batch: Batch) -> None:
         # Given a batch that was released and that another has now

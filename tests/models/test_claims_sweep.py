@@ -39,22 +39,22 @@ def patient(engine: Engine, settings: Settings) -> Store:
 
 
 def test_there_is_nothing_to_sweep_in_an_empty_store(store: Store) -> None:
-    assert store.sweeping.sweep() == NOTHING
+    assert store.sweeping.sweep(0) == NOTHING
 
 
 def test_a_batch_that_was_never_sent_is_to_be_sent_until_it_was(store: Store) -> None:
     # Given a process that died between the commit and the message
     batches = add_batches(store, make_job(store), (1, 1, 1))
-    assert store.sweeping.sweep().publish == ids(batches)
+    assert store.sweeping.sweep(0).publish == ids(batches)
     # When two were sent
     store.queue.mark_published(ids(batches[:2]))
     # Then one is left
-    assert store.sweeping.sweep().publish == ids(batches[2:])
+    assert store.sweeping.sweep(0).publish == ids(batches[2:])
 
 
 def test_a_batch_of_a_job_that_still_receives_is_sent_too(store: Store) -> None:
     batches = add_batches(store, make_job(store), (1, 1), seal=False)
-    assert store.sweeping.sweep().publish == ids(batches)
+    assert store.sweeping.sweep(0).publish == ids(batches)
 
 
 def test_marking_nothing_or_what_is_not_there_is_no_error(store: Store) -> None:
@@ -68,7 +68,7 @@ def test_a_lease_that_ran_out_gives_the_batch_back(store: Store) -> None:
     store.queue.mark_published([batch.id])
     store.attempts.claim(batch.id, "worker", LAPSED)
     # When the store is swept, then the batch waits, and its message is to be sent
-    assert store.sweeping.sweep() == Swept(publish=[batch.id], expired=1, dead=0)
+    assert store.sweeping.sweep(0) == Swept(publish=[batch.id], expired=1, dead=0)
     (again,) = store.jobs.batches(batch.job_id)
     assert (again.state, again.attempt, again.error_code) == (BatchState.QUEUED, 1, "lease_expired")
     # And the next attempt is another one
@@ -80,7 +80,7 @@ def test_a_lease_that_ran_out_gives_the_batch_back(store: Store) -> None:
 def test_a_lease_that_runs_is_left_alone(store: Store) -> None:
     (batch,) = add_batches(store, make_job(store), (1,))
     store.attempts.claim(batch.id, "worker", 60.0)
-    assert store.sweeping.sweep() == NOTHING
+    assert store.sweeping.sweep(0) == NOTHING
 
 
 def test_a_batch_that_kills_every_worker_is_dead_in_the_end(store: Store, settings: Settings) -> None:
@@ -89,10 +89,10 @@ def test_a_batch_that_kills_every_worker_is_dead_in_the_end(store: Store, settin
     poison, good = add_batches(store, job, (1, 1))
     for _ in range(settings.max_attempts - 1):
         store.attempts.claim(poison.id, "worker", LAPSED)
-        assert store.sweeping.sweep().dead == 0
+        assert store.sweeping.sweep(0).dead == 0
     store.attempts.claim(poison.id, "worker", LAPSED)
     # When its attempts are used up
-    swept = store.sweeping.sweep()
+    swept = store.sweeping.sweep(0)
     # Then it is dead, it is not sent again, and the queue goes on
     assert (swept.expired, swept.dead, swept.publish) == (1, 1, [good.id])
     assert ids(store.jobs.dead_batches(job.id)) == [poison.id]
@@ -108,7 +108,7 @@ def test_the_last_dead_batch_ends_the_job(store: Store, engine: Engine, settings
     job = make_job(once)
     (batch,) = add_batches(once, job, (1,))
     once.attempts.claim(batch.id, "worker", LAPSED)
-    assert once.sweeping.sweep() == Swept(publish=[], expired=1, dead=1)
+    assert once.sweeping.sweep(0) == Swept(publish=[], expired=1, dead=1)
     assert store.jobs.get(job.id).state is JobState.FAILED
 
 
@@ -119,53 +119,55 @@ def test_a_worker_that_died_does_not_hold_up_a_cancel(store: Store) -> None:
     store.attempts.claim(batch.id, "worker", LAPSED)
     store.jobs.cancel(job.id)
     # When its lease has run out
-    assert store.sweeping.sweep() == Swept(publish=[], expired=1, dead=0)
+    assert store.sweeping.sweep(0) == Swept(publish=[], expired=1, dead=0)
     # Then the job is cancelled
     assert store.jobs.get(job.id).state is JobState.CANCELLED
 
 
 def test_a_long_queue_is_not_sent_again_and_again(patient: Store, engine: Engine) -> None:
-    # Given a queue that has waited for minutes behind a batch that runs: all is well
+    # Given a queue that has waited for minutes behind a batch that runs, and all its messages: all is well
     batches = add_batches(patient, make_job(patient), [1] * 20)
     for position, batch in enumerate(batches):
         sent_ago(engine, batch, 300 - position)
     patient.attempts.claim(batches[0].id, "worker", 60.0)
     # Then nothing is sent
-    assert patient.sweeping.sweep() == NOTHING
+    assert patient.sweeping.sweep(19) == NOTHING
+    assert patient.sweeping.sweep(25) == NOTHING
 
 
-def test_a_message_that_was_passed_over_is_lost_and_sent_again(patient: Store, engine: Engine) -> None:
-    # Given a batch whose message was sent well before that of one that runs by now
-    lost, running, waiting = add_batches(patient, make_job(patient), (1, 1, 1))
-    sent_ago(engine, lost, 300)
-    sent_ago(engine, running, 200)
-    sent_ago(engine, waiting, 199)
-    patient.attempts.claim(running.id, "worker", 60.0)
-    # Then it, and it alone, is sent again
-    assert patient.sweeping.sweep().publish == [lost.id]
-    patient.queue.mark_published([lost.id])
-    assert patient.sweeping.sweep() == NOTHING
+def test_as_many_messages_as_are_lost_are_sent_again(patient: Store, engine: Engine) -> None:
+    # Given five batches that have waited long, and three messages
+    batches = add_batches(patient, make_job(patient), [1] * 5)
+    for position, batch in enumerate(batches):
+        sent_ago(engine, batch, 300 - position)
+    # Then two are sent, for those that have waited longest; and once they are there, none
+    assert patient.sweeping.sweep(3).publish == ids(batches[:2])
+    patient.queue.mark_published(ids(batches[:2]))
+    assert patient.sweeping.sweep(5) == NOTHING
 
 
-def test_when_every_message_is_lost_a_few_probes_bring_all_back(patient: Store, engine: Engine) -> None:
-    # Given a queue whose messages are gone, and idle workers
+def test_when_every_message_is_lost_all_are_sent_again(patient: Store, engine: Engine) -> None:
     batches = add_batches(patient, make_job(patient), [1] * 20)
     for position, batch in enumerate(batches):
         sent_ago(engine, batch, 300 - position)
-    # When the store is swept, then a few are sent, those that waited longest
-    probes = patient.sweeping.sweep().publish
-    assert probes == ids(batches[: len(probes)])
-    assert 0 < len(probes) < 20
-    patient.queue.mark_published(probes)
-    # And once one of these is claimed, all the others are
-    patient.attempts.claim(probes[0], "worker", 60.0)
-    assert patient.sweeping.sweep().publish == ids(batches[len(probes) :])
+    assert patient.sweeping.sweep(0).publish == ids(batches)
+
+
+def test_a_batch_taken_by_the_message_of_another_leaves_none_without(patient: Store) -> None:
+    # Given a batch that failed and whose time has come, before its message was sent, and one whose message waits
+    job = make_job(patient)
+    failed, waiting = add_batches(patient, job, (1, 1))
+    patient.queue.mark_published([waiting.id])
+    # When the one message is answered with the failed batch
+    assert patient.attempts.claim(failed.id, "worker", 60.0) is not None
+    # Then the other's message is to be sent, at once
+    assert patient.sweeping.sweep(0).publish == [waiting.id]
 
 
 def test_a_message_sent_just_now_is_not_sent_again(patient: Store) -> None:
     batches = add_batches(patient, make_job(patient), (1, 1))
     patient.queue.mark_published(ids(batches))
-    assert patient.sweeping.sweep() == NOTHING
+    assert patient.sweeping.sweep(0) == NOTHING
 
 
 def test_sweeps_at_once_count_every_lease_once(store: Store) -> None:
@@ -179,7 +181,7 @@ def test_sweeps_at_once_count_every_lease_once(store: Store) -> None:
 
     def sweep() -> None:
         start.wait()
-        swept.append(store.sweeping.sweep())
+        swept.append(store.sweeping.sweep(0))
 
     threads = [threading.Thread(target=sweep) for _ in range(2)]
     for thread in threads:

@@ -117,7 +117,7 @@ class StoreMachine(RuleBasedStateMachine):
     def claim(self, place: int, worker: str, lease: float) -> None:
         known = self.at(place)
         free = known.state is BatchState.QUEUED or (known.runs and known.lapsed)
-        claim = self.store.attempts.claim(known.batch.id, worker, lease)
+        claim = self.store.attempts.claim(known.batch.id, worker, lease, f"message of {known.batch.id}")
         could = free and known.attempt < known.allowed and not self.plain.cancelled and not self.plain.removed
         assert (claim is not None) == could
         if claim is not None:
@@ -204,7 +204,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         lapsed = [known for known in self.plain.batches if known.runs and known.lapsed]
-        swept = self.store.sweeping.sweep()
+        swept = self.store.sweeping.sweep(0)
         for known in lapsed:
             self.taken_back(known)
         assert swept.expired == len(lapsed)
@@ -219,7 +219,7 @@ class StoreMachine(RuleBasedStateMachine):
         only = None if place is None else self.at(place).batch.id
         held = [known for known in self.plain.batches if known.runs and known.holder == worker]
         held = [known for known in held if only in (None, known.batch.id)]
-        assert self.store.sweeping.reclaim(worker, only) == len(held)
+        assert self.store.sweeping.reclaim(worker, only and f"message of {only}") == len(held)
         for known in held:
             self.taken_back(known)
 
@@ -321,7 +321,13 @@ class StoreMachine(RuleBasedStateMachine):
                 self.store.jobs.get(self.plain.job_id)
             assert self.rows() == []
             return
-        assert self.store.jobs.get(self.plain.job_id).state is self.plain.state
+        waiting = self.plain.in_state(BatchState.QUEUED)
+        assert self.store.queue.first_in_turn() == (waiting[0].batch.id if waiting else None)
+        job = self.store.jobs.get(self.plain.job_id)
+        assert job.state is self.plain.state
+        dead, done = self.plain.in_state(BatchState.DEAD), self.plain.in_state(BatchState.DONE)
+        assert job.rows.error == sum(known.batch.rows for known in dead)
+        assert job.rows.ok == sum(known.batch.rows for known in done)
         for batch, known in zip(self.store.jobs.batches(self.plain.job_id), self.plain.batches, strict=True):
             assert (batch.state, batch.attempt, batch.max_attempts) == (known.state, known.attempt, known.allowed)
             assert batch.worker == known.holder

@@ -169,17 +169,17 @@ class TestTakeBack:
         first, second = store.jobs.batches(job.id)
         assert (first.state, first.attempt, first.error_code) == (BatchState.QUEUED, 1, "worker_lost")
         assert second.state is BatchState.RUNNING
-        assert store.sweeping.sweep().publish == [of_dead.id]
+        assert store.sweeping.sweep(0).publish == [of_dead.id]
 
     def test_one_batch_alone_can_be_taken_back_and_only_from_its_worker(self, store: Store) -> None:
-        # Given a worker that seems to hold two, and a message of the first that came to another one too
+        # Given a worker that seems to hold two, each in answer to a message
         job = make_job(store)
         first, second = add_batches(store, job)
-        store.attempts.claim(first.id, "w", 60)
-        store.attempts.claim(second.id, "w", 60)
-        assert store.sweeping.reclaim("other", first.id) == 0
-        # When its child died with the first, Then the second is left alone
-        assert store.sweeping.reclaim("w", first.id) == 1
+        store.attempts.claim(first.id, "w", 60, "message 1")
+        store.attempts.claim(second.id, "w", 60, "message 2")
+        assert store.sweeping.reclaim("other", "message 1") == 0
+        # When its child died over the first, Then the second is left alone
+        assert store.sweeping.reclaim("w", "message 1") == 1
         assert states(store, job.id) == [BatchState.QUEUED, BatchState.RUNNING]
 
     def test_the_last_attempt_leaves_it_dead(self, store: Store, settings: Settings) -> None:
@@ -187,8 +187,8 @@ class TestTakeBack:
         job = make_job(store)
         (batch,) = add_batches(store, job, (1,))
         for _ in range(settings.max_attempts):
-            assert store.attempts.claim(batch.id, "w", 60) is not None
-            assert store.sweeping.reclaim("w", batch.id) == 1
+            assert store.attempts.claim(batch.id, "w", 60, "message") is not None
+            assert store.sweeping.reclaim("w", "message") == 1
         # Then it is dead, and says how
         (dead,) = store.jobs.dead_batches(job.id)
         assert (dead.attempt, dead.error_code) == (settings.max_attempts, "worker_lost")

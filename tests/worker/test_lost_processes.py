@@ -83,7 +83,7 @@ class TestChild:
 
         def make(batch: Batch) -> Any:
             request = object.__new__(lost_processes.BatchRequest)
-            request._args = [batch.id]
+            request.id = f"message of {batch.id}"
             return request
 
         yield make
@@ -101,7 +101,7 @@ class TestChild:
     ) -> None:
         # Given a batch in a child
         batch = queued()
-        store.attempts.claim(batch.id, context.name, 60)
+        store.attempts.claim(batch.id, context.name, 60, f"message of {batch.id}")
         # When Celery learns that the child was lost
         result = request_of(batch).on_failure(self.info(WorkerLostError("signal 9")))
         # Then the batch is free, with that attempt counted
@@ -113,7 +113,7 @@ class TestChild:
         self, context: Context, store: Store, queued: Queued, request_of: Callable[[Batch], Any]
     ) -> None:
         batch = queued()
-        store.attempts.claim(batch.id, context.name, 60)
+        store.attempts.claim(batch.id, context.name, 60, f"message of {batch.id}")
         request_of(batch).on_failure(self.info(ValueError("no")))
         assert state(store, batch) is BatchState.RUNNING
 
@@ -122,7 +122,7 @@ class TestChild:
     ) -> None:
         # Given a batch that another worker has, and a copy of its message in a child of ours that dies
         batch = queued()
-        store.attempts.claim(batch.id, "somebody@else", 60)
+        store.attempts.claim(batch.id, "somebody@else", 60, f"message of {batch.id}")
         request_of(batch).on_failure(self.info(WorkerLostError("signal 9")))
         # Then the other worker keeps it
         assert state(store, batch) is BatchState.RUNNING

@@ -116,7 +116,7 @@ def test_an_error_that_nobody_foresaw_does_not_end_the_sweeping(
     # Given a store with a defect
     swept = threading.Semaphore(0)
 
-    def defective() -> Swept:
+    def defective(_: int) -> Swept:
         swept.release()
         raise ZeroDivisionError
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.builders import DIM, read
 from tests.worker.stubs import StubDecoder
 from unembed.errors import QueueUnavailableError, StoreUnavailableError, UnknownDecoderError
 from unembed.models.payloads import Payloads
-from unembed.models.store import Store
+from unembed.models.store import Claim, Store
 from unembed.schemas import Batch, BatchState, DecodeOptions, JobState, RowStatus
 from unembed.worker import tasks
 from unembed.worker.context import Context
@@ -156,6 +157,42 @@ def test_a_worker_that_shuts_down_hands_its_batch_back(
     assert run(batch.id, context)["outcome"] == "done"
 
 
+def test_a_message_is_answered_with_the_batch_whose_turn_it_is(
+    context: Context, store: Store, queued: Queued, decoder: StubDecoder
+) -> None:
+    # Given two batches, and messages that name the second of them only
+    first, second = queued(), queued()
+    next_one = store.queue.first_in_turn()
+    told: list[str] = []
+    # When a message is answered / Then it is with the batch that is next, and Flower is told of that one
+    named = second.id if next_one == first.id else first.id
+    outcome = run(named, context, message="of the other", tell=told.append)
+    assert (outcome["batch"], outcome["outcome"]) == (next_one, "done")
+    assert told == [next_one]
+    # And the same message once more does the other: no batch needs its own
+    assert run(named, context)["batch"] == named
+    assert run(named, context) == {"batch": named, "outcome": "not claimed"}
+
+
+def test_a_worker_that_was_too_slow_takes_the_next_batch(
+    context: Context, store: Store, queued: Queued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given another worker that takes the batch that is next, just before this one does
+    batches = {queued().id, queued().id}
+    claim, taken = store.attempts.claim, []
+
+    def slow(batch_id: str, *arguments: Any) -> Claim | None:
+        if not taken:
+            taken.append(batch_id)
+            claim(batch_id, "another@elsewhere", 60.0)
+        return claim(batch_id, *arguments)
+
+    monkeypatch.setattr(store.attempts, "claim", slow)
+    # Then it does the one after it
+    outcome = run("whichever-0", context)
+    assert {taken[0], outcome["batch"]} == batches
+
+
 def test_a_batch_handed_back_without_redis_waits_for_the_sweeper(
     context: Context, store: Store, queued: Queued, decoder: StubDecoder
 ) -> None:
@@ -165,7 +202,7 @@ def test_a_batch_handed_back_without_redis_waits_for_the_sweeper(
     batch = queued()
     context.stopping.set()
     assert run(batch.id, replace(context, publish=unreachable))["outcome"] == "handed back"
-    assert store.sweeping.sweep().publish == [batch.id]
+    assert store.sweeping.sweep(0).publish == [batch.id]
 
 
 def test_a_batch_that_always_fails_is_dead_after_its_attempts(

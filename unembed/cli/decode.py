@@ -14,7 +14,7 @@ from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.decode_to_file import Done, decode_to_file
 from unembed.corpus.names import job_name
 from unembed.results import check_output
-from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Priority
 
 Output = Annotated[
     Path,
@@ -66,6 +66,7 @@ def decode(
     name: given.Name = None,
     workers: Workers = None,
     fresh: Fresh = False,
+    priority: given.Priority = Priority.NORMAL,
     gpu_memory: given.GpuMemory = None,
     url: given.Url = None,
     home: given.Home = None,
@@ -89,6 +90,7 @@ def decode(
         options=options,
         workers=workers,
         fresh=fresh,
+        priority=priority,
         url=url,
         home=home,
     )

@@ -23,7 +23,7 @@ from unembed.corpus import Corpus
 from unembed.errors import InputError, NotFoundError, UnavailableError, UnembedError
 from unembed.job import JobHandle
 from unembed.results import write_results
-from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, JobState
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, JobState, Priority
 
 _SMALLEST_BATCH: Final = 64  # rows; below it a decoder is no faster a batch
 _SENT_AT_MOST: Final = 3  # times: vectors that a server has lost are sent again
@@ -54,6 +54,7 @@ def decode_to_file(
     options: DecodeOptions | None = None,
     workers: int | None = None,
     fresh: bool = False,
+    priority: Priority = Priority.NORMAL,
     url: str | None = None,
     home: Path | None = None,
 ) -> Never:
@@ -63,7 +64,7 @@ def decode_to_file(
     wait for that to see what they came for.
     """
     wanted = Wanted(corpus, name, decoder, seed, options or DecodeOptions())
-    run = _Run(wanted, output, batch_size or _usual_batch_size(corpus.rows), named_home=home)
+    run = _Run(wanted, output, batch_size or _usual_batch_size(corpus.rows), priority, named_home=home)
     try:
         with foreground(wanted, url=url, home=home, workers=workers, fresh=fresh) as place:
             job = run.on(place, show)
@@ -76,10 +77,13 @@ def decode_to_file(
 class _Run:
     """One decode, from the corpus to the file, and how far it has come."""
 
-    def __init__(self, wanted: Wanted, output: Path, batch_size: int, named_home: Path | None) -> None:
+    def __init__(
+        self, wanted: Wanted, output: Path, batch_size: int, priority: Priority, named_home: Path | None
+    ) -> None:
         self._wanted = wanted
         self._output = output
         self._batch_size = batch_size
+        self._priority = priority
         self._named_home = named_home
         self._place: Place | None = None
         self._job: Job | None = None  # as it was last seen
@@ -145,6 +149,7 @@ class _Run:
             seed=self._wanted.seed,
             options=self._wanted.options,
             name=self._wanted.name,
+            priority=self._priority,
             idempotency_key=place.run.note.idempotency_key if place.run else None,
             progress=progress.show_sent,
             created=lambda job: self._begun(job, place),

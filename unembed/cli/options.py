@@ -104,6 +104,15 @@ Name = Annotated[
     ),
 ]
 
+Priority = Annotated[
+    schemas.Priority,
+    typer.Option(
+        "--priority",
+        help="The job's share while others wait too: high is eight times normal, low an eighth.",
+        rich_help_panel=WHERE_PANEL,
+    ),
+]
+
 Decoder = Annotated[str, typer.Option("--decoder", help="The decoder's name.", rich_help_panel=PANEL)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same texts.", rich_help_panel=PANEL)]
 Device = Annotated[

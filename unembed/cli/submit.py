@@ -16,7 +16,7 @@ from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.progress import display
 from unembed.corpus import Corpus
 from unembed.corpus.names import job_name
-from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, Priority
 
 IdempotencyKey = Annotated[
     str | None,
@@ -61,6 +61,7 @@ def submit(
     options: DecodeOptions,
     name: given.Name = None,
     results_to: ResultsTo = None,
+    priority: given.Priority = Priority.NORMAL,
     idempotency_key: IdempotencyKey = None,
     url: given.Url = None,
     home: given.Home = None,
@@ -74,6 +75,7 @@ def submit(
             corpus,
             by_reference=by_reference,
             results_to=results_to,
+            priority=priority,
             column=column if by_reference else None,
             id_column=id_column if by_reference else None,
             cells=cells if by_reference else None,

@@ -125,7 +125,8 @@ class Client:
         progress: Sent | None = None,
         created: Callable[[Job], object] = lambda _job: None,
     ) -> JobHandle:
-        """Sends a corpus, a path to one, or vectors in memory, in batches of `batch_size` rows, and returns its job.
+        """Sends a corpus, a path to one or several paths, or vectors in memory, in batches of `batch_size` rows, and
+        returns its job.
 
         Workers may begin before the last batch is sent. With an `idempotency_key` an interrupted submit is continued
         by the same call, which sends what is missing: what never arrived, and what the server has lost since. A
@@ -135,8 +136,8 @@ class Client:
         `column` and `id_column` are paths, `response.body.data.0.embedding`; without them, both are looked for. `cells`
         says what quantised numbers, or bytes, mean: `unembed.corpus.Coding`. A row without a vector is an error row.
 
-        With `by_reference` the source is a path or URI of a .parquet, .arrow, .feather or .npy file that the workers
-        read themselves, under a root that the server allows; only its footer is read here, and no vector is sent.
+        With `by_reference` the source is a path or URI, or several, of parquet, Arrow or .npy files that the workers
+        read themselves, under a root that the server allows; only their footers are read here, and no vector is sent.
 
         With `results_to`, a folder or URI under a root that the server allows, workers write the rows there, a parquet
         file a batch, and not into the database. They are read back as those of any job.
@@ -335,7 +336,9 @@ def _spec(**fields: Any) -> JobCreate:
 def _referenced(
     source: object, column: str | None, id_column: str | None, ids: Sequence[object] | None
 ) -> ReferencedCorpus:
-    if not isinstance(source, (str, os.PathLike)) or ids is not None:
-        found = type(source).__name__ if ids is None else "ids in memory"
-        raise InputError(f"a corpus by reference is the path or URI of a file, not {found}")
-    return open_reference(source, column, id_column)
+    named = [source] if isinstance(source, (str, os.PathLike)) else source
+    if not isinstance(named, (list, tuple)) or not all(isinstance(each, (str, os.PathLike)) for each in named):
+        raise InputError(f"a corpus by reference is the paths or URIs of files, not {type(source).__name__}")
+    if ids is not None:
+        raise InputError("a corpus by reference is the paths or URIs of files, not ids in memory")
+    return open_reference(named, column, id_column)

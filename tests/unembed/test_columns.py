@@ -257,6 +257,6 @@ def test_ids_of_a_column_of_uuids_are_written_with_dashes(tmp_path: Path) -> Non
     assert both(open_corpus(tmp_path / "a.parquet"))[1] == tuple(map(str, ids))
 
 
-def test_a_line_that_is_a_list_of_objects_is_no_vector(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="must be an object or a list of numbers"):
-        open_corpus(lines(tmp_path / "a.jsonl", [[{"embedding": v} for v in VECTORS]]))
+def test_a_line_that_is_a_list_of_objects_is_a_document_of_rows(tmp_path: Path) -> None:
+    corpus = open_corpus(lines(tmp_path / "a.jsonl", [[{"embedding": v} for v in VECTORS]]))
+    assert corpus.rows == len(VECTORS)

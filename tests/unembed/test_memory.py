@@ -135,7 +135,7 @@ def test_quantised_arrays_are_read_with_a_stated_meaning() -> None:
     [
         (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
         (5, "not int"),
-        ("text.parquetx", "suffix"),
+        ("text.parquetx", "does not exist"),
         ([[1.0], "x", None, [2.0, 3.0]], None),
         ([True, False], "row 0 is True, no vector"),
     ],

@@ -213,9 +213,9 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
         open_reference(tmp_path / "c.npy")
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.parquet").mkdir()
-    with pytest.raises(CorpusError, match="is no plain file"):
+    with pytest.raises(CorpusError, match="is a folder with no files"):
         open_reference(tmp_path / "c.parquet")
 
 
@@ -227,7 +227,7 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         ("c.arrow", b"\xff" * 64, "is no Arrow file"),
         ("c.npy", b"\x80\x04K\x01.", "is a pickle"),
         ("c.npy", b"not an array at all", "does not start like an .npy file"),
-        ("c.jsonl", b"{}", "has the suffix '.jsonl', but a corpus by reference is one of .parquet, .arrow"),
+        ("c.jsonl", b"{}", "has the suffix '.jsonl', but a corpus by reference is made of .parquet, .arrow"),
         ("corpus", b"{}", "has the suffix ''"),
     ],
 )
@@ -340,7 +340,7 @@ def test_a_file_in_a_bucket_is_read_through_fsspec(tmp_path: Path, bucket: Bucke
     parts = read_all(corpus, reader, 6)
     # Then its rows are there, and it is known by its ETag
     np.testing.assert_array_equal(np.concatenate([part.embeddings for part in parts]), array)
-    assert corpus.file.version == "etag:one"
+    assert corpus.files[0].file.version == "etag:one"
     # And when it has another one, it is another file
     Bucket.etag = '"two"'
     try:
@@ -380,7 +380,11 @@ def test_vectors_in_fields_and_in_text_are_read_by_reference(tmp_path: Path, rea
     pq.write_table(pa.table({"values": ["x"] * ROWS, "point": points}), tmp_path / "c.parquet", row_group_size=10)
     # When it is cut into batches, and these are read
     corpus = open_reference(tmp_path / "c.parquet")
-    assert (corpus.dim, corpus.file.column, corpus.file.id_column) == (DIM, "point.vector", "point.id")
+    assert (corpus.dim, corpus.files[0].file.column, corpus.files[0].file.id_column) == (
+        DIM,
+        "point.vector",
+        "point.id",
+    )
     parts = read_all(corpus, reader, 4)
     # Then they are the vectors, and the one that is none is not finite
     found = np.concatenate([part.embeddings for part in parts])

@@ -58,7 +58,7 @@ def test_a_file_elsewhere_is_refused_and_leaves_no_job_open(client: Client, path
 
 @pytest.mark.parametrize("source", [np.ones((2, DIM), np.float32), [[1.0] * DIM]])
 def test_vectors_in_memory_have_no_reference(client: Client, source: object) -> None:
-    with pytest.raises(InputError, match=r"by reference is the path or URI of a file, not (ndarray|list)"):
+    with pytest.raises(InputError, match=r"by reference is the paths or URIs of files, not (ndarray|list)"):
         client.submit(source, decoder=DECODER, by_reference=True)
 
 

@@ -16,6 +16,7 @@ from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.progress import display
 from unembed.corpus import Corpus
 from unembed.corpus.names import job_name
+from unembed.errors import InputError
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, Priority
 
 IdempotencyKey = Annotated[
@@ -67,8 +68,9 @@ def submit(
     home: given.Home = None,
 ) -> None:
     """Send a corpus to a server, or say where it is, and print the id of its job."""
-    one = sources[0] if len(sources) == 1 else sources
-    corpus = one if by_reference else read_corpus(sources, column, id_column, cells, input_format)
+    if by_reference and input_format:
+        raise InputError("--input-format does not go with --by-reference, where the suffix says what a file is")
+    corpus = sources if by_reference else read_corpus(sources, column, id_column, cells, input_format)
     key = idempotency_key or uuid.uuid4().hex
     with _says_how_to_go_on(key) as created, given.connect(url, home) as client, display() as progress:
         job = client.submit(

@@ -7,6 +7,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -92,7 +93,9 @@ def _meant(source: str) -> list[str]:
         matches = natural(glob.glob(path, recursive=True))  # noqa: PTH207 - names stay as they were typed
         if not matches:
             raise CorpusError(f"no file matches {shown(source)!r}")
-        files = [match for match in matches if not Path(match).is_dir()]
+        fixed = len(list(takewhile(lambda part: not is_pattern(part), Path(path).parts)))  # which were typed
+        visible = [match for match in matches if not any(map(is_hidden, Path(match).parts[fixed:]))]
+        files = [match for match in visible or matches if not Path(match).is_dir()]
         if any(kind_of_name(file).format for file in files):
             return choose(files, shown(source))
         return files or [file for match in matches for file in _of_folder(Path(match))]

@@ -29,7 +29,7 @@ SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
     "i8bin": (".i8bin",),
 }
 COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
-KNOWN: Final = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+KNOWN: Final = ", ".join(suffixes[0] for suffixes in SUFFIXES.values())  # for messages: each by its usual suffix
 
 _OF_SUFFIX: Final = {suffix: name for name, suffixes in SUFFIXES.items() for suffix in suffixes}
 _HEAD: Final = 512  # bytes in which the beginning of a file tells what it is

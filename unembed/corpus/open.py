@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Final
+from typing import Any, Final, cast
 
 from unembed.corpus.arrow_files import arrow_table
 from unembed.corpus.base import Corpus
@@ -101,12 +101,15 @@ def as_corpus(
         return corpus_from_array(source, ids, column=column, id_column=id_column, cells=coding_of(cells))
     if ids is not None:
         raise CorpusError("ids go with vectors in memory; those of a file are one of its columns: name it as id_column")
-    return source if isinstance(source, Corpus) else open_corpus(source, column, id_column, cells)  # type: ignore[arg-type]
+    return source if isinstance(source, Corpus) else open_corpus(cast(Any, source), column, id_column, cells)
 
 
 def _are_paths(source: object) -> bool:
+    """A list of strings is one of paths, unless they are vectors as text: `[0.1, 0.2]`."""
     if isinstance(source, (list, tuple)):
-        return bool(source) and all(isinstance(each, (str, PathLike)) for each in source)
+        return bool(source) and all(
+            isinstance(each, (str, PathLike)) and not str(each).lstrip().startswith(("[", "{")) for each in source
+        )
     return isinstance(source, (str, PathLike))
 
 

@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from unembed.corpus.arrays import as_floats
 from unembed.corpus.cells import BadRows, dtype_of, fixed_dim
 from unembed.corpus.columns import Columns, choose_columns
+from unembed.corpus.files import files_of
+from unembed.corpus.formats import SUFFIXES, kind_of_name
 from unembed.corpus.numpy_files import read_header
 from unembed.corpus.slices import Slice, require_shape
 from unembed.corpus.storage import FileChangedError, StoredFile, Version, open_file, reaching, version_of
@@ -34,7 +36,7 @@ _BUFFER: Final = 1024 * 1024  # bytes of a column that are read at once
 
 
 @dataclass(frozen=True)
-class ReferencedCorpus:
+class ReferencedFile:
     """What a file's footer says of it."""
 
     file: CorpusFile
@@ -45,36 +47,70 @@ class ReferencedCorpus:
     def rows(self) -> int:
         return sum(self.groups)
 
+
+@dataclass(frozen=True)
+class ReferencedCorpus:
+    """Files that are read where they are, one after the other."""
+
+    files: tuple[ReferencedFile, ...]
+
+    @property
+    def dim(self) -> int:
+        return self.files[0].dim
+
+    @property
+    def rows(self) -> int:
+        return sum(each.rows for each in self.files)
+
     @property
     def fingerprint(self) -> str:
-        """A sha256 of where the file is and of its version, not of its contents."""
-        return hashlib.sha256(self.file.model_dump_json().encode()).hexdigest()
+        """A sha256 of where the files are and of their versions, not of their contents."""
+        return hashlib.sha256("".join(each.file.model_dump_json() for each in self.files).encode()).hexdigest()
 
     def requests(self, batch_size: int) -> Iterator[ReferencedBatches]:
         """The batches of `batch_size` rows, or fewer at the end of a group, as many together as a request may have."""
         if batch_size < 1:
             raise CorpusError(f"the batch size is {batch_size}, but must be at least 1")
-        batches = self._batches(batch_size)
-        while some := tuple(islice(batches, MOST_REFERENCES)):
-            yield ReferencedBatches(file=self.file, batches=some)
-
-    def _batches(self, batch_size: int) -> Iterator[ReferencedBatch]:
         ordinal = first_index = 0
-        for group, count in enumerate(self.groups):
-            of_file = None if self.file.uri.endswith(".npy") else group
-            for start in range(0, count, batch_size):
-                rows = min(batch_size, count - start)
-                yield ReferencedBatch(ordinal=ordinal, first_index=first_index, rows=rows, group=of_file, start=start)
-                ordinal, first_index = ordinal + 1, first_index + rows
+        for each in self.files:
+            batches = _batches(each, batch_size, ordinal, first_index)
+            while some := tuple(islice(batches, MOST_REFERENCES)):
+                yield ReferencedBatches(file=each.file, batches=some)
+                ordinal += len(some)
+            first_index += each.rows
+
+
+def _batches(of: ReferencedFile, batch_size: int, ordinal: int, first_index: int) -> Iterator[ReferencedBatch]:
+    has_groups = kind_of_name(of.file.uri).format != "npy"
+    for group, count in enumerate(of.groups):
+        at = group if has_groups else None
+        for start in range(0, count, batch_size):
+            rows = min(batch_size, count - start)
+            yield ReferencedBatch(ordinal=ordinal, first_index=first_index, rows=rows, group=at, start=start)
+            ordinal, first_index = ordinal + 1, first_index + rows
 
 
 def open_reference(
-    source: str | os.PathLike[str], column: str | None = None, id_column: str | None = None
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    column: str | None = None,
+    id_column: str | None = None,
 ) -> ReferencedCorpus:
-    """What a path or URI leads to, by its footer alone; a column of lists without a fixed length costs one row.
+    """What paths and URIs lead to, by the footers alone; a column of lists without a fixed length costs one row.
 
-    Raises CorpusError, RootsError for a URI that no server would take, and StorageUnavailableError.
+    A local folder or pattern stands for its files, as in `open_corpus`; a URI is one file. Raises CorpusError,
+    RootsError for a URI that no server would take, and StorageUnavailableError.
     """
+    named = [source] if isinstance(source, (str, os.PathLike)) else source
+    files = tuple(_file_at(each, column, id_column) for each in files_of([os.fspath(each) for each in named]))
+    if other := next((each for each in files if each.dim != files[0].dim), None):
+        raise CorpusError(
+            f"{other.file.uri} has vectors of {other.dim} dimensions, but those of {files[0].file.uri} have "
+            f"{files[0].dim}: submit them one after the other"
+        )
+    return ReferencedCorpus(files)
+
+
+def _file_at(source: str, column: str | None, id_column: str | None) -> ReferencedFile:
     location = parse(as_uri(source))
     stored = open_file(without_links(location))
     try:
@@ -93,7 +129,7 @@ def open_reference(
         column=None if columns is None else str(columns.vectors),
         id_column=None if columns is None else str(columns.ids or ""),
     )
-    return ReferencedCorpus(file, dim, tuple(groups))
+    return ReferencedFile(file, dim, tuple(groups))
 
 
 class ReferenceReader:
@@ -260,16 +296,19 @@ class _Numpy:
         return Slice(0, as_floats(np.frombuffer(data, self._header.dtype).reshape(rows, -1), None, self._what))
 
 
-_FORMATS: Final[dict[str, Any]] = {".parquet": _Parquet, ".arrow": _Arrow, ".feather": _Arrow, ".npy": _Numpy}
+_FORMATS: Final[dict[str, Any]] = {"parquet": _Parquet, "arrow": _Arrow, "npy": _Numpy}
 
 
 def _table(stored: StoredFile, column: str | None, id_column: str | None) -> _Table:
-    suffix = PurePosixPath(stored.location.path).suffix
-    if suffix not in _FORMATS:
+    kind = kind_of_name(stored.location.path)
+    if kind.format not in _FORMATS or kind.compression:
+        suffix = PurePosixPath(stored.location.path).suffix
+        known = ", ".join(SUFFIXES[name][0] for name in _FORMATS)
         raise CorpusError(
-            f"{stored.location} has the suffix {suffix!r}, but a corpus by reference is one of {', '.join(_FORMATS)}"
+            f"{stored.location} has the suffix {suffix!r}, but a corpus by reference is made of {known} files: "
+            "submit it without --by-reference"
         )
-    table: _Table = _FORMATS[suffix](stored, column, id_column)
+    table: _Table = _FORMATS[kind.format](stored, column, id_column)
     return table
 
 

@@ -35,7 +35,7 @@ def spooled(what: str, source: IO[bytes] | Any, progress: Progress, total: int |
     """Everything that `source` has. Raises CorpusError when the disk is full, and what reading raises."""
     spool, size = Spool(), 0
     try:
-        with spool.path.open("wb") as file:
+        with spool.path.open("wb", buffering=0) as file:
             while piece := source.read(_PIECE):
                 _write(file, piece, what)
                 size += len(piece)
@@ -68,9 +68,10 @@ def _held(_holder: object, found: Iterator[Any]) -> Iterator[Any]:
 
 
 def _write(file: IO[bytes], piece: bytes, what: str) -> None:
+    left = memoryview(piece)
     try:
-        file.write(piece)
-        file.flush()
+        while left:
+            left = left[file.write(left) :]
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -21,10 +21,21 @@ def read_corpus(
     id_column: str | None = None,
     cells: Coding | None = None,
     input_format: str | None = None,
+    query: str | None = None,
+    collection: str | None = None,
 ) -> Corpus:
     """The corpus that IN... names; says what was read. Raises what `open_corpus` raises."""
     with _fetching() as progress:
-        corpus = open_corpus(sources, column, id_column, cells, input_format=input_format, progress=progress)
+        corpus = open_corpus(
+            sources,
+            column,
+            id_column,
+            cells,
+            input_format=input_format,
+            query=query,
+            collection=collection,
+            progress=progress,
+        )
     say(f"{corpus.what}: {corpus.rows:,} embeddings of {corpus.dim} dimensions, {corpus.dtype.name}")
     for note in corpus.notes:
         say(note, "dim")

@@ -59,6 +59,8 @@ def decode(
     id_column: given.IdColumn = None,
     cells: given.Cells = None,
     input_format: given.InputFormat = None,
+    query: given.Query = None,
+    collection: given.Collection = None,
     batch_size: BatchSize = None,
     decoder: given.Decoder = DEFAULT_DECODER,
     seed: given.Seed = 0,
@@ -78,7 +80,7 @@ def decode(
     """
     check_output(output)
     given.take_gpu_memory(gpu_memory)
-    corpus = read_corpus(sources, column, id_column, cells, input_format)
+    corpus = read_corpus(sources, column, id_column, cells, input_format, query, collection)
     decode_to_file(
         corpus,
         output,

@@ -29,7 +29,8 @@ Sources = Annotated[
     typer.Argument(
         metavar="IN...",
         help="Embeddings: files, a folder, a quoted pattern, a URL or - for stdin; several are one corpus. Read are "
-        "parquet, Arrow, JSON, CSV, npy and more, compressed or not.",
+        "parquet, Arrow, JSON, CSV, npy and more, compressed or not. Or a store: postgresql://..., sqlite:FILE, "
+        "duckdb:FILE, qdrant:..., chroma:..., lance:..., faiss:FILE.",
         show_default=False,
     ),
 ]
@@ -73,6 +74,26 @@ IdColumn = Annotated[
     typer.Option(
         "--id-column",
         help="The column of ids, or a field in it; '' for none. Default: id, _id, custom_id, uuid... if there is one.",
+        show_default=False,
+        rich_help_panel=CORPUS_PANEL,
+    ),
+]
+Query = Annotated[
+    str | None,
+    typer.Option(
+        "--query",
+        metavar="SQL",
+        help="What is read of PostgreSQL, SQLite or DuckDB: 'select id, embedding from docs'.",
+        show_default=False,
+        rich_help_panel=CORPUS_PANEL,
+    ),
+]
+Collection = Annotated[
+    str | None,
+    typer.Option(
+        "--collection",
+        metavar="NAME",
+        help="What is read of Qdrant, Chroma or LanceDB. Default: the only one there.",
         show_default=False,
         rich_help_panel=CORPUS_PANEL,
     ),

@@ -16,6 +16,7 @@ from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.progress import display
 from unembed.corpus import Corpus
 from unembed.corpus.names import job_name
+from unembed.corpus.store_names import is_store, shown_source
 from unembed.errors import InputError
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, Priority
 
@@ -55,6 +56,8 @@ def submit(
     id_column: given.IdColumn = None,
     cells: given.Cells = None,
     input_format: given.InputFormat = None,
+    query: given.Query = None,
+    collection: given.Collection = None,
     by_reference: ByReference = False,
     batch_size: given.BatchSize = DEFAULT_BATCH_SIZE,
     decoder: given.Decoder = DEFAULT_DECODER,
@@ -70,7 +73,11 @@ def submit(
     """Send a corpus to a server, or say where it is, and print the id of its job."""
     if by_reference and input_format:
         raise InputError("--input-format does not go with --by-reference, where the suffix says what a file is")
-    corpus = sources if by_reference else read_corpus(sources, column, id_column, cells, input_format)
+    if by_reference and any(map(is_store, sources)):
+        raise InputError(f"{shown_source(sources[0])} is a store, which is read here: leave out --by-reference")
+    corpus = (
+        sources if by_reference else read_corpus(sources, column, id_column, cells, input_format, query, collection)
+    )
     key = idempotency_key or uuid.uuid4().hex
     with _says_how_to_go_on(key) as created, given.connect(url, home) as client, display() as progress:
         job = client.submit(

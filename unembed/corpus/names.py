@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Final
 
+from unembed.corpus.store_names import is_store, shown_source
+
 STDIN: Final = "-"
 _LONGEST: Final = 200  # characters of a job's name
 _KEPT: Final = 60  # of them, the last ones: shards differ at the end
@@ -21,7 +23,10 @@ def shown(name: str | os.PathLike[str]) -> str:
 def job_name(sources: Sequence[str | os.PathLike[str]]) -> str:
     """What a job is called when nobody named it: after the first of its sources."""
     first = os.fspath(sources[0])
-    name = "stdin" if first == STDIN else shown(PurePath(first.partition("?")[0]).name or first)
+    if is_store(first):
+        name = shown(shown_source(first))
+    else:
+        name = "stdin" if first == STDIN else shown(PurePath(first.partition("?")[0]).name or first)
     more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
     return _shortened(name, _LONGEST - len(more)) + more
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any, Final, cast
 
@@ -23,6 +24,8 @@ from unembed.corpus.numpy_files import read_npy, read_npz
 from unembed.corpus.one_cell import Coding
 from unembed.corpus.parquet_files import parquet_table
 from unembed.corpus.spool import Progress, held
+from unembed.corpus.store_names import STORES, is_store, shown_source
+from unembed.corpus.stores import store_table
 from unembed.corpus.table import Table, corpus_of
 from unembed.errors import CorpusError
 
@@ -51,9 +54,14 @@ def open_corpus(
     cells: Coding | str | None = None,
     *,
     input_format: str | None = None,
+    query: str | None = None,
+    collection: str | None = None,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> Corpus:
     """The corpus in a file, a folder, a pattern, a URL or `-` (stdin), or in several of them, one after the other.
+
+    Or that in a store, such as `postgresql://me@host/db` or `qdrant:./folder`: the rows of a `query`, or a `collection`
+    of those that it has. See `unembed.corpus.stores`.
 
     `column` is the path of the vectors, `response.body.data.0.embedding`; without it they are looked for.
     `id_column` is the path of the ids; without it they are found by their name, where there are any, and an empty one
@@ -68,6 +76,9 @@ def open_corpus(
         raise CorpusError(f"the input format is {input_format!r}, but expected one of {', '.join(SUFFIXES)}")
     coding = coding_of(cells)
     named = [os.fspath(each) for each in ([source] if isinstance(source, (str, PathLike)) else source)]
+    if query is not None or collection is not None or any(map(is_store, named)):
+        table = _of_store(named, input_format)(query=query, collection=collection, column=column, progress=progress)
+        return corpus_of(table, column, id_column, coding)
     files = local_files(named, progress)
     if len(files) > 1:
         files = [file for file in files if file.path.stat().st_size] or files  # an empty shard has no rows
@@ -78,6 +89,17 @@ def open_corpus(
         return corpus_of(joined_tables(what, tables), column, id_column, coding)
     corpora = [corpus_of(each, column, id_column, coding) if isinstance(each, Table) else each for each in opened]
     return joined_corpora(what, corpora)
+
+
+def _of_store(named: Sequence[str], input_format: str | None) -> Callable[..., Table]:
+    if not any(map(is_store, named)):
+        schemes = ", ".join(f"{scheme}:" for scheme in STORES)
+        raise CorpusError(f"{shown(named[0])} takes no query and no collection; those of a store do: {schemes}")
+    if len(named) > 1:
+        raise CorpusError(f"{shown(shown_source(named[0]))} and {len(named) - 1} more are named; expected one store")
+    if input_format is not None:
+        raise CorpusError(f"a store is no file, so it has no input format {input_format!r}")
+    return partial(store_table, named[0])
 
 
 def coding_of(cells: Coding | str | None) -> Coding | None:

@@ -125,7 +125,7 @@ def test_quantised_arrays_are_read_with_a_stated_meaning() -> None:
     assert next(read.batches(1)).embeddings.tolist() == [[-3, 5]]
     bits = corpus_from_array(np.array([[0b10000001]], np.uint8), cells=Coding.BINARY)
     assert (bits.dim, next(bits.batches(1)).embeddings.tolist()) == (8, [[1, *[-1] * 6, 1]])
-    assert "expect much worse texts" in bits.notes[0]
+    assert "expect half of the words" in bits.notes[0]
     with pytest.raises(CorpusError, match=r"uint8 values.*--cells"):
         corpus_from_array(np.array([[125, 133]], np.uint8))
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from unembed.corpus import open_corpus
+from unembed.corpus import corpus_from_array, open_corpus
 from unembed.corpus.cells import BadRows, fitted, read_cells
 from unembed.corpus.json_text import array_of
 from unembed.corpus.one_cell import CellError, Coding, vector_of
+from unembed.errors import CorpusError
 
 DIM = 12
 # Whole eighths up to 16: exact in every width of floats, and far from what looks like other bytes.
 MATRICES = arrays(np.int16, st.tuples(st.integers(1, 5), st.just(DIM)), elements=st.integers(-128, 128)).map(
     lambda eighths: (eighths / 8 + 1 / 16).astype(np.float32)
 )
+FIELDS = ("id", "embedding", "vector", "values", "indices", "size", "type", "data", "0")
 FLOATS = [pa.float16(), pa.float32(), pa.float64()]
 
 
@@ -298,3 +301,44 @@ def test_what_is_wrong_is_told_in_constant_memory() -> None:
     assert len(bad) == 1000
     assert len(bad.counts) <= 101
     assert "row 100 and 899 more: cannot be read either" in str(bad)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.text("[]{}(),.:/\\x0123456789eE-+ =", max_size=30),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    cell=JSON | st.binary(max_size=40), coding=st.none() | st.sampled_from(Coding), dim=st.none() | st.integers(1, 9)
+)
+def test_whatever_a_cell_holds_it_is_a_vector_or_says_why_not(
+    cell: Any, coding: Coding | None, dim: int | None
+) -> None:
+    with suppress(CellError):
+        vector = vector_of(cell, coding, dim)
+        assert vector.ndim == 1
+        assert len(vector) > 0
+        assert vector.dtype.kind == "f"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4), min_size=1, max_size=6),
+    cells=st.none() | st.sampled_from(Coding),
+)
+def test_whatever_rows_hold_they_are_a_corpus_or_say_why_not(rows: list[Any], cells: Coding | None) -> None:
+    with suppress(CorpusError):
+        corpus = corpus_from_array(rows, cells=cells)
+        (batch,) = corpus.batches(10)
+        assert batch.embeddings.shape == (len(rows), corpus.dim)
+        assert np.isnan(batch.embeddings).all(axis=1).sum() >= len(corpus.bad)

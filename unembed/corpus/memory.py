@@ -17,6 +17,7 @@ import pyarrow as pa
 from unembed.corpus.arrays import as_floats, matrix_shape
 from unembed.corpus.base import Chunk, Corpus
 from unembed.corpus.cells import BadRows, Ragged, fitted, is_number
+from unembed.corpus.columns import CANDIDATES, IDS
 from unembed.corpus.digests import of_array
 from unembed.corpus.ids import Ids
 from unembed.corpus.json_text import array_of
@@ -89,7 +90,8 @@ def _arrow(source: Any) -> pa.Table | None:
         return _of_columns(source)
     if isinstance(source, Sequence) and source and all(isinstance(row, Mapping) for row in source):
         names = dict.fromkeys(name for row in source for name in row)
-        return _of_columns({name: [row.get(name) for row in source] for name in names})
+        columns = {str(name): [_values(row.get(name)) for row in source] for name in names}
+        return pa.table({name: array_of(values) for name, values in columns.items()})
     return None
 
 
@@ -154,7 +156,7 @@ def _of_columns(columns: Mapping[Any, Any]) -> pa.Table:
     arrays = {str(name): _listed(values) for name, values in columns.items()}
     lengths = {len(values) for values in arrays.values() if values is not None}
     numbers = all(values and isinstance(values[0], (int, float)) for values in arrays.values())
-    if numbers and len(lengths) == 1 and not any(name in arrays for name in (_COLUMN, _IDS)):
+    if numbers and len(lengths) == 1 and not any(name.lower() in (*CANDIDATES, *IDS) for name in arrays):
         return pa.table({_IDS: list(arrays), _COLUMN: array_of(list(arrays.values()))})
     usual = len(next((values for values in arrays.values() if values is not None), ()))
     return pa.table({name: array_of(values) for name, values in arrays.items() if values and len(values) == usual})
@@ -165,7 +167,11 @@ def _listed(values: Any) -> list[Any] | None:
         return list(_plain(values).tolist())
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         return None
-    return [value.tolist() if hasattr(value, "tolist") else value for value in values]
+    return [_values(value) for value in values]
+
+
+def _values(value: Any) -> Any:
+    return _plain(value).tolist() if hasattr(value, "tolist") else value
 
 
 def _read(source: Any, cells: Coding | None) -> tuple[Vectors, dict[int, str], Ids | None]:

@@ -51,6 +51,8 @@ _NAMED: Final = re.compile(r"\s*(?:array|tensor|Vector|HalfVector|ndarray)\s*\("
 _SPARSE: Final = re.compile(r"\{([\d\s:,.eE+-]*)\}/(\d+)")  # pgvector's sparsevec: {1:0.5,3:0.2}/5
 _OPEN, _CLOSE = "[{(<", "]})>"
 
+_LARGEST: Final = 2**20  # dimensions of a sparse vector: written out, it takes as many floats
+
 Vector = NDArray[Any]  # (D,) floats
 
 
@@ -81,6 +83,8 @@ def coded(values: NDArray[Any], coding: Coding | None) -> NDArray[Any]:
         return values
     if values.dtype.kind == "f" and not np.array_equal(values, np.trunc(values)):
         raise CellError(f"has values that are no whole numbers, so they are not {coding}")
+    if values.size and not (values.min() >= -128 and values.max() <= 255):
+        raise CellError(f"has values that no byte holds, so they are not {coding}")
     if coding is Coding.INT8:
         return values.astype(np.float32)
     if coding is Coding.UINT8:
@@ -175,7 +179,7 @@ def _of_object(value: dict[str, Any], coding: Coding | None) -> Vector:
     """Spark's vectors, dense and sparse; or an object whose only value is the vector."""
     if "values" in value and "indices" in value:
         if value["indices"] is None or value.get("type") == 1:
-            return _of_list(value["values"] or [], coding)
+            return vector_of(value["values"], coding)
         if isinstance(value.get("size"), int):
             return dense_of(value["size"], value["indices"], value["values"])
         raise CellError("is a sparse vector without its size")
@@ -188,11 +192,16 @@ def _of_object(value: dict[str, Any], coding: Coding | None) -> Vector:
 
 def dense_of(size: int, indices: Any, values: Any) -> Vector:
     """A sparse vector, written out."""
+    if not 0 < size <= _LARGEST:
+        raise CellError(f"is a sparse vector of {size} dimensions; expected 1 to {_LARGEST:,}")
     dense = np.zeros(size, np.float64)
     try:
-        dense[np.asarray(indices, np.int64)] = np.asarray(values, np.float64)
-    except (IndexError, ValueError, TypeError) as error:
-        raise CellError(f"is a sparse vector that is damaged: {error}") from error
+        at = np.asarray(indices, np.int64)
+        if at.ndim != 1 or (at.size and at.min() < 0):
+            raise IndexError("its indices are no list of numbers from 0")
+        dense[at] = np.asarray(values, np.float64)
+    except (IndexError, ValueError, TypeError, OverflowError) as error:
+        raise CellError(f"is a sparse vector that is damaged: {str(error).splitlines()[0]}") from error
     return dense
 
 

@@ -55,7 +55,7 @@ HELD: dict[str, Callable[[], Any]] = {
     "list of tensors": lambda: [torch.tensor(row, requires_grad=True) for row in V],
     "list of arrays": lambda: list(V),
     "lists": lambda: V.tolist(),
-    "text": lambda: [str(row) for row in V.tolist()],
+    "text": lambda: np.array([str(row) for row in V.tolist()]),
     "iterator of rows": lambda: iter(V),
     "iterator of batches": _batches,
     "iterator of tensors": lambda: (torch.tensor(batch) for batch in _batches()),

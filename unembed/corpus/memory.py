@@ -90,8 +90,7 @@ def _arrow(source: Any) -> pa.Table | None:
         return _of_columns(source)
     if isinstance(source, Sequence) and source and all(isinstance(row, Mapping) for row in source):
         names = dict.fromkeys(name for row in source for name in row)
-        columns = {str(name): [_values(row.get(name)) for row in source] for name in names}
-        return pa.table({name: array_of(values) for name, values in columns.items()})
+        return pa.table({str(name): array_of([_values(row.get(name)) for row in source]) for name in names})
     return None
 
 

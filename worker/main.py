@@ -24,7 +24,8 @@ from unembed.worker import lost_processes
 from unembed.worker.celery import QUEUE, make_app
 from unembed.worker.context import Context, open_context
 from unembed.worker.liveness import is_deaf
-from unembed.worker.process import CANNOT_WORK, HAND_BACK
+from unembed.worker.process import CANNOT_WORK, HAND_BACK, tell_those_who_wait
+from unembed.worker.stillborn import MOST, Stillborn
 from unembed.worker.supervisor import INCAPABLE
 from unembed.worker.sweeper import Sweeper
 
@@ -85,6 +86,7 @@ class _MainProcess:
         self._sweeper: threading.Thread | None = None
         self.cannot_work = False
         self._children: Callable[[], list[int]] = list
+        self._stillborn = Stillborn(lambda: context.store.workers.has_claimed(context.name))
 
     def on_ready(self, sender: Any, **_: Any) -> None:
         """Celery says so again after each reconnection."""
@@ -123,6 +125,11 @@ class _MainProcess:
     def _show_life(self) -> None:
         """Raises StoreUnavailableError."""
         self._context.check_in()
+        if self._stillborn.are_too_many(self._children()):
+            why = f"the process that decodes died {MOST} times before it was ready"
+            log.critical("%s", why)
+            tell_those_who_wait(self._context, why)
+            os._exit(INCAPABLE)
         if is_deaf(self._context.store, self._context.name):
             log.critical("batches are waiting, but none of them reach this worker; it ends, to be started again")
             os._exit(1)  # at once: it runs nothing, and what does not listen may not hear a signal either

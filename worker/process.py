@@ -56,13 +56,14 @@ def start(sender: str, **_: Any) -> None:
         )  # now, so that the first batch does not wait for it
     except UnembedError as error:
         log.critical("%s", error)
-        _tell_those_who_wait(opened, error.message)
+        tell_those_who_wait(opened, error.message)
         # Rather than take batches that it would only fail.
         os.kill(os.getppid(), CANNOT_WORK)
         os.kill(os.getppid(), signal.SIGTERM)
 
 
-def _tell_those_who_wait(opened: Context, why: str) -> None:
+def tell_those_who_wait(opened: Context, why: str) -> None:
+    """This worker cannot work, and ends: whoever waits for a job learns it from SQL."""
     try:
         opened.store.workers.ended(opened.name, socket.gethostname(), opened.pid, why)
     except UnavailableError as error:

@@ -5,7 +5,7 @@
     store.requeue     retry, after_resend
     store.sweeping    sweep, reclaim; queued, fail_missing_payloads, done_or_cancelled; cancel_unsealed, expired_jobs
     store.results     page
-    store.workers     check_in, ended, forget, all, is_deaf
+    store.workers     check_in, ended, forget, all, has_claimed, is_deaf
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog
     store.waits       of, pace
 

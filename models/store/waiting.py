@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from unembed.codes import FailureCode
 from unembed.models.clock import now, seconds_between
 from unembed.models.store.sql import BATCHES, WORKERS, StorePart, one
 from unembed.schemas import AttemptFailed, BatchState, Job, Waiting
@@ -43,7 +44,10 @@ _DONE_BY: Final = (
 _FAILED: Final = (
     select(BATCHES, seconds_between(now(), BATCHES.c.not_before).label("next_in"))
     .where(
-        BATCHES.c.job_id == bindparam("job"), BATCHES.c.state == BatchState.QUEUED, BATCHES.c.error_code.is_not(None)
+        BATCHES.c.job_id == bindparam("job"),
+        BATCHES.c.state == BatchState.QUEUED,
+        # What is queued has its vectors, or would be dead: if it lacked them, they were sent again.
+        BATCHES.c.error_code.not_in((FailureCode.PAYLOAD_MISSING, FailureCode.PAYLOAD_DAMAGED)),
     )
     .order_by(BATCHES.c.queued_at.desc())
     .limit(1)

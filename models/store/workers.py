@@ -57,6 +57,13 @@ class Workers(StorePart):
             of_late = select(WORKERS.c.name).where(WORKERS.c.host == host, WORKERS.c.last_seen > now(-seconds))
             return list(connection.scalars(of_late))
 
+    def has_claimed(self, name: str) -> bool:
+        """Whether a worker has taken a batch since it started."""
+        since = select(WORKERS.c.started_at).where(WORKERS.c.name == name).scalar_subquery()
+        took = select(BATCHES.c.id).where(BATCHES.c.worker == name, BATCHES.c.claimed_at >= since)
+        with self._read() as connection:
+            return bool(connection.scalar(select(took.exists())))
+
     def is_deaf(self, name: str, seconds: float) -> bool:
         """Whether batches could have been taken for so long, and the worker has neither taken one nor runs one."""
         ago = now(-seconds)

@@ -78,6 +78,14 @@ def test_the_attempt_that_failed_last_is_told_until_the_next_one_begins(store: S
     assert 0 < failed.next_in <= 30
 
 
+def test_vectors_that_were_lost_and_sent_again_are_no_failed_attempt(store: Store) -> None:
+    job = make_job(store)
+    (batch,) = add_batches(store, job, (2,))
+    store.sweeping.fail_missing_payloads([batch.id])
+    store.requeue.after_resend(batch.id)
+    assert waiting(store, job).failed is None
+
+
 class TestTheLastWorker:
     def test_before_there_was_any_there_is_none(self, store: Store) -> None:
         job = make_job(store)

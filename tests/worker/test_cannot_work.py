@@ -7,11 +7,17 @@ import signal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
+from tests.builders import add_batches, make_job
 from unembed.errors import CannotWorkError
+from unembed.models.clock import now
 from unembed.models.settings import Settings
+from unembed.models.store import Store
+from unembed.models.tables import BatchRow
 from unembed.worker import process
 from unembed.worker.launch import Stack
+from unembed.worker.stillborn import Stillborn
 
 
 def test_a_child_whose_device_is_not_there_ends_its_worker(
@@ -65,3 +71,28 @@ def test_a_stack_whose_workers_are_all_hopeless_gives_up_with_their_last_words(t
     stack._supervisor = Supervised("worker-gpu0", "worker-gpu1")  # type: ignore[assignment]
     with pytest.raises(CannotWorkError, match="no worker can work: device 'cuda' is not available here"):
         stack.check()
+
+
+def test_processes_that_die_before_they_claim_anything_are_counted() -> None:
+    # Given a worker whose child dies each time before it is ready
+    stillborn = Stillborn(lambda: False)
+    # When the third is dead, Then they are too many
+    assert [stillborn.are_too_many([pid]) for pid in (1, 1, 2, 3, 4)] == [False, False, False, False, True]
+
+
+def test_a_worker_that_has_decoded_is_well_whatever_becomes_of_its_children() -> None:
+    stillborn = Stillborn(lambda: True)
+    assert not any(stillborn.are_too_many([pid]) for pid in range(10))
+
+
+def test_whether_a_worker_has_claimed_since_it_started_is_in_sql(store: Store) -> None:
+    # Given a worker that has claimed nothing, Then a batch of an earlier life of it does not count, but a new one does
+    job = make_job(store)
+    first, second = add_batches(store, job)
+    store.attempts.claim(first.id, "cpu0@here", 60.0)
+    with store.engine.begin() as connection:
+        connection.execute(update(BatchRow).values(claimed_at=now(-60)))
+    store.workers.check_in("cpu0@here", "here", 1, None, None)
+    assert not store.workers.has_claimed("cpu0@here")
+    store.attempts.claim(second.id, "cpu0@here", 60.0)
+    assert store.workers.has_claimed("cpu0@here")

@@ -1,19 +1,22 @@
 """Why nothing of a job runs: what comes before it, who works, and what went wrong last. Read from SQL when it is asked.
 
-How long it takes is reckoned from what the workers that live have done in the last minutes. Jobs share the workers, so
-of another job as many rows come before the end of this one as this one has left, at most.
+How long it takes is reckoned from what the workers that live have done in the last minutes. Clients share them, and so
+do the jobs of each client (turns.py): of another job, what runs comes before the end of this one, and as many rows as
+its share allows while this one is decoded.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections import defaultdict
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, case, func, select
 
 from unembed.codes import FailureCode
 from unembed.models.clock import now, seconds_between
-from unembed.models.store.sql import BATCHES, WORKERS, StorePart, one
-from unembed.schemas import AttemptFailed, BatchState, Job, Waiting
+from unembed.models.store.sql import BATCHES, JOBS, WORKERS, StorePart, one
+from unembed.models.store.turns import WEIGHTS
+from unembed.schemas import AttemptFailed, BatchState, Job, Priority, Waiting
 
 OF_LATE: Final = 300.0  # seconds of work that a pace is reckoned from
 _SILENCE: Final = 6  # heartbeats or sweeps that a worker may miss before it counts as gone
@@ -25,8 +28,12 @@ _LAST_WORKER: Final = (
     .order_by(WORKERS.c.last_seen.desc())
     .limit(1)
 )
+_RUNS: Final = case((BATCHES.c.state == BatchState.RUNNING, BATCHES.c.rows), else_=0)
 _LEFT: Final = (
-    select(BATCHES.c.job_id, func.sum(BATCHES.c.rows)).where(BATCHES.c.state.in_(_OPEN)).group_by(BATCHES.c.job_id)
+    select(JOBS.c.id, JOBS.c.client, JOBS.c.priority, func.sum(BATCHES.c.rows), func.sum(_RUNS))
+    .join_from(BATCHES, JOBS, BATCHES.c.job_id == JOBS.c.id)
+    .where(BATCHES.c.state.in_(_OPEN))
+    .group_by(JOBS.c.id, JOBS.c.client, JOBS.c.priority)
 )
 _DONE_BY: Final = (
     select(
@@ -62,14 +69,13 @@ class WhyWaiting(StorePart):
         if job.state.is_ended or job.batches.running or not job.batches.queued:
             return None
         with self._read() as connection:
-            left = {job_id: int(rows) for job_id, rows in connection.execute(_LEFT)}
-            own = left.pop(job.id, 0)
-            ahead = sum(min(rows, own) for rows in left.values())
+            own, others = _shares(job.id, [_Left(*row) for row in connection.execute(_LEFT)])
+            ahead = sum(max(each.running, min(each.rows, own * share)) for each, share in others)
             workers = self._living(connection)
             pace = _pace(connection, workers)
             return Waiting(
-                jobs_ahead=len(left),
-                rows_ahead=ahead,
+                jobs_ahead=len(others),
+                rows_ahead=round(ahead),
                 seconds=(own + ahead) / pace if pace else None,
                 workers=len(workers),
                 last_worker=None if workers else _last_worker(connection),
@@ -84,6 +90,24 @@ class WhyWaiting(StorePart):
     def _living(self, connection: Connection) -> list[str]:
         silence = _SILENCE * max(self.settings.sweep_interval, self.settings.heartbeat)
         return list(connection.scalars(_LIVING, {"ago": -silence}))
+
+
+class _Left(NamedTuple):
+    job_id: str
+    client: str
+    priority: str
+    rows: int
+    running: int  # of the rows
+
+
+def _shares(job_id: str, left: list[_Left]) -> tuple[int, list[tuple[_Left, float]]]:
+    """The rows that this job has left, and the others, each with how many of its rows are decoded for one of this."""
+    of_client: defaultdict[str, float] = defaultdict(float)
+    for each in left:
+        of_client[each.client] += WEIGHTS[Priority(each.priority)]
+    shares = {each.job_id: WEIGHTS[Priority(each.priority)] / of_client[each.client] for each in left}
+    own = next((int(each.rows) for each in left if each.job_id == job_id), 0)
+    return own, [(each, shares[each.job_id] / shares[job_id]) for each in left if own and each.job_id != job_id]
 
 
 def _pace(connection: Connection, workers: list[str]) -> float | None:

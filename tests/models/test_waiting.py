@@ -45,6 +45,26 @@ def test_other_jobs_are_ahead_with_no_more_rows_than_are_decoded_in_between(stor
     assert (found.jobs_ahead, found.rows_ahead, found.seconds) == (2, 6, None)
 
 
+def test_priorities_and_clients_have_their_shares(store: Store) -> None:
+    # Given a job of 16 rows, one of the same client that is urgent, one that is not, and one of another client
+    job = make_job(store, client="a")
+    add_batches(store, job, (16,))
+    for client, priority in (("a", "high"), ("a", "low"), ("b", "normal")):
+        add_batches(store, make_job(store, client=client, priority=priority), (400, 400))
+    # When it waits, Then before its end come 8 rows of the urgent one for each of its own, one of the other for 8 of
+    # its own, and of the other client as many as of all of its own client
+    assert waiting(store, job).rows_ahead == 16 * 8 + 16 // 8 + 146
+
+
+def test_what_runs_comes_first(store: Store) -> None:
+    # Given a job of 2 rows, and a batch of another that runs
+    job, large = make_job(store), make_job(store)
+    add_batches(store, job, (2,))
+    first, _ = add_batches(store, large, (30, 30))
+    store.attempts.claim(first.id, "cpu0@here", 60.0)
+    assert waiting(store, job).rows_ahead == 30
+
+
 def test_how_long_it_takes_is_reckoned_from_what_living_workers_did_of_late(store: Store) -> None:
     # Given two workers that live, of which one has just decoded 2 rows in 4 s
     for name in ("cpu0@here", "cpu1@here"):

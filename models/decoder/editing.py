@@ -24,8 +24,8 @@ from unembed.models.decoder.tokenizer import UNKNOWN as UNKNOWN_PIECE
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.decoder.words import Word, capitalised, join, split, starts_capital, takes_space
 
-READ: Final = 12  # edits of words of a row that the network reads, each round
-READ_MOVED: Final = 4  # and edits of order
+READ: Final = 4  # edits of words of a row that the network reads, each round
+READ_MOVED: Final = 2  # and edits of order
 USUAL: Final = Breadth()
 
 Parents = Sequence[tuple[int, tuple[Word, ...]]]  # (M,): the row of each text that is edited, and its words
@@ -56,7 +56,7 @@ class Editing:
             if row in known:
                 known[row].add(text)
         rows, texts = self._written(parents, edits, known)
-        return self._read(rows, texts)
+        return self.read(rows, texts)
 
     def _written(self, parents: Parents, edits: Edits, known: dict[int, set[str]]) -> tuple[list[int], list[str]]:
         """The rows and the texts of the best edits, no text twice."""
@@ -94,8 +94,11 @@ class Editing:
                 made.append(Word(within, takes_space(within)))
         return made
 
-    def _read(self, rows: list[int], texts: list[str]) -> Candidates:
-        """With their likelihoods; texts that are too long, or that the network cannot spell, are left out."""
+    def read(self, rows: list[int], texts: list[str]) -> Candidates:
+        """Texts (M,) of rows (M,), ascending, with their likelihoods.
+
+        Those that are too long, or that the network cannot spell, are left out.
+        """
         pieces = [[*ids, END] for ids in self.tokenizer.encode_many(texts)]
         fit = [place for place, ids in enumerate(pieces) if len(ids) <= self.limit and UNKNOWN_PIECE not in ids]
         longest = max((len(pieces[place]) for place in fit), default=1)

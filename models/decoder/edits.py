@@ -20,6 +20,8 @@ WEIGHT: Final = 0.02
 BACKOFF: Final = -1.5  # nats: how much less likely a word is after one that it was seldom seen after
 UNKNOWN_PRIOR: Final = -14.0  # nats: of a word that the sketch does not know
 
+GLANCE: Final = 96  # numbers of a word, the first and longest, by which it comes on the shortlist: half the work
+
 Integers = npt.NDArray[np.int32]
 
 
@@ -30,8 +32,8 @@ class Breadth:
     shortlist: int = 384  # words that are tried in a text: those that point where it lacks something
     exchanged: int = 6  # of them, in each word's place
     inserted: int = 8  # of them, between any two words
-    most: int = 24  # edits of words to give of each text
-    moved: int = 8  # and of order alone
+    most: int = 12  # edits of words to give of each text
+    moved: int = 6  # and of order alone
     longest: int = 48  # words that a text may come to have
 
 

@@ -16,12 +16,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from pydantic import Field
 
 from unembed.errors import CheckpointError, DimensionError, MissingExtraError
-from unembed.generations import from_columns
+from unembed.generations import from_columns, where, with_column
 from unembed.models.decoder.base import SCORES, Answered, DecoderDescription, TextDecoder
+from unembed.models.decoder.beside import Beside
 from unembed.models.decoder.candidates import Candidates
 from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import (
@@ -48,7 +50,7 @@ from unembed.models.decoder.evidence import evidence_of
 from unembed.models.decoder.graph_engine import GPU_MEMORY
 from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.quality import UNSCORED, Evidence, Quality, assess
-from unembed.models.decoder.rank import Ranked
+from unembed.models.decoder.rank import Ranked, ranking
 from unembed.models.decoder.report import DecodeStatistics
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.rounds import Searcher
@@ -186,8 +188,18 @@ class GenerativeDecoder(TextDecoder):
         """(N,): whether each of (N, D) is unlike the vector of any text; None where that is not known."""
         return None if self.manifold is None else self.manifold.off(vectors)
 
-    def raw_answer(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
-        scored = self.decode_batch(vectors, indices, options, seed)
+    def raw_answer(
+        self,
+        vectors: Vectors,
+        indices: Indices,
+        options: DecodeOptions,
+        seed: int,
+        beside: Beside | None = None,
+    ) -> Answered:
+        """`beside` are phrases of a bank: where one of them is the best text, the row says so, and has no scores but
+        its cosine, for those were calibrated on the network's texts."""
+        scored = self.decode_batch(vectors, indices, options, seed, beside)
+        own = {name: getattr(scored.quality, name) for name in SCORES}
         rows = from_columns(
             indices,
             text=scored.texts,
@@ -196,19 +208,29 @@ class GenerativeDecoder(TextDecoder):
             tokens=scored.best.lengths,
             round_trip=scored.ranked.best_round_trips,
             off_manifold=self.off_manifold(vectors),
-            **{name: getattr(scored.quality, name) for name in SCORES},
+            **own,
         )
+        borrowed = scored.ranked.best_borrowed  # (N,)
+        if beside is not None and borrowed.any():
+            rows = where(borrowed, _borrowed(rows, beside), rows)
+        bank = beside.bank if beside is not None else ""
         answered = Answered(
-            rows, scored.decode_ms, scored.score_ms, candidates=lambda row: scored.ranked.listed(row, self.name)
+            rows, scored.decode_ms, scored.score_ms, candidates=lambda row: scored.ranked.listed(row, self.name, bank)
         )
         self._statistics.add(answered)
         return answered
 
-    def decode_batch(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Scored:
+    def borrows(self, options: DecodeOptions) -> bool:
+        """Whether phrases beside its texts are ranked with them: by a sketch, they are."""
+        return ranking(options, sketched=self._checkpoint.sketch is not None) == "sketch"
+
+    def decode_batch(
+        self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int, beside: Beside | None = None
+    ) -> Scored:
         """Rows (N, D) with what was measured of them; the other methods are this one with a different answer."""
         begun = time.perf_counter()
         searcher = Searcher(self._checkpoint, self._engine, self.encoder, self._device.precision, self._editor)
-        searched = searcher.search(vectors, indices, options, seed)
+        searched = searcher.search(vectors, indices, options, seed, beside)
         evidence = None
         if options.scores == "all":
             evidence = evidence_of(searched.ranked, vectors, self._engine, self._checkpoint.sketch)
@@ -255,6 +277,18 @@ class GenerativeDecoder(TextDecoder):
         network.check_budget(self.config.budget)
         self._take(checkpoint, trained=True)
         self.config = self.config.model_copy(update={"checkpoint": Path(folder)})
+
+
+def _borrowed(rows: pa.RecordBatch, beside: Beside) -> pa.RecordBatch:
+    """The rows as if a phrase beside them answered each; of no meaning where their text is none."""
+    places = beside.places
+    pairs = enumerate(rows["text"].to_pylist())
+    cosines = [beside.cosines[places[pair]] if pair in places else np.nan for pair in pairs]
+    for name in (*SCORES, "tokens"):
+        if name != "diversity":
+            rows = with_column(rows, name, None)
+    rows = with_column(rows, "round_trip", np.asarray(cosines))
+    return with_column(with_column(rows, "status", RowStatus.FALLBACK), "source", beside.bank)
 
 
 def _checkpoint_for(config: GenerativeConfig) -> Checkpoint:

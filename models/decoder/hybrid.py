@@ -1,9 +1,12 @@
-"""The hybrid: a network's candidates together with a bank's nearest phrase, and a rule for which to believe.
+"""The hybrid: a network's candidates together with a bank's nearest phrases.
 
-Where the network's text is embedded again (`embed` or `round_trip`), both have a cosine with the given vector: the
-network answers when its own, and a margin in its favour, are at least the phrase's. Otherwise the phrase answers when
-it is near enough to be likely the better text. Margin and nearness are learnt on held-out texts (`evaluation/rule.py`)
-and kept in the hybrid's config.json.
+A network with a sketch ranks both together: the phrases are candidates among its own (`beside.py`), and what is known
+of their embeddings corrects its sketch. A phrase whose vector is the given one answers whatever the network says.
+
+Without a sketch a rule decides. Where the network's text is embedded again (`embed` or `round_trip`), both have a
+cosine with the given vector: the network answers when its own, and a margin in its favour, are at least the phrase's.
+Otherwise the phrase answers when it is near enough to be likely the better text. Margin and nearness are learnt on
+held-out texts (`evaluation/rule.py`) and kept in the hybrid's config.json.
 
 A row that the bank answers says `fallback` and names the bank. The bank answers too when the network fails over a row,
 or when the overall_quality of its text is under the floor; a row that neither answers is an error. No text is ever
@@ -29,6 +32,7 @@ from unembed.codes import FailureCode
 from unembed.errors import CheckpointError, DimensionError, UnembedError
 from unembed.generations import concatenated, error_rows, floats, from_columns, where, with_column
 from unembed.models.decoder.base import SCORES, Answered, TextDecoder
+from unembed.models.decoder.beside import NEAREST, SAME, Beside
 from unembed.models.decoder.candidates import Candidate
 from unembed.models.decoder.catalog import CONFIG_FILE, part_of, read_config
 from unembed.models.decoder.checkpoint import checkpoint_folder
@@ -98,24 +102,38 @@ class HybridDecoder(TextDecoder):
         asked = options
         if self._config.floor > 0.0:  # the rule needs the overall_quality, even where the caller does not
             asked = asked.model_copy(update={"scores": "all"})
-        own = self._own(vectors, indices, asked, seed)
         begun = time.perf_counter()
-        phrases = self._bank.answer(vectors, indices, options, seed) if self._bank else None
-        decided = self._decided(own.rows, phrases.rows if phrases else None)
+        phrases, beside = self._phrases(vectors, indices, options)
+        seconds = time.perf_counter() - begun
+        own = self._own(vectors, indices, asked, seed, beside)
+        begun = time.perf_counter()
+        decided = self._decided(own.rows, phrases.rows if phrases else None, ruled=beside is None)
         if options.scores == "none":
             for name in SCORES:
                 decided = with_column(decided, name, None)
         return Answered(
             decided,
             own.decode_ms,
-            own.score_ms + (time.perf_counter() - begun) * 1000.0,
+            own.score_ms + (seconds + time.perf_counter() - begun) * 1000.0,
             candidates=lambda row: _listed(decided["source"][row].as_py(), row, own, phrases),
         )
 
-    def _own(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Answered:
+    def _phrases(
+        self, vectors: Vectors, indices: Indices, options: DecodeOptions
+    ) -> tuple[Answered | None, Beside | None]:
+        """What the bank answers, and what of it the network ranks with its own texts; None where it does not."""
+        if self._bank is None:
+            return None, None
+        borrows = self._network.borrows(options)
+        near = self._bank.near(vectors, max(options.candidates, NEAREST) if borrows else options.candidates)
+        return self._bank.answered(near, indices, options), self._bank.beside(near, NEAREST) if borrows else None
+
+    def _own(
+        self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int, beside: Beside | None
+    ) -> Answered:
         """What the network says; rows over which it fails are found by halving, and are error rows alone."""
         try:
-            return self._network.raw_answer(vectors, indices, options, seed)
+            return self._network.raw_answer(vectors, indices, options, seed, beside)
         except FAILURES as error:
             if isinstance(error, UnembedError) or is_out_of_memory(error) or is_broken_device(error):
                 raise
@@ -123,8 +141,9 @@ class HybridDecoder(TextDecoder):
                 log.warning("%s fails on row %d: %s", self._network.name, int(indices[0]), error)
                 return self._failed(vectors, indices, error)
         middle = len(vectors) // 2
-        first = self._own(vectors[:middle], indices[:middle], options, seed)
-        second = self._own(vectors[middle:], indices[middle:], options, seed)
+        halves = (beside and beside.of_rows(0, middle), beside and beside.of_rows(middle, len(vectors)))
+        first = self._own(vectors[:middle], indices[:middle], options, seed, halves[0])
+        second = self._own(vectors[middle:], indices[middle:], options, seed, halves[1])
         return Answered(
             concatenated([first.rows, second.rows]),
             first.decode_ms + second.decode_ms,
@@ -142,15 +161,19 @@ class HybridDecoder(TextDecoder):
         )
         return Answered(rows, 0.0, 0.0, candidates=lambda row: ())
 
-    def _decided(self, own: pa.RecordBatch, phrases: pa.RecordBatch | None) -> pa.RecordBatch:
-        """Of each row the network's columns or the bank's, or an error that says why neither answers."""
+    def _decided(self, own: pa.RecordBatch, phrases: pa.RecordBatch | None, *, ruled: bool) -> pa.RecordBatch:
+        """Of each row the network's columns or the bank's, or an error that says why neither answers.
+
+        `ruled`: the network has not seen the phrases, so the rule decides.
+        """
         overall = floats(own["overall_quality"])  # (N,), NaN where it is not known
         failed = own["error"].is_valid().to_numpy(zero_copy_only=False)  # (N,)
         unusable = failed | (overall < self._config.floor)
         known = np.zeros(len(overall), dtype=np.bool_)
         if phrases is not None:
             known = phrases["text"].is_valid().to_numpy(zero_copy_only=False)
-        chosen = known & (unusable | self._phrase_is_nearer(own, phrases))
+        nearer = self._phrase_is_nearer(own, phrases) if ruled else _is_same(own, phrases)
+        chosen = known & (unusable | nearer)
         rows = own
         if phrases is not None:
             rows = where(chosen, with_column(phrases, "status", RowStatus.FALLBACK), own)
@@ -172,6 +195,14 @@ class HybridDecoder(TextDecoder):
 
     def _under_the_floor(self, overall: float) -> str:
         return f"the decoding's overall_quality is {overall:.3f}, under the floor of {self._config.floor:.3f}"
+
+
+def _is_same(own: pa.RecordBatch, phrases: pa.RecordBatch | None) -> npt.NDArray[np.bool_]:
+    """(N,): whether the nearest phrase has the given vector, and is not what the network says itself."""
+    if phrases is None:
+        return np.zeros(own.num_rows, dtype=np.bool_)
+    other = [ours != theirs for ours, theirs in zip(own["text"].to_pylist(), phrases["text"].to_pylist(), strict=True)]
+    return np.asarray(other, dtype=np.bool_) & (floats(phrases["round_trip"]) >= SAME)
 
 
 def save_hybrid(folder: Path, config: HybridConfig) -> None:

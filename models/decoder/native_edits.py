@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from unembed.models.decoder.edits import BACKOFF, UNKNOWN_PRIOR, WEIGHT, Breadth, Edits
+from unembed.models.decoder.edits import BACKOFF, GLANCE, UNKNOWN_PRIOR, WEIGHT, Breadth, Edits
 from unembed.models.decoder.sketch import END, START, Sketch
 from unembed.models.decoder.vectors import Vectors
 
@@ -23,6 +23,7 @@ class _Rows(Structure):
         ("width", c_int32),
         ("words", c_int32),
         ("count", c_int32),
+        ("glance", c_int32),
         ("begin", c_int32),
         ("end", c_int32),
         ("backoff", c_float),
@@ -72,6 +73,7 @@ class NativeEditor:
                     self._width,
                     len(sketch.words),
                     len(pairs),
+                    GLANCE,
                     START,
                     END,
                     BACKOFF,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from unembed.codes import FailureCode
 from unembed.errors import CheckpointError, InputError
 from unembed.generations import from_columns
 from unembed.models.decoder.base import Answered, DecoderDescription, TextDecoder
+from unembed.models.decoder.beside import Beside
 from unembed.models.decoder.candidates import Candidate
 from unembed.models.decoder.catalog import CONFIG_FILE, read_config
 from unembed.models.decoder.checkpoint import checkpoint_folder
@@ -116,6 +117,13 @@ class Bank:
         return cls(config, tuple(phrases), vectors)
 
 
+class Near(NamedTuple):
+    """The nearest phrases of N vectors, K of each, nearest first."""
+
+    cosines: np.ndarray  # (N, K)
+    places: np.ndarray  # (N, K): in the bank
+
+
 class PhraseBankDecoder(TextDecoder):
     """Answers each vector with the nearest phrase of a bank, or with none when that is not near enough."""
 
@@ -194,7 +202,17 @@ class PhraseBankDecoder(TextDecoder):
         The nearest phrase answers if it is near enough; otherwise the row is an error.
         """
         begun = time.perf_counter()
-        cosines, places = self.neighbours(vectors, options.candidates)
+        near = self.near(vectors, options.candidates)
+        answered = self.answered(near, indices, options)
+        return replace(answered, decode_ms=(time.perf_counter() - begun) * 1000.0)
+
+    def near(self, vectors: Vectors, count: int) -> Near:
+        """The nearest phrases of vectors (N, D)."""
+        return Near(*self.neighbours(vectors, count))
+
+    def answered(self, near: Near, indices: Indices, options: DecodeOptions) -> Answered:
+        """What the nearest phrases answer, once they are found."""
+        cosines, places = near.cosines[:, : options.candidates], near.places[:, : options.candidates]
         nearest = cosines[:, 0].astype(np.float64)  # (N,)
         known = nearest >= self.threshold  # (N,)
         texts = [self._bank.phrases[place] for place in places[:, 0].tolist()]
@@ -213,7 +231,17 @@ class PhraseBankDecoder(TextDecoder):
             pairs = zip(cosines[row].tolist(), places[row].tolist(), strict=True)
             return tuple(Candidate(self._bank.phrases[place], cosine, self.name, cosine) for cosine, place in pairs)
 
-        return Answered(rows, decode_ms=(time.perf_counter() - begun) * 1000.0, score_ms=0.0, candidates=candidates)
+        return Answered(rows, decode_ms=0.0, score_ms=0.0, candidates=candidates)
+
+    def beside(self, near: Near, count: int) -> Beside:
+        """Up to so many of each row's nearest phrases that are near enough, for a network that ranks them with its own
+        texts."""
+        cosines, places = near.cosines[:, :count], near.places[:, :count]
+        row, _ = enough = np.nonzero(cosines >= self.threshold)
+        chosen = places[enough].tolist()
+        embeddings = self._bank.vectors[chosen].astype(np.float32)  # (P, D)
+        texts = tuple(self._bank.phrases[place] for place in chosen)
+        return Beside(self.name, row.astype(np.int64), texts, embeddings, cosines[enough].astype(np.float64))
 
     def _too_far(self, cosine: float) -> str:
         return (

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from unembed.models.decoder.edits import BACKOFF, UNKNOWN_PRIOR, WEIGHT, Breadth, Edits
+from unembed.models.decoder.edits import BACKOFF, GLANCE, UNKNOWN_PRIOR, WEIGHT, Breadth, Edits
 from unembed.models.decoder.sketch import END, START, Bags, Ids, Sketch, bag_sums
 from unembed.models.decoder.vectors import Vectors
 
@@ -101,7 +101,8 @@ class PlainEditor:
         """The words that point most to where the text lacks something of the query, in the order of their ids."""
         total = self._sum(text)
         wanted = query - LACK * (query @ total) / max(_TINY, float(total @ total)) * total
-        chosen = np.sort(np.argsort(-(self._words @ wanted), kind="stable")[:most])
+        near = self._words[:, :GLANCE] @ wanted[:GLANCE]
+        chosen = np.sort(np.argsort(-near, kind="stable")[:most])
         return np.asarray(chosen[(chosen != START) & (chosen != END)])
 
     def _best_words(self, shortlist: Ids, base: Floats, query: Floats, most: int) -> list[int]:

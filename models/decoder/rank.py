@@ -10,6 +10,7 @@ Consensus among the candidates and the PMI of text and embedding were measured, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,7 +20,7 @@ from unembed.errors import InputError
 from unembed.models.decoder.candidates import Candidate, Candidates, Floats, Places
 from unembed.models.decoder.encoder import ENCODERS, cosines, is_installed, shared_encoder
 from unembed.models.decoder.needs import embeds
-from unembed.models.decoder.pool import likelihood
+from unembed.models.decoder.pool import Flags, likelihood
 from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions, Precision, Ranking
 
@@ -53,6 +54,7 @@ class Ranked:
     candidates: Candidates  # M
     scores: Floats  # (M,): what they were ranked by before any was embedded again
     round_trips: Floats | None  # (M,) cosines, or NaN where a text was not embedded again; None: none was
+    borrowed: AbstractSet[tuple[int, str]] = frozenset()  # rows and texts that are a bank's, and not the network's
 
     @property
     def firsts(self) -> Places:
@@ -65,15 +67,26 @@ class Ranked:
         return self.candidates.take(self.firsts)
 
     @property
+    def best_borrowed(self) -> Flags:
+        """(N,)"""
+        rows = zip(self.best.row.tolist(), self.best.texts, strict=True)
+        return np.fromiter((pair in self.borrowed for pair in rows), np.bool_, len(self.best))
+
+    @property
     def best_round_trips(self) -> Floats | None:
         """(N,)"""
         return None if self.round_trips is None else self.round_trips[self.firsts]
 
-    def listed(self, row: int, source: str) -> tuple[Candidate, ...]:
-        """The candidates of one row, to be shown."""
+    def listed(self, row: int, source: str, bank: str = "") -> tuple[Candidate, ...]:
+        """The candidates of one row, to be shown, each with the name of what wrote it."""
         begin, end = np.searchsorted(self.candidates.row, (row, row + 1)).tolist()
         return tuple(
-            Candidate(self.candidates.texts[place], float(self.scores[place]), source, self._round_trip(place))
+            Candidate(
+                self.candidates.texts[place],
+                float(self.scores[place]),
+                bank if (row, self.candidates.texts[place]) in self.borrowed else source,
+                self._round_trip(place),
+            )
             for place in range(begin, end)
         )
 

@@ -5,19 +5,21 @@
                                             some of the best are embedded, `embed` in all; what the sketch errs
                                             on them corrects it for the texts that are like them (referee.py)
 
-Without a sketch, candidates are ranked by the network alone, and the encoder takes the nearest of the best.
+Phrases of a bank beside them (beside.py) are candidates too, and as if they had been embedded. Without a sketch,
+candidates are ranked by the network alone, and the encoder takes the nearest of the best.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from unembed.models.decoder.beside import Beside
 from unembed.models.decoder.candidates import Candidates, Floats, Places
 from unembed.models.decoder.checkpoint import Checkpoint
 from unembed.models.decoder.editing import Editing
@@ -65,25 +67,29 @@ class Searcher:
     def _name(self) -> str:
         return self.checkpoint.config.name
 
-    def search(self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int) -> Searched:
-        """The candidates of rows (N, D), ranked.
+    def search(
+        self, vectors: Vectors, indices: Indices, options: DecodeOptions, seed: int, beside: Beside | None = None
+    ) -> Searched:
+        """The candidates of rows (N, D), ranked; phrases beside them only by a sketch.
 
         Raises InputError when the options need a sketch or an encoder that is not there.
         """
         sketch = self.checkpoint.sketch
         check_needs(options, self._name, encoder=self.encoder, sketched=sketch is not None)
-        by = ranking(options, sketched=sketch is not None)
         embedded = embedder(options, self.encoder, self.precision)
         begun = time.perf_counter()
         found = self._found(vectors, indices, options, seed)
-        if sketch is not None and self.editor is not None and by == "sketch":
+        if sketch is not None and self.editor is not None and ranking(options, sketched=True) == "sketch":
             hunt = self._hunt(sketch, self.editor, vectors, options)
-            pool = hunt.edited(Pool.of(found, sketch), options.edits)
+            hunted = hunt.edited(hunt.begun(found, beside), options.edits)
             seconds = time.perf_counter() - begun
-            if not (embedded and options.embed):
-                ranked = hunt.ranked(pool)
-                return Searched(embedded_again(ranked, vectors, embedded) if embedded else ranked, seconds)
-            return Searched(hunt.refereed(pool, vectors, embedded), seconds)
+            if embedded and options.embed:
+                ranked = hunt.refereed(hunted, vectors, embedded)
+            else:
+                ranked = hunt.ranked(hunted)
+                ranked = embedded_again(ranked, vectors, embedded) if embedded else ranked
+            borrowed = beside.places.keys() - _pairs(found) if beside else frozenset[tuple[int, str]]()
+            return Searched(replace(ranked, borrowed=borrowed), seconds)
         seconds = time.perf_counter() - begun
         ranked = by_decoder(found, options)
         if embedded and options.embed:
@@ -111,6 +117,18 @@ class Searcher:
 
 
 @dataclass(frozen=True)
+class Hunted:
+    """What a search has found so far, and what is known of the true embeddings of it."""
+
+    pool: Pool
+    verdicts: Verdicts
+
+    def grown(self, pool: Pool) -> Hunted:
+        """With more candidates, of each row its own first."""
+        return Hunted(pool, self.verdicts.moved(self.pool.candidates, pool.candidates))
+
+
+@dataclass(frozen=True)
 class Hunt:
     """A search by the sketch of N rows."""
 
@@ -118,59 +136,90 @@ class Hunt:
     queries: Vectors  # (N, J): the embeddings, in the space that texts are judged in
     options: DecodeOptions
 
-    def ranked(self, pool: Pool) -> Ranked:
-        worth = pool.worth(self.queries, self.options)
-        order = best_of_rows(pool.candidates.row, worth, len(pool))
-        return Ranked(pool.candidates.take(order), worth[order], None)
+    def begun(self, found: Candidates, beside: Beside | None = None) -> Hunted:
+        """With the network's candidates, and the phrases beside them."""
+        sketch = self.editing.sketch
+        pool = Pool.of(found, sketch)
+        begun = Hunted(pool, Verdicts.none(len(pool), self.queries.shape[1]))
+        if beside is None or not len(beside):
+            return begun
+        known = _pairs(found)
+        new = [pair for pair in beside.places if pair not in known]
+        read = self.editing.read([row for row, _ in new], [text for _, text in new])
+        begun = begun.grown(pool.with_more(Pool.of(read, sketch)))
+        phrases = beside.places
+        pairs = zip(begun.pool.candidates.row.tolist(), begun.pool.candidates.texts, strict=True)
+        placed = [(place, phrases[pair]) for place, pair in enumerate(pairs) if pair in phrases]
+        places, of = np.asarray(placed, dtype=np.int64).reshape(-1, 2).T
+        verdicts = begun.verdicts.with_more(places, beside.embeddings[of], beside.cosines[of], sketch)
+        return replace(begun, verdicts=verdicts)
 
-    def edited(self, pool: Pool, rounds: int) -> Pool:
+    def ranked(self, hunted: Hunted) -> Ranked:
+        worth, candidates = self._worth(hunted), hunted.pool.candidates
+        order = best_of_rows(candidates.row, worth, len(candidates))
+        return Ranked(candidates.take(order), worth[order], None)
+
+    def edited(self, hunted: Hunted, rounds: int) -> Hunted:
+        """After rounds of edits of the best, towards what they lack, as far as that is known."""
         for _ in range(rounds):
-            best = best_of_rows(pool.candidates.row, pool.worth(self.queries, self.options), BEST)
-            pool = self._with_edits(pool, best[~pool.edited[best]], self.queries[pool.candidates.row])
-        return pool
+            best = best_of_rows(hunted.pool.candidates.row, self._worth(hunted), BEST)
+            hunted = self._with_edits(hunted, best)
+        return hunted
 
-    def refereed(self, pool: Pool, vectors: Vectors, embedded: Embedded) -> Ranked:
+    def refereed(self, hunted: Hunted, vectors: Vectors, embedded: Embedded) -> Ranked:
         """The nearest of `options.embed` texts of each row first, by their cosines with its vector (N, D)."""
-        pool = pool.as_unedited()  # towards what the encoder says that they lack, their edits are others
-        verdicts = Verdicts.none(len(pool), self.queries.shape[1])
+        # Towards what the encoder says that they lack, their edits are others.
+        hunted = replace(hunted, pool=hunted.pool.as_unedited())
         shares = stages(self.options.embed) if self.options.edits else [self.options.embed]
         for number, share in enumerate(shares):
             if number:
-                grown = self._followed(pool, verdicts)
-                verdicts, pool = verdicts.moved(pool.candidates, grown.candidates), grown
-            asked = best_of_rows(pool.candidates.row, self._worth(pool, verdicts), share)
-            texts = [pool.candidates.texts[place] for place in asked.tolist()]
-            cosines = embedded.cosines(texts, vectors[pool.candidates.row[asked]])
+                hunted = self._with_edits(hunted, self._nearest(hunted))
+            candidates, verdicts = hunted.pool.candidates, hunted.verdicts
+            unseen = np.where(verdicts.known, -np.inf, self._worth(hunted))
+            asked = best_of_rows(candidates.row, unseen, share)
+            texts = [candidates.texts[place] for place in asked.tolist()]
+            cosines = embedded.cosines(texts, vectors[candidates.row[asked]])
             if texts:
                 verdicts = verdicts.with_more(asked, embedded.vectors(texts), cosines, self.editing.sketch)
-        return self._judged(pool, verdicts)
+                hunted = replace(hunted, verdicts=verdicts)
+        return self._judged(hunted)
 
-    def _followed(self, pool: Pool, verdicts: Verdicts) -> Pool:
-        """With edits of the nearest texts towards what they are known to lack."""
-        row = pool.candidates.row
+    def _nearest(self, hunted: Hunted) -> Places:
+        """Of each row the few that are known to be nearest."""
+        verdicts = hunted.verdicts
         worth = np.where(verdicts.known, verdicts.cosines, -np.inf)
-        best = best_of_rows(row, worth, FOLLOWED)
-        best = best[~pool.edited[best]]
-        beyond = errors(pool.sketches, verdicts, row)
-        return self._with_edits(pool, best, aims(self.queries[row], beyond))
+        return best_of_rows(hunted.pool.candidates.row, worth, FOLLOWED)
 
-    def _worth(self, pool: Pool, verdicts: Verdicts) -> Floats:
-        """Of those that were not embedded; -inf of the others."""
-        row = pool.candidates.row
+    def _worth(self, hunted: Hunted) -> Floats:
+        """(M,): by the sketch alone, or as it is corrected by what is known."""
+        pool, verdicts = hunted.pool, hunted.verdicts
         if not verdicts.known.any():
             return pool.worth(self.queries, self.options)
+        row, known = pool.candidates.row, verdicts.known
         cosines = estimated(pool.sketches, errors(pool.sketches, verdicts, row), self.queries[row])
-        return np.where(verdicts.known, -np.inf, SURENESS * cosines + likelihood(pool.candidates, self.options))
+        cosines[known] = np.einsum("mj,mj->m", verdicts.embedded[known], self.queries[row[known]])
+        return SURENESS * cosines + likelihood(pool.candidates, self.options)
 
-    def _judged(self, pool: Pool, verdicts: Verdicts) -> Ranked:
+    def _judged(self, hunted: Hunted) -> Ranked:
         """Those that were embedded by their cosines, of equally near ones the likelier first; then the others."""
-        scores = np.where(verdicts.known, verdicts.cosines, self._worth(pool, verdicts))
-        return nearest_first(pool.candidates, verdicts.cosines, scores, self.options)
+        verdicts = hunted.verdicts
+        scores = np.where(verdicts.known, verdicts.cosines, self._worth(hunted))
+        return nearest_first(hunted.pool.candidates, verdicts.cosines, scores, self.options)
 
-    def _with_edits(self, pool: Pool, places: Places, aimed: Vectors) -> Pool:
-        """With what the candidates at these places (K,) become, edited towards what each should come near to (M, J)."""
+    def _with_edits(self, hunted: Hunted, places: Places) -> Hunted:
+        """With what the candidates at these places (K,) become that were not edited yet."""
+        pool, row = hunted.pool, hunted.pool.candidates.row
+        places = places[~pool.edited[places]]
         if not len(places):
-            return pool
-        found = self.editing.edited(pool.candidates, places, aimed[places])
+            return hunted
+        aimed = self.queries[row[places]]  # (K, J)
+        if hunted.verdicts.known.any():
+            aimed = aims(aimed, errors(pool.sketches, hunted.verdicts, row)[places])
+        found = self.editing.edited(pool.candidates, places, aimed)
         pool = pool.as_edited(places)
-        return pool.with_more(Pool.of(found, self.editing.sketch)) if len(found) else pool
+        return hunted.grown(pool.with_more(Pool.of(found, self.editing.sketch)) if len(found) else pool)
+
+
+def _pairs(found: Candidates) -> set[tuple[int, str]]:
+    """Each row's texts."""
+    return set(zip(found.row.tolist(), found.texts, strict=True))

@@ -64,6 +64,11 @@ def hybrid(
             f"on {rule.rows:,} held-out texts: margin {margin:.3f}, known from {known_from:.3f}; word F1 of the "
             f"decoder {rule.network_f1:.3f}, of the bank {rule.bank_f1:.3f}, of the hybrid {rule.hybrid_f1:.3f}{near}"
         )
+        if network.borrows(options):
+            say(
+                f"{decoder!r} has a sketch, so it ranks the phrases with its own texts; "
+                "margin and nearness count only with --rank-by decoder"
+            )
     config = HybridConfig(
         name=out.resolve().name,
         embedding_dim=network.embedding_dim,

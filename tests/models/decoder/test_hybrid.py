@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.builders import decode_rows
-from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, vectors
+from tests.models.decoder.toy import DIM, TEXTS, random_checkpoint, sketch_of_words, sketched_checkpoint, vectors
 from unembed.errors import CheckpointError, DimensionError, UnknownDecoderError
 from unembed.generations import from_columns
 from unembed.models.decoder import rank
@@ -23,6 +23,7 @@ from unembed.models.decoder.phrase_bank import Bank, PhraseBankDecoder
 from unembed.models.decoder.vectors import Indices, Vectors
 from unembed.schemas import GREEDY, DecodeOptions, Generation, RowStatus
 
+SKETCH = sketch_of_words()
 BLIND = GREEDY  # no text is embedded again
 
 
@@ -225,3 +226,72 @@ def test_parts_that_do_not_fit_are_refused(tmp_path: Path, network: GenerativeDe
         HybridDecoder.load(tmp_path / "both")
     with pytest.raises(ValueError, match="bank"):
         config(bank="../elsewhere")
+
+
+@pytest.fixture
+def sketched(tmp_path: Path) -> GenerativeDecoder:
+    return GenerativeDecoder.load(sketched_checkpoint(tmp_path / "toy"), device="cpu", precision="float32")
+
+
+def like_sketches(threshold: float = -1.0) -> PhraseBankDecoder:
+    """A bank whose embeddings are what the sketch takes them for, all off in one direction."""
+    off = SKETCH.vectors(TEXTS) + 0.3 * SKETCH.vectors(["We"])
+    return PhraseBankDecoder(Bank.of(TEXTS, off, name="phrases", threshold=threshold), device="cpu")
+
+
+def between(count: int) -> Vectors:
+    """Vectors between those of two phrases."""
+    both = like_sketches().bank.vectors.astype(np.float32)
+    return np.asarray(both[:count] + 0.6 * np.roll(both, 1, axis=0)[:count], dtype=np.float32)
+
+
+def test_phrases_beside_the_network_s_texts_bring_it_nearer(sketched: GenerativeDecoder) -> None:
+    # Given a network with a sketch, and a bank whose phrases lie near the vectors
+    bank, given = like_sketches(), between(6)
+    options = DecodeOptions(candidates=4, edits=2)
+    # When rows are decoded without it and with it
+    alone = decode_rows(sketched, given, range(6), options, 0)
+    both = rows(HybridDecoder(config(), sketched, bank), given, options)
+    # Then some texts are phrases, and say so, or come of them by edits; together they are nearer
+    assert {row.source for row in both} <= {"toy", "phrases"}
+    for row in both:
+        assert (row.status is RowStatus.FALLBACK) == (row.source == "phrases") == (row.text in TEXTS)
+        if row.source == "phrases":
+            assert row.round_trip is not None
+            assert row.overall_quality is None
+
+    def nearness(found: list[Generation]) -> float:
+        return float(SKETCH.cosines([row.text or "" for row in found], given).mean())
+
+    assert nearness(both) > nearness(alone)
+
+
+def test_a_phrase_with_the_given_vector_answers_whatever_the_network_says(sketched: GenerativeDecoder) -> None:
+    bank = like_sketches()
+    decoder = HybridDecoder(config(), sketched, bank)
+    found = rows(decoder, bank.bank.vectors[:5].astype(np.float32), DecodeOptions(candidates=4, edits=1))
+    assert [row.text for row in found] == TEXTS[:5]
+
+
+def test_phrases_that_are_too_far_are_not_beside_it(sketched: GenerativeDecoder) -> None:
+    # Given a bank that answers only from a cosine that no phrase has
+    given, options = between(6), DecodeOptions(candidates=4, edits=1)
+    far = HybridDecoder(config(), sketched, like_sketches(threshold=0.9999))
+    # When rows are decoded, Then all is as without a bank
+    alone = decode_rows(sketched, given, range(6), options, 0)
+    assert [row.text for row in rows(far, given, options)] == [row.text for row in alone]
+
+
+def test_what_is_beside_a_row_depends_on_no_other_row(sketched: GenerativeDecoder) -> None:
+    decoder, options = HybridDecoder(config(), sketched, like_sketches()), DecodeOptions(candidates=4, edits=1)
+    together = rows(decoder, between(6), options)
+    alone = [decode_rows(decoder, between(6)[[row]], [row], options, 0)[0] for row in range(6)]
+    assert [row.text for row in together] == [row.text for row in alone]
+
+
+def test_the_candidates_say_who_wrote_them(sketched: GenerativeDecoder) -> None:
+    decoder = HybridDecoder(config(), sketched, like_sketches())
+    answer = decoder.batch_generate(between(1), n_best=9)[0]
+    sources = {candidate["text"]: candidate["source"] for candidate in answer["candidates"]}
+    assert sources[answer["text"]] == answer["source"]
+    assert set(sources.values()) == {"toy", "phrases"}

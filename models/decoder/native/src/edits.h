@@ -35,11 +35,11 @@ class Editor {
     // `staged`: how many texts pass the words together.
     bool allocate(int staged) {
         staged_ = staged;
-        const size_t step = sketch.step, places = edits.limit + 2, tried = std::min(edits.shortlist, sketch.words) + 1;
-        return wanted_.allocate(staged * step) && near_.allocate(static_cast<size_t>(staged) * sketch.packed.outer) &&
+        const size_t step = sketch.step, places = edits.limit + 2, tried = padded(std::min(edits.shortlist, sketch.words));
+        return wanted_.allocate(staged * step) && near_.allocate(static_cast<size_t>(staged) * sketch.glanced.outer) &&
                chosen_.allocate(sketch, edits.shortlist) && squares_.allocate(tried) && pairs_.allocate(places * places) &&
                bases_.allocate((places + BASES) * step) && products_.allocate((places + BASES) * tried) &&
-               scores_.allocate(tried) && tops_.allocate(tried) && whole_.allocate(step) && query_.allocate(step) &&
+               scores_.allocate(tried) && tops_.allocate(std::max(edits.exchanged, edits.inserted) + 1) && whole_.allocate(step) && query_.allocate(step) &&
                found_.allocate(edits.most + 1) && orders_.allocate(edits.moved + 1);
     }
 
@@ -77,10 +77,10 @@ class Editor {
             const float scale = LACK * dot(query_.data(), whole_.data()) / std::max(1e-12f, dot(whole_.data(), whole_.data()));
             for (int place = 0; place < sketch.step; place++) wanted[place] = query_[place] - scale * whole_[place];
         }
-        multiply(wanted_.data(), sketch.step, texts, sketch.packed, near_.data(), sketch.packed.outer);
+        multiply(wanted_.data(), sketch.step, texts, sketch.glanced, near_.data(), sketch.glanced.outer);
         for (int at = 0; at < texts; at++) {
             begin_with(begin + at);
-            chosen_.choose(sketch, near_.data() + static_cast<size_t>(at) * sketch.packed.outer);
+            chosen_.choose(sketch, near_.data() + static_cast<size_t>(at) * sketch.glanced.outer);
             found_count_ = orders_count_ = 0;
             weigh();
             const int64_t place = (begin + at) * (edits.most + edits.moved);
@@ -157,7 +157,7 @@ class Editor {
     }
 
     float* base(int at) { return bases_.data() + static_cast<size_t>(at) * sketch.step; }
-    float* products(int base) { return products_.data() + static_cast<size_t>(base) * chosen_.count; }
+    float* products(int base) { return products_.data() + static_cast<size_t>(base) * padded(chosen_.count); }
 
     // The text without each of its words and their pairs; then whole; then what it is to come near to.
     void place_bases() {
@@ -215,15 +215,26 @@ class Editor {
     // The places in the shortlist of the words that bring base + word nearest, best first, their pairs apart.
     void best_words(int which, int wanted) {
         const float *product = products(which), *near = products(n_ + 1);
-        const float along = dot(query_.data(), base(which)), square = dot(base(which), base(which));
-        for (int at = 0; at < chosen_.count; at++) {
-            const float length = square + 2.0f * product[at] + squares_[at];
-            scores_[at] = (along + near[at]) / std::sqrt(std::max(length, 1e-12f));
-            tops_[at] = at;
+        const Vec along = all(dot(query_.data(), base(which))), square = all(dot(base(which), base(which)));
+        for (int at = 0; at < chosen_.count; at += LANES) {
+            const Vec toward = along + load(near + at);
+            const Vec length = larger(square + all(2.0f) * load(product + at) + load(squares_.data() + at), all(1e-12f));
+            store(scores_.data() + at, toward * larger(toward, -toward) / length);  // ordered as the cosines are
         }
-        top_count_ = std::min(wanted, chosen_.count);
-        std::partial_sort(&tops_[0], &tops_[0] + top_count_, &tops_[0] + chosen_.count, [&](int a, int b) {
-            return scores_[a] != scores_[b] ? scores_[a] > scores_[b] : a < b; });
+        top_count_ = 0;
+        for (int at = 0; at < chosen_.count && wanted > 0; at += LANES) {
+            const float least = top_count_ == wanted ? scores_[tops_[wanted - 1]] : -INFINITY;
+            if (!any(load(scores_.data() + at) > all(least))) continue;
+            for (int word = at; word < std::min(at + LANES, chosen_.count); word++) keep(word, wanted);
+        }
+    }
+
+    // Among the best so far, after those that are as good.
+    void keep(int word, int wanted) {
+        if (top_count_ == wanted && !(scores_[word] > scores_[tops_[wanted - 1]])) return;
+        int at = top_count_ == wanted ? wanted - 1 : top_count_++;
+        for (; at > 0 && scores_[word] > scores_[tops_[at - 1]]; at--) tops_[at] = tops_[at - 1];
+        tops_[at] = word;
     }
 
     // An edit whose text's sum is `from` and these rows, if it is among the best so far.

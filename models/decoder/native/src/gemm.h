@@ -45,13 +45,13 @@ struct Packed {
     Buffer<T> weights;
     Buffer<float> bias;  // (outer), what a product begins with
 
-    // From rows (columns, k), and a bias (columns) or none.
-    bool pack(const float* rows, const float* added, int columns, int k) {
+    // From rows (columns, k), each `step` after the one before or, by default, k, and a bias (columns) or none.
+    bool pack(const float* rows, const float* added, int columns, int k, int step = 0) {
         inner = (k + 1) / 2 * 2;
         outer = padded(columns);
         if (!weights.allocate(static_cast<size_t>(inner) * outer) || !bias.allocate(outer)) return false;
         for (int column = 0; column < columns; column++) {
-            for (int at = 0; at < k; at++) place(column, at, rows[static_cast<size_t>(column) * k + at]);
+            for (int at = 0; at < k; at++) place(column, at, rows[static_cast<size_t>(column) * (step ? step : k) + at]);
             if (added) bias[column] = added[column];
         }
         return true;

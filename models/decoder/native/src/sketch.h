@@ -15,6 +15,7 @@ struct SketchRows {
     const float* priors;       // (words + pairs): log p(word), log p(second | first), nats
     const int32_t* pairs;      // (pairs, 2): words
     int32_t width, words, count;  // count: of pairs
+    int32_t glance;            // numbers of a row that a word is chosen by to be tried at all
     int32_t begin, end;        // the words that stand for the two ends of a text
     float backoff;             // added to log p(word) where the pair is unknown
     float unknown;             // log p of an unknown word
@@ -26,7 +27,7 @@ class Sketch {
     float backoff = 0.0f, unknown = 0.0f;
     Buffer<float> rows;             // of words and pairs
     Buffer<float> priors, squares;  // of words
-    Packed<float> packed;  // of the words alone
+    Packed<float> glanced;          // of the words alone, the first numbers of each
 
     bool fold(const SketchRows& given) {
         width = given.width, words = given.words, begin = given.begin, end = given.end;
@@ -37,7 +38,7 @@ class Sketch {
         while (slots < 2 * static_cast<size_t>(given.count) + 2) slots *= 2;
         mask_ = slots - 1;
         if (!rows.allocate(count * step) || !priors.allocate(words) || !squares.allocate(words) || !slots_.allocate(slots) ||
-            !packed.pack(given.rows, nullptr, words, width))
+            !glanced.pack(given.rows, nullptr, words, std::min(given.glance, width), width))
             return false;
         for (size_t at = 0; at < count; at++)
             std::memcpy(rows.data() + at * step, given.rows + at * width, width * sizeof(float));

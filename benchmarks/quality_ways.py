@@ -65,7 +65,9 @@ WAYS: Final = (
 WITH_BANK: Final = (
     DecodingWay("nearest phrase", "bank", GREEDY, "bank"),
     DecodingWay("hybrid", "bank", USUAL, "hybrid"),
-    DecodingWay("hybrid, embed 8", "bank", DecodeOptions(embed=8), "hybrid"),
+    DecodingWay("hybrid, 16, 3 edits", "bank", DecodeOptions(candidates=16, edits=3), "hybrid"),
+    DecodingWay("hybrid, 16, embed 8", "bank", DecodeOptions(candidates=16, embed=8, edits=3), "hybrid"),
+    DecodingWay("hybrid, 16, embed 32", "bank", DecodeOptions(candidates=16, embed=32, edits=3), "hybrid"),
 )
 
 

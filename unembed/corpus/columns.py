@@ -11,19 +11,18 @@ Vectors are looked for in this order; two that are as good as each other are for
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 
-from unembed.corpus.cells import holds_floats, is_number, is_vector_type
+from unembed.corpus.cells import holds_floats, is_vector_type
 from unembed.corpus.ids import EXPECTED, is_id_type
-from unembed.corpus.json_text import is_json, values_of
+from unembed.corpus.json_text import values_of
 from unembed.corpus.one_cell import CellError, vector_of
-from unembed.corpus.paths import Field, bare_type, is_list, parse, type_at
+from unembed.corpus.paths import Field, is_list, parse, type_at
+from unembed.corpus.places import Wide, listed, may_be_text, places, wide_columns
 from unembed.errors import CorpusError
 
 CANDIDATES: Final = (
@@ -43,27 +42,9 @@ IDS: Final = (
     "__index_level_0__",  # what pandas calls an index without a name
 )
 _OPENAI: Final = ("response.body.data.0.embedding", "body.data.0.embedding", "data.0.embedding")
-_DEEPEST: Final = 8
-_FEWEST: Final = 8  # columns of numbers that are taken for the dimensions of one vector
-_NUMBERED: Final = re.compile(r"(.*?)(\d+)")
+_LOOKED_AT: Final = 8  # cells of text that show whether they are vectors
 
 Peek: TypeAlias = Callable[[Sequence[str]], "pa.RecordBatch | None"]  # the first rows of some columns, if they can be
-
-
-@dataclass(frozen=True)
-class Wide:
-    """A column of numbers for each dimension; written with a star: `dim_*`."""
-
-    prefix: str
-    columns: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.prefix}*"
-
-    def of(self, batch: Any) -> Any:
-        """(N,) lists of a row's numbers."""
-        numbers = [np.asarray(batch.column(name).to_numpy(zero_copy_only=False), np.float32) for name in self.columns]
-        return pa.FixedSizeListArray.from_arrays(pa.array(np.stack(numbers, axis=1).reshape(-1)), len(self.columns))
 
 
 @dataclass(frozen=True)
@@ -112,7 +93,7 @@ class _Finder:
 
     def __init__(self, schema: Any, what: str, peek: Peek) -> None:
         self._schema, self._what, self._peek = schema, what, peek
-        self._places = [(field, kind) for each in schema for field, kind in _places(Field(each.name), each.type)]
+        self._places = [(field, kind) for each in schema for field, kind in places(Field(each.name), each.type)]
         self._vectors = [field for field, kind in self._places if is_vector_type(kind)]
         self._floats = [field for field, kind in self._places if holds_floats(kind)]
         self._maybe = [field for field, kind in self._places if not is_vector_type(kind) and _usual(field.last)]
@@ -122,7 +103,7 @@ class _Finder:
         schema, what = self._schema, self._what
         place = parse(path, schema.names)
         if place is None:
-            wide = next((each for each in _wide(schema, fewest=1) if str(each) == path), None)
+            wide = next((each for each in wide_columns(schema, fewest=1) if str(each) == path), None)
             if wide is not None:
                 return wide
             raise CorpusError(f"{what} has no column {path!r}; its columns are {listed(schema.names)}{self._within()}")
@@ -130,7 +111,7 @@ class _Finder:
         if kind is None:
             there = [str(field) for field, _ in self._places if field.column == place.column]
             raise CorpusError(f"{what} has a column {place.column!r}, but nothing at {path!r}: it has {listed(there)}")
-        if is_vector_type(kind) or _may_be_text(kind) or is_list(kind) or pa.types.is_null(kind):
+        if is_vector_type(kind) or may_be_text(kind) or is_list(kind) or pa.types.is_null(kind):
             return place
         if pa.types.is_struct(kind):
             inside = [each for each in self._vectors if str(each).startswith(f"{place}.")]
@@ -152,7 +133,7 @@ class _Finder:
         for tier in (top, inner, seen):
             if tier:
                 return self._only(tier)
-        if (wide := _wide(self._schema)) and not self._floats:
+        if (wide := wide_columns(self._schema)) and not self._floats:
             return wide[0]
         if len(self._floats) == 1:
             return self._floats[0]
@@ -236,7 +217,7 @@ class _Finder:
         if batch is None:
             return True
         cells = (cell for cell in values_of(place.of(batch)) if cell is not None)
-        return any(_reads(cell) for cell, _ in zip(cells, range(_FEWEST), strict=False))
+        return any(_reads(cell) for cell, _ in zip(cells, range(_LOOKED_AT), strict=False))
 
     def _type_of(self, place: Field) -> Any:
         return type_at(self._schema.field(place.column).type, place.steps)
@@ -262,59 +243,6 @@ def choose_name(wanted: str | None, names: Sequence[str], vector_names: Sequence
     raise CorpusError(
         f"{what} has no column named {' or '.join(CANDIDATES)}; its columns are {listed(names)}. "
         "Name the column of vectors with --column"
-    )
-
-
-def listed(names: Sequence[object]) -> str:
-    shown = [repr(str(name)) for name in names[:_MOST_SHOWN]]
-    more = len(names) - len(shown)
-    return ", ".join(shown + ([f"{more} more"] if more else [])) or "none"
-
-
-_MOST_SHOWN: Final = 20
-
-
-def _places(field: Field, kind: Any) -> Iterator[tuple[Field, Any]]:
-    """The leaves of a column that may be vectors, structs opened up and lists of structs at their first element."""
-    kind = kind if isinstance(kind, pa.FixedShapeTensorType) else bare_type(kind)
-    if is_vector_type(kind) or _may_be_text(kind) or pa.types.is_null(kind):
-        yield field, kind
-    elif len(field.steps) < _DEEPEST:
-        if pa.types.is_struct(kind) and "indices" not in (kind.field(at).name for at in range(kind.num_fields)):
-            for at in range(kind.num_fields):
-                yield from _places(Field(field.column, (*field.steps, kind.field(at).name)), kind.field(at).type)
-        elif is_list(kind) and pa.types.is_struct(bare_type(kind.value_type)):
-            yield from _places(Field(field.column, (*field.steps, "0")), kind.value_type)
-        elif is_list(kind):
-            yield field, kind
-
-
-def _wide(schema: Any, fewest: int = _FEWEST) -> list[Wide]:
-    """Columns of numbers that are called alike and numbered without a gap from 0 or 1, the most of them first."""
-    groups: dict[str, dict[int, str]] = {}
-    for field in schema:
-        match = _NUMBERED.fullmatch(field.name)
-        if match and is_number(bare_type(field.type)):
-            groups.setdefault(match[1], {})[int(match[2])] = field.name
-    found = []
-    for prefix, numbered in groups.items():
-        order = sorted(numbered)
-        if len(order) >= fewest and order[0] in (0, 1) and order[-1] - order[0] == len(order) - 1:
-            found.append(Wide(prefix, tuple(numbered[number] for number in order)))
-    return sorted(found, key=lambda wide: -len(wide.columns))
-
-
-def _may_be_text(kind: Any) -> bool:
-    types = pa.types
-    return bool(
-        is_json(kind)
-        or types.is_string(kind)
-        or types.is_large_string(kind)
-        or types.is_string_view(kind)
-        or types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_binary_view(kind)
-        or types.is_fixed_size_binary(kind)
     )
 
 

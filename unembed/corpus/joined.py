@@ -122,6 +122,7 @@ def _add(bad: BadRows, more: BadRows, before: int) -> None:
         bad.counts[reason] += count
         bad.first.setdefault(reason, before + more.first[reason])
     bad.without_id += more.without_id
+    bad.with_more += more.with_more
 
 
 def _digest(digests: Iterable[Callable[[], str]]) -> Callable[[], str]:

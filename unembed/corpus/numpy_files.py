@@ -13,10 +13,11 @@ from numpy.lib import format as npy
 
 from unembed.corpus.arrays import as_floats, dim_of, float_dtype, matrix_shape
 from unembed.corpus.base import Chunk, Corpus, reading
-from unembed.corpus.columns import IDS, choose_name, listed
+from unembed.corpus.columns import IDS, choose_name
 from unembed.corpus.digests import of_file
 from unembed.corpus.ids import Ids, kept, text_of
 from unembed.corpus.one_cell import Coding
+from unembed.corpus.places import listed
 from unembed.corpus.table import cost_of
 from unembed.errors import CorpusError
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -72,9 +73,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _corpus(folder: Path) -> None:
-    """Small, and new for each page: some commands take a second for a row."""
-    table = pq.read_table(ROOT / "examples" / "sentences.parquet")
-    pq.write_table(pa.table({name: table[name][:8] for name in ("id", "embedding")}), folder / "corpus.parquet")
+    """Small, and new for each page: some commands take a second for a row. In one file, in shards, and compressed."""
+    table = pq.read_table(ROOT / "examples" / "sentences.parquet").select(["id", "embedding"])[:8]
+    pq.write_table(table, folder / "corpus.parquet")
+    (folder / "shards").mkdir(exist_ok=True)
+    for shard in range(2):
+        pq.write_table(table[4 * shard : 4 * shard + 4], folder / "shards" / f"part-{shard}.parquet")
+    lines = "".join(json.dumps(row) + "\n" for row in table.to_pylist())
+    (folder / "corpus.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
 
 
 @pytest.fixture(scope="module")

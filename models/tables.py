@@ -148,7 +148,7 @@ class BatchRow(Base):
     rows_ok: Mapped[int] = mapped_column(Integer, default=0)
     rows_fallback: Mapped[int] = mapped_column(Integer, default=0)
     rows_error: Mapped[int] = mapped_column(Integer, default=0)
-    rows_decoded: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))  # by the attempt that runs
+    rows_unwritten: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))  # decoded so far
     waited_ms: Mapped[float] = mapped_column(Float, default=0.0)
     load_ms: Mapped[float] = mapped_column(Float, default=0.0)
     decode_ms: Mapped[float] = mapped_column(Float, default=0.0)
@@ -174,7 +174,8 @@ class BatchRow(Base):
         CheckConstraint("state <> 'done' OR rows_ok + rows_fallback + rows_error = rows", name="done_is_whole"),
         CheckConstraint("state <> 'dead' OR rows_error = rows", name="dead_is_error"),
         CheckConstraint(
-            "rows_decoded BETWEEN 0 AND rows AND (rows_decoded = 0 OR state = 'running')", name="decoded_while_running"
+            "rows_unwritten BETWEEN 0 AND rows AND (rows_unwritten = 0 OR state = 'running')",
+            name="unwritten_while_running",
         ),
         Index(None, "state", "queued_at"),
         Index(None, "worker", "claimed_at"),  # what a worker took of late

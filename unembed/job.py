@@ -32,7 +32,7 @@ class JobHandle:
         return self.job.id
 
     def __repr__(self) -> str:
-        return f"<JobHandle {self.id} {self.job.state} {self.job.rows.written}/{self.job.rows.total}>"
+        return f"<JobHandle {self.id} {self.job.state} {self.job.rows.done}/{self.job.rows.total}>"
 
     def refresh(self) -> Job:
         self.job = self._client.job(self.id).job

@@ -158,11 +158,17 @@ class RowCounts(Wire):
     total: int = 0
     ok: int = 0
     fallback: int = 0
-    error: int = 0
+    error: int = 0  # those of dead batches, too
+    unwritten: int = 0  # decoded by batches that run; they can be read once their batch is done
 
     @property
     def written(self) -> int:
         return self.ok + self.fallback + self.error
+
+    @property
+    def done(self) -> int:
+        """How far it is: written, or decoded at least."""
+        return self.written + self.unwritten
 
 
 class BatchCounts(Wire):

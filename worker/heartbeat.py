@@ -1,9 +1,10 @@
-"""The heart of one attempt: it renews the lease from a thread, and learns there that the batch is no longer ours.
+"""The heart of one attempt: from a thread it renews the lease, says how far it is, and learns if the batch is not ours.
 
     decoding      micro-batch ─ check ─ micro-batch ─ check ─ ...      check raises when the attempt has to stop
     the thread    beat ──────── beat ──────── beat ─ ...               a micro-batch may outlast the lease
 
-The two share nothing but the last answer. A database that is away for a moment is not the end: the lease tells.
+The two share nothing but the last answer and the number of rows. A database that is away for a moment is not the end:
+the lease tells.
 """
 
 from __future__ import annotations
@@ -37,14 +38,15 @@ class HandBackError(Exception):
 
 
 class Heart:
-    """A context manager; `beat` renews the lease, `stopping` is set when this worker shuts down.
+    """A context manager; `beat` renews the lease and says how many rows are decoded, `stopping` is set when this worker
+    shuts down.
 
     `hung` is called, from the heart's thread, when the decoder does not come back; the lease is renewed no more.
     """
 
     def __init__(
         self,
-        beat: Callable[[], Beat],
+        beat: Callable[[int], Beat],
         interval: float,
         stopping: threading.Event,
         hung: Callable[[], object] = lambda: None,
@@ -56,6 +58,7 @@ class Heart:
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._last = Beat.ALIVE
+        self._rows = 0
         self._asked = self._progress = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
@@ -69,8 +72,10 @@ class Heart:
         self._ended.set()
         self._thread.join()
 
-    def check(self) -> None:
-        """Between two micro-batches: raises CancelledError, FencedError or HandBackError when the attempt must stop."""
+    def check(self, rows: int = 0) -> None:
+        """Between two micro-batches, when so many rows are decoded: raises CancelledError, FencedError or HandBackError
+        when the attempt must stop."""
+        self._rows = max(self._rows, rows)
         self._progress = time.monotonic()
         if self._progress - self._asked >= min(self._interval, PROMPT):
             self._ask()
@@ -93,7 +98,7 @@ class Heart:
         with self._lock:
             self._asked = time.monotonic()  # not when the answer comes: it tells how things stood when it was asked for
             try:
-                answer = self._beat()
+                answer = self._beat(self._rows)
             except UnavailableError as error:
                 log.warning("the lease could not be extended: %s", error)
             else:

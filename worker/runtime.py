@@ -79,9 +79,10 @@ class Decoders:
 
 
 def decode_slice(
-    decoder: Decoder, part: Slice, job: JobHead, *, micro_batch: int, between: Callable[[], None]
+    decoder: Decoder, part: Slice, job: JobHead, *, micro_batch: int, between: Callable[[int], None]
 ) -> Decoded:
-    """Every row of the slice, in order. `between` is called before each micro-batch; what it raises passes through.
+    """Every row of the slice, in order. `between` is called before each micro-batch, with the number of rows that
+    are done; what it raises passes through.
 
     A micro-batch has at most `micro_batch` texts: a row with eight beams counts as eight.
 
@@ -108,7 +109,7 @@ class _Run:
     embeddings: Rows
     first_index: int
     job: JobHead
-    between: Callable[[], None]
+    between: Callable[[int], None]
     micro_batch: int  # rows; shrinks when memory runs out
     rows: list[pa.RecordBatch] = field(default_factory=list)  # decoded or at fault; a micro-batch each, in any order
     known: int | None = None  # the first row that was decoded
@@ -141,7 +142,7 @@ class _Run:
 
     def _try(self, offsets: Offsets) -> Decoded | Exception:
         """Decodes these rows together; what the decoder raised, unless that says that no row is at fault."""
-        self.between()
+        self.between(sum(rows.num_rows for rows in self.rows))
         vectors, indices = self.embeddings[offsets], self.first_index + offsets
         try:
             return self.decoder.decode_rows(vectors, indices, self.job.options, self.job.seed)

@@ -67,7 +67,7 @@ def run(
     tell(batch_id)
     try:
         with Heart(
-            lambda: store.attempts.heartbeat(batch_id, claim.attempt, settings.lease),
+            lambda rows: store.attempts.heartbeat(batch_id, claim.attempt, settings.lease, rows),
             settings.heartbeat,
             worker.stopping,
             hung=_leave_to_another_child,

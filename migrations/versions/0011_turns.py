@@ -1,6 +1,6 @@
 """Jobs take turns: a job has a priority and a turn, and so has its client; a batch knows the message it answers.
 
-It also counts the rows that it has decoded so far; and of a dead batch every row is an error.
+It also counts the rows that it has decoded and not written yet; and of a dead batch every row is an error.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ branch_labels = None
 depends_on = None
 
 PRIORITY = ("ck_jobs_priority", "priority IN ('high', 'normal', 'low')")
-DECODED = (
-    "ck_batches_decoded_while_running",
-    "rows_decoded BETWEEN 0 AND rows AND (rows_decoded = 0 OR state = 'running')",
+UNWRITTEN = (
+    "ck_batches_unwritten_while_running",
+    "rows_unwritten BETWEEN 0 AND rows AND (rows_unwritten = 0 OR state = 'running')",
 )
 DEAD = ("ck_batches_dead_is_error", "state <> 'dead' OR rows_error = rows")
 ADDED = (
@@ -57,7 +57,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("turn", sa.Float()))
     op.execute("UPDATE jobs SET turn = 0.0 WHERE finished_at IS NULL")  # those that have not ended
     op.execute("UPDATE batches SET rows_error = rows WHERE state = 'dead'")
-    _add_with_rule("batches", "rows_decoded INTEGER DEFAULT 0 NOT NULL", DECODED)
+    _add_with_rule("batches", "rows_unwritten INTEGER DEFAULT 0 NOT NULL", UNWRITTEN)
     _add_with_rule("batches", "message VARCHAR(64)", DEAD)
     for table, columns in ADDED:
         op.create_index(op.f(_name(table, columns)), table, list(columns))
@@ -70,10 +70,10 @@ def downgrade() -> None:
     for table, columns in ADDED:
         op.drop_index(op.f(_name(table, columns)), table)
     if op.get_bind().dialect.name == "postgresql":
-        for table, (name, _) in (("batches", DEAD), ("batches", DECODED), ("jobs", PRIORITY)):
+        for table, (name, _) in (("batches", DEAD), ("batches", UNWRITTEN), ("jobs", PRIORITY)):
             op.drop_constraint(op.f(name), table, type_="check")
     op.drop_column("batches", "message")
-    op.drop_column("batches", "rows_decoded")
+    op.drop_column("batches", "rows_unwritten")
     op.execute("UPDATE batches SET rows_error = 0 WHERE state = 'dead'")
     op.drop_column("jobs", "turn")
     op.drop_column("jobs", "priority")

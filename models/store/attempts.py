@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, case, func, or_, select, update
 
 from unembed.generations import counts_of
 from unembed.models.clock import now, seconds_between
@@ -48,10 +48,14 @@ class Attempts(StorePart):
                 connection.execute(_TAKE_A_MESSAGE)
             return Claim(to_batch(taken), replace(to_head(job), state=JobState(state)), taken["attempt"])
 
-    def heartbeat(self, batch_id: str, attempt: int, lease: float) -> Beat:
-        """The lease begins anew, unless the batch is no longer this attempt's."""
+    def heartbeat(self, batch_id: str, attempt: int, lease: float, unwritten: int = 0) -> Beat:
+        """The lease begins anew, unless the batch is no longer this attempt's; `unwritten` rows are decoded by now.
+
+        A number that comes late changes nothing: within an attempt it only grows.
+        """
         with self._write() as connection:
-            state = connection.scalar(_RENEW, {"batch": batch_id, "held": attempt, "lease": lease})
+            told = {"batch": batch_id, "held": attempt, "lease": lease, "unwritten": unwritten}
+            state = connection.scalar(_RENEW, told)
             if state is None:
                 return Beat.FENCED
             return Beat.CANCELLED if state == JobState.CANCELLING else Beat.ALIVE
@@ -157,7 +161,7 @@ class Attempts(StorePart):
 def ended(state: BatchState) -> dict[str, object]:
     """The changes that end a batch without rows. Of one that is dead, each row is an error."""
     counted = {"rows_error": BATCHES.c.rows} if state is BatchState.DEAD else {}
-    return {"state": state, "lease_until": None, "finished_at": now(), "rows_decoded": 0, **counted}
+    return {"state": state, "lease_until": None, "finished_at": now(), "rows_unwritten": 0, **counted}
 
 
 def queued_again(delay: float = 0.0) -> dict[str, object]:
@@ -165,7 +169,7 @@ def queued_again(delay: float = 0.0) -> dict[str, object]:
     return {
         "state": BatchState.QUEUED,
         "lease_until": None,
-        "rows_decoded": 0,
+        "rows_unwritten": 0,
         "rows_error": 0,
         "queued_at": now(),
         "not_before": now(delay) if delay > 0 else None,
@@ -195,7 +199,7 @@ _TAKE: Final = (
         attempt=BATCHES.c.attempt + 1,
         worker=bindparam("by"),
         message=bindparam("answers"),
-        rows_decoded=0,
+        rows_unwritten=0,
         lease_until=now("lease"),
         not_before=None,
         claimed_at=now(),
@@ -217,7 +221,12 @@ _TAKE_A_MESSAGE: Final = update(BATCHES).where(BATCHES.c.id == _LONGEST_SENT).va
 _RENEW: Final = (
     update(BATCHES)
     .where(_HELD)
-    .values(lease_until=now("lease"))
+    .values(
+        lease_until=now("lease"),
+        rows_unwritten=case(
+            (BATCHES.c.rows_unwritten < bindparam("unwritten"), bindparam("unwritten")), else_=BATCHES.c.rows_unwritten
+        ),
+    )
     .returning(select(JOBS.c.state).where(JOBS.c.id == BATCHES.c.job_id).correlate(BATCHES).scalar_subquery())
 )
 _END: Final = (
@@ -227,7 +236,7 @@ _END: Final = (
         state=BatchState.DONE,
         lease_until=None,
         finished_at=now(),
-        rows_decoded=0,
+        rows_unwritten=0,
         error_code=None,
         error=None,
         **{

@@ -29,6 +29,7 @@ BATCHES: Final = cast(Table, BatchRow.__table__)
 GENERATIONS: Final = cast(Table, GenerationRow.__table__)
 WORKERS: Final = cast(Table, WorkerRow.__table__)
 
+_COUNTED: Final = ("ok", "fallback", "error", "unwritten")
 TIMINGS: Final = tuple(Timings.model_fields)
 MAX_ERROR_CHARACTERS: Final = 4000
 
@@ -89,7 +90,7 @@ def storable_error(text: str) -> str:
 def to_batch(row: RowMapping) -> Batch:
     return Batch(
         **{name: row[name] for name in Batch.model_fields if name not in ("counts", "timings")},
-        counts=RowCounts(total=row["rows"], ok=row["rows_ok"], fallback=row["rows_fallback"], error=row["rows_error"]),
+        counts=RowCounts(total=row["rows"], **{name: row[f"rows_{name}"] for name in _COUNTED}),
         timings=Timings(**{name: row[name] for name in TIMINGS}),
     )
 
@@ -120,7 +121,7 @@ def sums_of(connection: Connection, job_id: str) -> Mapping[str, RowMapping]:
 
 
 def _sums(connection: Connection, job_ids: Sequence[str]) -> dict[str, dict[str, RowMapping]]:
-    columns = ("rows", "rows_ok", "rows_fallback", "rows_error", *TIMINGS)
+    columns = ("rows", *(f"rows_{name}" for name in _COUNTED), *TIMINGS)
     statement = (
         select(
             BATCHES.c.job_id,
@@ -141,9 +142,7 @@ def row_counts(sums: Mapping[str, RowMapping]) -> RowCounts:
     def total(name: str) -> int:
         return sum(int(row[name]) for row in sums.values())
 
-    return RowCounts(
-        total=total("rows"), ok=total("rows_ok"), fallback=total("rows_fallback"), error=total("rows_error")
-    )
+    return RowCounts(total=total("rows"), **{name: total(f"rows_{name}") for name in _COUNTED})
 
 
 def batch_counts(sums: Mapping[str, RowMapping]) -> BatchCounts:

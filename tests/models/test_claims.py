@@ -141,6 +141,25 @@ class TestHeartbeat:
         assert store.attempts.heartbeat(batch.id, 1, 5.0) is Beat.FENCED
         assert store.attempts.heartbeat(batch.id, 2, 5.0) is Beat.ALIVE
 
+    def test_a_heartbeat_tells_how_far_the_batch_is_and_never_takes_it_back(self, store: Store, batch: Batch) -> None:
+        # Given an attempt that has decoded a row, and one that took its batch over
+        take(store, batch)
+        store.attempts.heartbeat(batch.id, 1, 5.0, 1)
+        store.attempts.heartbeat(batch.id, 1, 5.0, 0)
+        counts = store.jobs.get(batch.job_id).rows
+        assert (counts.unwritten, counts.written, counts.done) == (1, 0, 1)
+        # When it has failed, Then its rows count no more, and no late word of it does
+        store.attempts.release(batch.id, 1)
+        assert store.jobs.get(batch.job_id).rows.done == 0
+        take(store, batch)
+        assert store.attempts.heartbeat(batch.id, 1, 5.0, batch.rows) is Beat.FENCED
+        assert now_of(store, batch).counts.unwritten == 0
+        # And when the batch is done, its rows are written, and counted once
+        store.attempts.heartbeat(batch.id, 2, 5.0, batch.rows)
+        store.attempts.finish(batch.id, 2, generations(batch), Timings())
+        counts = store.jobs.get(batch.job_id).rows
+        assert (counts.unwritten, counts.written) == (0, batch.rows)
+
     def test_a_batch_that_waits_or_is_not_there_has_no_heartbeat(self, store: Store, batch: Batch) -> None:
         assert store.attempts.heartbeat(batch.id, 0, 5.0) is Beat.FENCED
         assert store.attempts.heartbeat("nothing-0", 1, 5.0) is Beat.FENCED

@@ -33,7 +33,7 @@ from unembed.schemas import Timings
         ("ck_batches_done_has_ordinal", "UPDATE batches SET done_ordinal = 2 WHERE ordinal = 1"),
         ("ck_batches_done_is_whole", "UPDATE batches SET rows_ok = 0 WHERE ordinal = 0"),
         ("ck_batches_dead_is_error", "UPDATE batches SET state = 'dead', finished_at = queued_at WHERE ordinal = 1"),
-        ("ck_batches_decoded_while_running", "UPDATE batches SET rows_decoded = 1 WHERE ordinal = 1"),
+        ("ck_batches_unwritten_while_running", "UPDATE batches SET rows_unwritten = 1 WHERE ordinal = 1"),
         ("ck_jobs_priority", "UPDATE jobs SET priority = 'urgent'"),
         ("ck_generations_status", "UPDATE generations SET status = 'fine', error_code = NULL WHERE \"index\" = 0"),
         ("ck_generations_text_unless_error", 'UPDATE generations SET text = NULL WHERE "index" = 0'),

@@ -46,13 +46,14 @@ class Expected:
     holder: str | None = None  # the worker that has it, or had it last
     lapsed: bool = False
     has_payload: bool = True
+    unwritten: int = 0
 
     @property
     def runs(self) -> bool:
         return self.state is BatchState.RUNNING
 
     def become(self, state: BatchState) -> None:
-        self.state, self.lapsed = state, False
+        self.state, self.lapsed, self.unwritten = state, False, 0
 
 
 @dataclass
@@ -121,7 +122,8 @@ class StoreMachine(RuleBasedStateMachine):
         could = free and known.attempt < known.allowed and not self.plain.cancelled and not self.plain.removed
         assert (claim is not None) == could
         if claim is not None:
-            known.state, known.attempt, known.lapsed = BatchState.RUNNING, known.attempt + 1, lease < 0
+            known.become(BatchState.RUNNING)
+            known.attempt, known.lapsed = known.attempt + 1, lease < 0
             known.holder, self.plain.began = worker, True
             assert claim.attempt == known.attempt
             assert (known.batch.id, claim.attempt) not in self.attempts, "no number is given out twice"
@@ -137,9 +139,9 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(place=place)
     def beat(self, place: int) -> None:
         known = self.at(place)
-        beat = self.store.attempts.heartbeat(known.batch.id, known.attempt, LONG)
+        beat = self.store.attempts.heartbeat(known.batch.id, known.attempt, LONG, known.batch.rows)
         if known.runs:
-            known.lapsed = False
+            known.lapsed, known.unwritten = False, known.batch.rows
             assert beat is (Beat.CANCELLED if self.plain.cancelled else Beat.ALIVE)
         else:
             assert beat is Beat.FENCED
@@ -328,6 +330,7 @@ class StoreMachine(RuleBasedStateMachine):
         dead, done = self.plain.in_state(BatchState.DEAD), self.plain.in_state(BatchState.DONE)
         assert job.rows.error == sum(known.batch.rows for known in dead)
         assert job.rows.ok == sum(known.batch.rows for known in done)
+        assert job.rows.unwritten == sum(known.unwritten for known in self.plain.batches)
         for batch, known in zip(self.store.jobs.batches(self.plain.job_id), self.plain.batches, strict=True):
             assert (batch.state, batch.attempt, batch.max_attempts) == (known.state, known.attempt, known.allowed)
             assert batch.worker == known.holder

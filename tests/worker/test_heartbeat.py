@@ -17,9 +17,11 @@ class Beats:
     def __init__(self, answer: Beat | Exception = Beat.ALIVE) -> None:
         self.answer = answer
         self.count = 0
+        self.rows = 0
 
-    def __call__(self) -> Beat:
+    def __call__(self, rows: int) -> Beat:
         self.count += 1
+        self.rows = rows
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -79,6 +81,17 @@ def test_a_check_asks_the_database_itself_when_the_thread_would_be_late() -> Non
         # When a micro-batch ends / Then the cancel is seen
         with pytest.raises(CancelledError):
             beating.check()
+
+
+def test_the_heart_tells_how_many_rows_are_decoded() -> None:
+    # Given a heart, and two checks of which the later is told of fewer rows
+    beats = Beats()
+    with Heart(beats, 0.01, threading.Event()) as beating:
+        beating.check(128)
+        beating.check()
+        # When it beats again / Then it tells the larger number
+        beats.wait(beats.count + 2)
+        assert beats.rows == 128
 
 
 def test_a_shutdown_is_seen_at_the_next_check() -> None:

@@ -32,7 +32,7 @@ def decode(decoder: StubDecoder, rows: Slice, micro_batch: int) -> list[Generati
     return list(rows_of(decode_slice(decoder, rows, JOB, micro_batch=micro_batch, between=nothing).rows))
 
 
-def nothing() -> None:
+def nothing(_: int) -> None:
     pass
 
 
@@ -211,7 +211,7 @@ def test_a_cancel_is_seen_while_a_row_at_fault_is_searched_for() -> None:
     # Given a cancel that comes with the third call
     decoder = poisoned(107)
 
-    def between() -> None:
+    def between(_: int) -> None:
         if len(decoder.calls) == 3:
             raise KeyError("cancelled")
 
@@ -223,7 +223,7 @@ def test_what_is_raised_between_micro_batches_stops_the_decoding() -> None:
     # Given a cancel that is seen after the second micro-batch
     decoder = StubDecoder()
 
-    def between() -> None:
+    def between(_: int) -> None:
         if len(decoder.calls) == 2:
             raise KeyError("cancelled")
 
@@ -231,6 +231,16 @@ def test_what_is_raised_between_micro_batches_stops_the_decoding() -> None:
     with pytest.raises(KeyError, match="cancelled"):
         decode_slice(decoder, part(10), JOB, micro_batch=2, between=between)
     assert len(decoder.calls) == 2
+
+
+def test_how_far_a_slice_is_is_told_before_each_micro_batch_and_only_grows() -> None:
+    # Given a slice of which a row is at fault, in micro-batches of four
+    done: list[int] = []
+    decode_slice(poisoned(105), part(12), JOB, micro_batch=4, between=done.append)
+    # Then the rows that are done are counted, those that were decoded twice in the search once
+    assert done[0] == 0
+    assert done == sorted(done)
+    assert max(done) == 8
 
 
 def test_a_decoder_is_loaded_once_a_process() -> None:

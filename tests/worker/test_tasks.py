@@ -193,6 +193,20 @@ def test_a_worker_that_was_too_slow_takes_the_next_batch(
     assert {taken[0], outcome["batch"]} == batches
 
 
+def test_how_far_a_batch_is_can_be_seen_while_it_runs(
+    context: Context, store: Store, queued: Queued, decoder: StubDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a batch of ten rows, decoded by twos, and a heart that is asked before each
+    monkeypatch.setattr("unembed.worker.heartbeat.PROMPT", 0.0)
+    batch = queued()
+    seen: list[int] = []
+    decoder.before = lambda _: seen.append(store.jobs.get(batch.job_id).rows.done)
+    # When it is decoded, Then the job's rows were counted as they were decoded
+    assert run(batch.id, by_twos(context))["outcome"] == "done"
+    assert seen == [0, 2, 4, 6, 8]
+    assert store.jobs.get(batch.job_id).rows.done == 10
+
+
 def test_a_batch_handed_back_without_redis_waits_for_the_sweeper(
     context: Context, store: Store, queued: Queued, decoder: StubDecoder
 ) -> None:

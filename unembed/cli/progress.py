@@ -70,8 +70,8 @@ class Bars:
         self._show("sent", rows, total, "")
 
     def show_job(self, job: Job) -> None:
-        note = why_it_waits(job) or self._pace.note(job.rows.written, job.rows.total) or _running(job)
-        self._show("decoded", job.rows.written, job.rows.total, note)
+        note = why_it_waits(job) or self._pace.note(job.rows.done, job.rows.total) or _running(job)
+        self._show("decoded", job.rows.done, job.rows.total, note)
 
     def _show(self, name: str, done: int, total: int, note: str) -> None:
         rows = f"{done:,}/{total:,}"
@@ -92,8 +92,8 @@ class Lines:
 
     def show_job(self, job: Job) -> None:
         rows = job.rows
-        note = why_it_waits(job) or self._pace.note(rows.written, rows.total) or _running(job)
-        self._line(f"decoded {rows.written:,} of {rows.total:,} rows, {note}")
+        note = why_it_waits(job) or self._pace.note(rows.done, rows.total) or _running(job)
+        self._line(f"decoded {rows.done:,} of {rows.total:,} rows, {note}")
 
     def _line(self, text: str) -> None:
         now = time.monotonic()

@@ -77,8 +77,10 @@ def state_text(state: JobState) -> Text:
 
 def outcome(rows: RowCounts) -> str:
     parts = [f"{rows.ok:,} ok", f"{rows.fallback:,} fallback", f"{rows.error:,} error"]
-    if rows.written < rows.total:
-        parts.append(f"{rows.total - rows.written:,} not decoded")
+    if rows.unwritten:
+        parts.append(f"{rows.unwritten:,} in batches that run")
+    if rows.done < rows.total:
+        parts.append(f"{rows.total - rows.done:,} not decoded")
     return ", ".join(parts)
 
 
@@ -109,7 +111,7 @@ def why_it_waits(job: Job) -> str:
 
 def rate_of(job: Job) -> str:
     seconds = seconds_of(job)
-    return f"{job.rows.written / seconds:,.0f} rows/s" if seconds > 0 else "-"
+    return f"{job.rows.done / seconds:,.0f} rows/s" if seconds > 0 else "-"
 
 
 def job_list(jobs: Iterable[Job]) -> Table:
@@ -120,7 +122,7 @@ def job_list(jobs: Iterable[Job]) -> Table:
     table.add_column("CREATED", no_wrap=True)
     table.add_column("NAME", no_wrap=True)
     for job in jobs:
-        rows = f"{job.rows.written:,}/{job.rows.total:,}"
+        rows = f"{job.rows.done:,}/{job.rows.total:,}"
         created = f"{duration((datetime.now(UTC) - job.created_at).total_seconds())} ago"
         errors = f"{job.rows.error:,}"
         table.add_row(job.id, state_text(job.state), rows, errors, job.decoder, created, Text(job.name or ""))
@@ -138,7 +140,7 @@ def job_details(job: Job) -> Table:
         table.add_row("name", Text(job.name))
     table.add_row("state", state_text(job.state))
     table.add_row("decoder", f"{job.decoder}, {job.embedding_dim} dimensions, seed {job.seed}")
-    table.add_row("rows", f"{job.rows.written:,} of {job.rows.total:,}: {outcome(job.rows)}")
+    table.add_row("rows", f"{job.rows.done:,} of {job.rows.total:,}: {outcome(job.rows)}")
     table.add_row("batches", ", ".join(states) or "none yet")
     if why := why_it_waits(job):
         table.add_row("waits", Text(why, style="yellow"))

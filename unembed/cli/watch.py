@@ -19,15 +19,15 @@ class HomeWatch:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._written = -1
+        self._done = -1
         self._moved = time.monotonic()
 
     def __call__(self, job: Job | None = None) -> None:
         self._stack.check()
         now = time.monotonic()
-        written = self._written if job is None else job.rows.written
-        if written != self._written:
-            self._written, self._moved = written, now
+        written = self._done if job is None else job.rows.done
+        if written != self._done:
+            self._done, self._moved = written, now
         elif now - self._moved >= _PROBES_EVERY:
             self._moved = now
             require_writable(self._stack.home)

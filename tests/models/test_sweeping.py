@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.builders import DIM, add_batches, generations, make_job
+from tests.builders import DIM, add_batches, generations, make_job, run_job
 from unembed.codes import FailureCode
 from unembed.errors import ConflictError, NotFoundError
 from unembed.models.settings import Settings
@@ -233,3 +233,18 @@ def test_the_backlog_is_what_is_queued_or_running_in_all_and_of_one_client(store
     row = DIM * 4
     assert store.queue.backlog(mine.id) == Backlog(30, 30 * row, 6, 6 * row)
     assert store.queue.backlog(other.id) == Backlog(30, 30 * row, 24, 24 * row)
+
+
+def test_all_that_is_dead_is_queued_again_but_what_was_cancelled(store: Store) -> None:
+    # Given two jobs with a dead batch each, of which one is cancelled afterwards, and one that is done
+    jobs = [make_job(store) for _ in range(3)]
+    for job in jobs:
+        add_batches(store, job, (2, 2))
+    for job in jobs[:2]:
+        store.sweeping.fail_missing_payloads([store.jobs.batches(job.id)[0].id])
+    store.jobs.cancel(jobs[1].id)
+    run_job(store, jobs[2])
+    # When all is tried again, Then that is the dead batch of the first
+    store.requeue.retry_all()
+    queued, dead, cancelled, done = BatchState.QUEUED, BatchState.DEAD, BatchState.CANCELLED, BatchState.DONE
+    assert [states(store, job.id) for job in jobs] == [[queued, queued], [dead, cancelled], [done, done]]

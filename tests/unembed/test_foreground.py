@@ -153,6 +153,40 @@ def test_vectors_that_the_server_has_lost_meanwhile_are_sent_again(
     assert client.job(job.id).job.state is JobState.SUCCEEDED
 
 
+def test_batches_that_failed_for_good_are_tried_again_by_the_same_command(
+    run: Run, server: str, client: Client, hand: Hand, interrupted: Callable[[], str], home: Path
+) -> None:
+    # Given an interrupted decode, of whose job one batch is dead by now and the others are done
+    interrupted()
+    hand.fail(1)
+    hand.work()
+    (job,) = client.jobs().jobs
+    assert job.state is JobState.PARTIAL
+    # When the same command is run, Then that batch is tried again, and all is well
+    hand.start()
+    ran = run(*COMMAND)
+    assert (ran.code, client.job(job.id).job.state) == (0, JobState.SUCCEEDED)
+    assert runs.all_kept(home) == []
+
+
+def test_what_failed_for_good_is_kept_for_the_next_time(
+    run: Run, server: str, client: Client, hand: Hand, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker that fails at one batch for good
+    wait = JobHandle.wait
+
+    def wait_while_one_fails(handle: JobHandle, **how: Any) -> JobHandle:
+        hand.fail(1)
+        hand.work()
+        return wait(handle, **how)
+
+    monkeypatch.setattr(JobHandle, "wait", wait_while_one_fails)
+    # When a corpus is decoded, Then it is said how to go on, and the run is kept
+    ran = run(*COMMAND)
+    assert (ran.code, "batches that failed for good: 1; the same command tries them again" in ran.err) == (3, True)
+    assert len(runs.all_kept(home)) == 1
+
+
 def test_a_server_of_its_own_lives_in_the_folder_of_the_run_which_goes_with_the_last_row(
     run: Run, stacks: list[Ended], hand: Hand, interrupted: Callable[[], str], home: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Never
@@ -20,7 +21,7 @@ from unembed.cli.progress import Display, display
 from unembed.cli.tables import RowTally, summary
 from unembed.client import Client
 from unembed.corpus import Corpus
-from unembed.errors import InputError, NotFoundError, UnavailableError, UnembedError
+from unembed.errors import ConflictError, InputError, NotFoundError, UnavailableError, UnembedError
 from unembed.job import JobHandle
 from unembed.results import write_results
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, JobState, Priority
@@ -105,7 +106,7 @@ class _Run:
                 place.check()  # says more, if it is the reason
                 raise
             except InputError:
-                if self._job is None or not self._job.rows.written:
+                if self._job is None or not _texts(self._job):
                     place.over()  # nothing to go on with
                 raise
             say_bad_rows(self._wanted.corpus)
@@ -113,8 +114,14 @@ class _Run:
             written = self._write(handle, tally)
             wall = time.monotonic() - STARTED
             show(Done(handle.job, written, summary(handle.job, client.batches(handle.id), tally, wall)))
-        place.over()
+        self._end(handle.job, place)
         return handle.job
+
+    def _end(self, job: Job, place: Place) -> None:
+        if job.batches.dead and _texts(job):
+            say(f"batches that failed for good: {job.batches.dead:,}; the same command tries them again", "yellow")
+        else:
+            place.over()
 
     def _forget_what_is_gone(self, client: Client, place: Place) -> None:
         """A job that was cancelled or removed is not gone on with."""
@@ -134,6 +141,9 @@ class _Run:
             with display() as progress:
                 handle = self._submit(client, place, progress)
                 self._is_sent = True
+                if handle.job.state.is_ended and handle.job.batches.dead:
+                    with suppress(ConflictError):  # their vectors are gone, and will be sent again
+                        handle.retry()
                 handle.wait(progress=lambda job: self._look(job, place, progress), check=False)
             lost = handle.job.batches.dead and sum(batch.lacks_its_vectors for batch in client.batches(handle.id))
             if not lost:
@@ -181,7 +191,7 @@ class _Run:
             ) from error
 
     def _rows(self, job: Job) -> str:
-        return f"{job.rows.ok + job.rows.fallback:,} of {self._wanted.corpus.rows:,} rows are decoded"
+        return f"{_texts(job):,} of {self._wanted.corpus.rows:,} rows are decoded"
 
     def how_to_go_on(self) -> str:
         """After an interruption."""
@@ -196,6 +206,10 @@ class _Run:
         if not self._is_sent:
             return f"{again}: the corpus is only partly sent"
         return f"the job continues; to come back to it, run the same command again, or: {_elsewhere(job, self._output)}"
+
+
+def _texts(job: Job) -> int:
+    return job.rows.ok + job.rows.fallback
 
 
 def _elsewhere(job: Job, output: Path) -> str:

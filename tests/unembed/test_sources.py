@@ -327,6 +327,13 @@ def test_a_folder_a_pattern_and_a_list_are_one_corpus_in_natural_order(
     assert ids_in(open_corpus(listed[::-1]))[:2] == ["doc-9", "doc-8"]
 
 
+def test_links_that_lead_in_circles_are_read_once(shards: Path) -> None:
+    (shards / "again").symlink_to(shards)
+    (shards / "other").mkdir()
+    (shards / "other" / "back").symlink_to(shards / "other")
+    assert ids_in(open_corpus(shards)) == IDS
+
+
 def test_one_line_says_what_was_taken(shards: Path) -> None:
     names = [str(shards / f"part-{row}.parquet") for row in (0, 1, 2)]
     assert open_corpus(shards).what == f"{shards} (12 files)"
@@ -497,11 +504,19 @@ def test_a_name_that_is_too_long_for_a_job_is_shortened_in_the_middle() -> None:
     assert shown("plain.npy") == "plain.npy"
 
 
+def temporary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
+def spools(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("unembed-*.spool/*") if path.name != "lock"]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names here")
 def test_a_pipe_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a pipe into which somebody writes
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    temporary(tmp_path, monkeypatch)
     lines(tmp_path / "a.jsonl")
     os.mkfifo(tmp_path / "pipe.jsonl")
     writer = threading.Thread(
@@ -518,9 +533,9 @@ def test_a_pipe_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     size = (tmp_path / "a.jsonl").stat().st_size
     assert (told[0][1:], told[-1]) == ((0, None), (str(tmp_path / "pipe.jsonl"), size, None))
     # And nothing stays when it is not used any more
-    assert list(tmp_path.glob("unembed-*"))
+    assert spools(tmp_path)
     del corpus
-    assert not list(tmp_path.glob("unembed-*"))
+    assert not spools(tmp_path)
 
 
 @pytest.mark.parametrize("write", [parquet, feather, lines, document({"data": RECORDS}), npz])
@@ -559,6 +574,26 @@ def test_a_spool_that_fills_the_disk_says_where_to_make_room(monkeypatch: pytest
     monkeypatch.setattr(spool.Spool, "__init__", full)
     with pytest.raises(CorpusError, match=r"stdin is kept in a temporary file, and .* is full: set TMPDIR"):
         spool.spooled("stdin", io.BytesIO(b"x" * 10), lambda *_: None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no locks that end with a process")
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given folders of an hour ago: of a process that is gone, and of one that still runs
+    for name in ("gone", "runs"):
+        folder = tmp_path / f"unembed-{name}.spool"
+        folder.mkdir()
+        (folder / "lock").touch()
+        os.utime(folder, (0, 0))
+    import fcntl
+
+    with (tmp_path / "unembed-runs.spool" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # When something is spooled beside them
+        temporary(tmp_path, monkeypatch)
+        kept = spool.spooled("it", io.BytesIO(b"it"), lambda *_: None)
+    # Then the first is gone, and the other is not
+    assert [path.name for path in tmp_path.glob("unembed-????.spool")] == ["unembed-runs.spool"]
+    assert kept.path.read_bytes() == b"it"
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ class _Lines:
 
     def show(self, what: str, done: int, total: int | None) -> None:
         if done == 0:
-            say(f"waiting for what is written into {what}", "dim")
+            say(f"waiting for {what}", "dim")
         elif time.monotonic() - self._last >= LINE_EVERY:
             self._last = time.monotonic()
             say(f"reading {what}: {done / 1e6:,.0f} MB" + (f" of {total / 1e6:,.0f} MB" if total else ""))

@@ -27,7 +27,7 @@ CORPUS_PANEL, WHERE_PANEL = "The corpus", "Where it is decoded"
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="IN...",
+        metavar="IN",
         help="Embeddings: files, a folder, a quoted pattern, a URL or - for stdin; several are one corpus. Read are "
         "parquet, Arrow, JSON, CSV, npy and more, compressed or not. Or a store: postgresql://..., sqlite:FILE, "
         "duckdb:FILE, qdrant:..., chroma:..., lance:..., faiss:FILE.",

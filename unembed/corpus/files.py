@@ -21,7 +21,7 @@ _NUMBER: Final = re.compile(r"([0-9]+)")
 # What lies beside vectors without being any.
 _BESIDE: Final = re.compile(
     r"(dataset_infos?|dataset_dict|state|config|configuration|manifest|schema|modules|.*_config|(.*_)?metadata)\.json"
-    r"|cache-.*\.arrow|checkpoint.*",
+    r"|checkpoint[^.]*\.json|cache-.*\.arrow",
     re.IGNORECASE,
 )
 
@@ -118,7 +118,12 @@ def _below(folder: Path) -> Iterable[str]:
     def refuse(error: OSError) -> None:
         raise CorpusError(f"{shown(folder)} cannot be read: {error.strerror}") from error
 
+    seen = set[str]()  # links may lead in circles
     for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if (real := os.path.realpath(here)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if not is_hidden(name)]
         for name in names:
             if Path(here, name).is_file():  # and no pipe

@@ -31,11 +31,16 @@ class LocalFile:
 
 def local_files(sources: Sequence[str], progress: Progress) -> list[LocalFile]:
     """Raises CorpusError for what cannot be read, MissingExtraError and StorageUnavailableError."""
-    return [_unpacked(_local(each, progress), progress) for source in files_of(sources) for each in _each(source)]
+    return [
+        _unpacked(_local(each, progress), progress) for source in files_of(sources) for each in _each(source, progress)
+    ]
 
 
-def _each(source: str) -> list[str]:
-    return urls_of(source) if is_url(source) else [source]
+def _each(source: str, progress: Progress) -> list[str]:
+    if not is_url(source):
+        return [source]
+    progress(masked(source), 0, None)  # it may be a while until it answers
+    return urls_of(source)
 
 
 def _local(source: str, progress: Progress) -> LocalFile:

@@ -10,6 +10,7 @@ from itertools import islice
 
 from unembed.corpus.files import files_of
 from unembed.corpus.formats import kind_of_name
+from unembed.corpus.names import STDIN
 from unembed.corpus.referenced_files import ReferencedTable, referenced_table
 from unembed.corpus.slices import Slice, require_shape
 from unembed.corpus.storage import FileChangedError, StoredFile, Version, open_file, reaching, version_of
@@ -94,6 +95,8 @@ def open_reference(
 
 
 def _file_at(source: str, column: str | None, id_column: str | None) -> ReferencedFile:
+    if source == STDIN:
+        raise CorpusError("stdin cannot be read by reference: submit it without --by-reference, or name a file")
     location = parse(as_uri(source))
     stored = open_file(without_links(location))
     try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
+import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -18,6 +22,8 @@ Progress = Callable[
 ]  # what is fetched, its bytes so far, its bytes in all if that is known
 
 _PIECE: Final = 1024 * 1024  # bytes
+_PREFIX, _SUFFIX = "unembed-", ".spool"
+_NEW: Final = 60.0  # seconds in which a folder of another process may not be locked yet
 _LARGE: Final = Path("/var/tmp")  # noqa: S108 - on a disk, where /tmp is often memory
 
 
@@ -25,10 +31,38 @@ class Spool:
     """A temporary file, which goes when nothing uses it any more, and with the process at the latest."""
 
     def __init__(self) -> None:
-        descriptor, name = tempfile.mkstemp(prefix="unembed-", suffix=".spool", dir=spool_folder())
+        descriptor, name = tempfile.mkstemp(dir=_folder_of(os.getpid(), spool_folder()))
         os.close(descriptor)
         self.path = Path(name)
         self.remove = weakref.finalize(self, _unlink, name)
+
+
+@cache
+def _folder_of(_process: int, base: Path) -> Path:
+    """The process's own folder. What processes that were killed have left beside it is removed."""
+    for folder in base.glob(f"{_PREFIX}*{_SUFFIX}"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _NEW and _lock(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+    own = Path(tempfile.mkdtemp(_SUFFIX, _PREFIX, base))
+    _lock(own)
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    return own
+
+
+def _lock(folder: Path) -> bool:
+    """Whether nobody holds it; then this process does, until it ends in whatever way."""
+    try:
+        import fcntl
+    except ImportError:  # on Windows, where nothing is removed then
+        return False
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    return True
 
 
 def spooled(what: str, source: IO[bytes] | Any, progress: Progress, total: int | None = None) -> Spool:

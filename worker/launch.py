@@ -162,8 +162,7 @@ class Stack:
                 store = Store(engine, read_settings(database_url=url))
                 store.sweeping.reclaim_all()
                 if not self._keeps_vectors:
-                    store.requeue.retry_all()  # they are asked for again
-                    store.sweeping.fail_missing_payloads(store.sweeping.queued())  # their client sends them again
+                    store.sweeping.forget_payloads()
                     store.workers.forget()
 
     def _remove_if_over(self) -> None:

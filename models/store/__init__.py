@@ -2,8 +2,9 @@
 
     store.jobs        create, add_batch, seal, cancel, remove; head, get, page, batches, dead_batches
     store.attempts    claim, heartbeat, finish, fail, release, cancel_running
-    store.requeue     retry, retry_all, after_resend
-    store.sweeping    sweep, reclaim; queued, fail_missing_payloads, done_or_cancelled; cancel_unsealed, expired_jobs
+    store.requeue     retry, after_resend
+    store.sweeping    sweep, reclaim; queued, fail_missing_payloads, forget_payloads, done_or_cancelled;
+                      cancel_unsealed, expired_jobs
     store.results     page
     store.workers     check_in, ended, forget, all, has_claimed, is_deaf
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog

@@ -8,7 +8,6 @@ Attempts go on counting, and as many more are allowed as a new batch has: no att
 from __future__ import annotations
 
 from collections.abc import Collection
-from itertools import groupby
 
 from sqlalchemy import Connection, RowMapping, and_, select, update
 
@@ -32,20 +31,6 @@ class Requeue(StorePart):
             if not self._revive(connection, job, batch_ids):
                 raise ConflictError(f"job {job_id} is {job['state']} and has no dead batch that could be tried again")
             return read_job(connection, job_id)
-
-    def retry_all(self) -> None:
-        """Queue every dead batch again, but those of jobs that were cancelled."""
-        stopped = (JobState.CANCELLING, JobState.CANCELLED)
-        statement = (
-            select(BATCHES.c.job_id, BATCHES.c.id)
-            .join_from(BATCHES, JOBS, BATCHES.c.job_id == JOBS.c.id)
-            .where(BATCHES.c.state == BatchState.DEAD, JOBS.c.state.not_in(stopped))
-            .order_by(BATCHES.c.job_id, BATCHES.c.ordinal)
-        )
-        with self._read() as connection:
-            dead = connection.execute(statement).all()
-        for job_id, of_job in groupby(dead, key=lambda row: str(row[0])):
-            self.retry(job_id, [row[1] for row in of_job])
 
     def after_resend(self, batch_id: str) -> Batch:
         """The vectors that a dead batch lacked are there again: queue it. One that is not dead stays as it is.

@@ -30,6 +30,10 @@ _IDS_A_QUERY = 500
 _EXPIRED_AT_ONCE = 20
 
 _SILENT = {"error_code": FailureCode.LEASE_EXPIRED, "error": "the worker stopped answering"}
+_WITHOUT_PAYLOAD = {
+    "error_code": FailureCode.PAYLOAD_MISSING,
+    "error": f"its vectors are no longer in Redis; {SEND_AGAIN}",
+}
 _GONE = {"error_code": FailureCode.WORKER_LOST, "error": "the worker's process died while it decoded this batch"}
 
 
@@ -73,6 +77,13 @@ class Sweeping(StorePart):
                 with self._write() as connection:
                     dead += _end_without_payload(connection, job_id, some)
         return dead
+
+    def forget_payloads(self) -> None:
+        """No payload is left: what waits is dead until its client sends it again, and so is what was dead before."""
+        self.fail_missing_payloads(self.queued())
+        with self._write() as connection:
+            dead = and_(BATCHES.c.state == BatchState.DEAD, BATCHES.c.reference.is_(None))
+            connection.execute(update(BATCHES).where(dead).values(_WITHOUT_PAYLOAD))
 
     def done_or_cancelled(self, batch_ids: Collection[str]) -> list[str]:
         """Of these, the batches that are done or cancelled: nobody will ask for their payloads again."""
@@ -158,8 +169,7 @@ def _to_publish(connection: Connection, republish_after: float, messages: int) -
 def _end_without_payload(connection: Connection, job_id: str, batch_ids: Sequence[str]) -> int:
     job = lock_job(connection, job_id)
     lost = update(BATCHES).where(BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.QUEUED)
-    why = {"error_code": FailureCode.PAYLOAD_MISSING, "error": f"its vectors are no longer in Redis; {SEND_AGAIN}"}
-    dead = connection.execute(lost.values(ended(BatchState.DEAD) | why)).rowcount
+    dead = connection.execute(lost.values(ended(BatchState.DEAD) | _WITHOUT_PAYLOAD)).rowcount
     settle(connection, job)
     return dead
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.builders import DIM, add_batches, generations, make_job, run_job
+from tests.builders import DIM, add_batches, generations, make_job
 from unembed.codes import FailureCode
 from unembed.errors import ConflictError, NotFoundError
 from unembed.models.settings import Settings
@@ -235,16 +235,17 @@ def test_the_backlog_is_what_is_queued_or_running_in_all_and_of_one_client(store
     assert store.queue.backlog(other.id) == Backlog(30, 30 * row, 24, 24 * row)
 
 
-def test_all_that_is_dead_is_queued_again_but_what_was_cancelled(store: Store) -> None:
-    # Given two jobs with a dead batch each, of which one is cancelled afterwards, and one that is done
-    jobs = [make_job(store) for _ in range(3)]
-    for job in jobs:
-        add_batches(store, job, (2, 2))
-    for job in jobs[:2]:
-        store.sweeping.fail_missing_payloads([store.jobs.batches(job.id)[0].id])
-    store.jobs.cancel(jobs[1].id)
-    run_job(store, jobs[2])
-    # When all is tried again, Then that is the dead batch of the first
-    store.requeue.retry_all()
-    queued, dead, cancelled, done = BatchState.QUEUED, BatchState.DEAD, BatchState.CANCELLED, BatchState.DONE
-    assert [states(store, job.id) for job in jobs] == [[queued, queued], [dead, cancelled], [done, done]]
+def test_where_no_payload_is_left_all_that_is_not_done_may_be_sent_again(store: Store) -> None:
+    # Given a job with a batch that waits, one that failed for good, and one that is done
+    job = make_job(store)
+    waits, failed, done = add_batches(store, job, (2, 2, 2))
+    finish(store, done)
+    claim = store.attempts.claim(failed.id, "w", 60)
+    assert claim is not None
+    store.attempts.fail(failed.id, claim.attempt, "decode_failed", "it went wrong", final=True)
+    # When the payloads are known to be gone, Then the first two lack their vectors, and come back when they are sent
+    store.sweeping.forget_payloads()
+    assert [batch.lacks_its_vectors for batch in store.jobs.batches(job.id)] == [True, True, False]
+    for batch in (waits, failed):
+        store.requeue.after_resend(batch.id)
+    assert states(store, job.id) == [BatchState.QUEUED, BatchState.QUEUED, BatchState.DONE]

@@ -302,7 +302,7 @@ class Client:
         return sealed
 
     def _put(self, job_id: str, ordinal: int, batch: Slice, known: Batch | None, stop: Stop) -> int:
-        payload = encode_payload(batch.embeddings, batch.ids)
+        payload = encode_payload(batch.embeddings, batch.ids, batch.faults)
         # One that arrived as something else is sent too: the server says what is wrong.
         there = known is not None and known.sha256 == hashlib.sha256(payload).hexdigest()
         if known is None or not there or known.lacks_its_vectors:

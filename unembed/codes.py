@@ -24,6 +24,7 @@ class FailureCode(StrEnum):
         code.scope, code.meaning = scope, meaning
         return code
 
+    NO_VECTOR = "no_vector", "row", "The row holds no vector: null, missing, damaged, or of another dimension than most"
     NOT_FINITE = "not_finite", "row", "The vector has values that are NaN or infinite"
     ZERO_VECTOR = "zero_vector", "row", "All values of the vector are zero, so it has no direction"
     NO_PHRASE = "no_phrase", "row", "No phrase of the phrase bank is near enough to the vector"

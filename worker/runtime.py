@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -93,7 +93,7 @@ def decode_slice(
         raise DimensionError.between(part.dim, decoder.embedding_dim, job.decoder)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and so an error row
         embeddings = part.embeddings.astype(np.float32, copy=False)
-    readable, unreadable = _read(embeddings, part.first_index)
+    readable, unreadable = _read(embeddings, part.first_index, part.faults)
     beside = max(job.options.width, job.options.candidates)  # texts of a row that are decoded at the same time
     run = _Run(decoder, embeddings, part.first_index, job, between, max(1, micro_batch // beside))
     run.decode(readable)
@@ -192,20 +192,24 @@ class _Run:
         return OutOfMemoryError(f"not even one row fits into the memory of {self.decoder.device}: {error}")
 
 
-def _read(embeddings: Rows, first_index: int) -> tuple[Offsets, pa.RecordBatch]:
+def _read(embeddings: Rows, first_index: int, faults: Mapping[int, str]) -> tuple[Offsets, pa.RecordBatch]:
     """The offsets of the embeddings that have a meaning, and error rows for the others."""
     finite = np.isfinite(embeddings)  # (N, D)
     broken = (~finite).sum(axis=1)  # (N,): how many values
     good = (broken == 0) & embeddings.any(axis=1)  # (N,)
     bad = np.flatnonzero(~good)
     values = embeddings.shape[1]
-    codes = [FailureCode.NOT_FINITE if broken[offset] else FailureCode.ZERO_VECTOR for offset in bad]
-    why = [
-        f"{broken[offset]} of its {values} values are NaN or infinite in float32; all must be finite"
-        if broken[offset]
-        else f"all of its {values} values are zero; an embedding has a direction"
-        for offset in bad
-    ]
+    codes, why = list[FailureCode](), list[str]()
+    for offset in bad.tolist():
+        if offset in faults:
+            codes.append(FailureCode.NO_VECTOR)
+            why.append(f"the row {faults[offset]}"[:_ERROR_CHARACTERS])
+        elif broken[offset]:
+            codes.append(FailureCode.NOT_FINITE)
+            why.append(f"{broken[offset]} of its {values} values are NaN or infinite in float32; all must be finite")
+        else:
+            codes.append(FailureCode.ZERO_VECTOR)
+            why.append(f"all of its {values} values are zero; an embedding has a direction")
     return np.flatnonzero(good), error_rows(first_index + bad, codes, why)
 
 

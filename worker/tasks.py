@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from celery import Task, shared_task
@@ -142,11 +143,11 @@ def _load(claim: Claim, worker: Context) -> Slice:
     """
     if reference := claim.batch.reference:
         part = worker.references.read(reference, claim.batch.rows, claim.job.embedding_dim)
-        return Slice(claim.batch.first_index, part.embeddings, part.ids)
+        return replace(part, first_index=claim.batch.first_index)
     part = decode_payload(worker.payloads.get(claim.batch.id, claim.batch.sha256))
     if len(part) != claim.batch.rows:
         raise PayloadDamagedError(f"the payload of {claim.batch.id} has {len(part)} rows, not {claim.batch.rows}")
-    return Slice(claim.batch.first_index, part.embeddings, part.ids)
+    return replace(part, first_index=claim.batch.first_index)
 
 
 def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:

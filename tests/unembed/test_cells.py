@@ -266,7 +266,9 @@ def test_one_bad_row_sinks_no_corpus(tmp_path: Path, rows: list[Any]) -> None:
         (batch,) = corpus.batches(10)
         assert [bool(np.isfinite(row).all()) for row in batch.embeddings] == [True, False, True]
         assert len(corpus.bad) == 1
-        assert str(corpus.bad).startswith("row 1 ")
+        assert str(corpus.bad) == f"row 1 {batch.faults[1]}"
+    # And its batch takes the reason along, however it is cut
+    assert [list(each.faults) for each in corpus.batches(1)] == [[], [0], []]
 
 
 def test_lines_that_are_no_json_cost_their_own_rows(tmp_path: Path) -> None:

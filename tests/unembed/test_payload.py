@@ -103,6 +103,16 @@ def test_an_id_may_be_null() -> None:
     assert decode_payload(encode_payload(got.embeddings, got.ids)).ids == ("a", None)
 
 
+def test_why_rows_hold_no_vector_travels_with_them() -> None:
+    sent = vectors()
+    sent[1] = np.nan
+    assert decode_payload(encode_payload(sent, faults={1: "is empty"})).faults == {1: "is empty"}
+    assert decode_payload(encode_payload(sent)).faults == {}
+    batch = pa.record_batch({"embedding": pa.array([[1.0]], pa.list_(pa.float32(), 1)), "fault": [7]})
+    with pytest.raises(CorpusError, match="'fault' of the batch is int64, but must be string"):
+        decode_payload(stream(batch))
+
+
 def test_raw_bytes_are_little_endian_rows() -> None:
     # Given bare bytes of two rows
     got = decode_raw(vectors(2, 3, "float16").tobytes(), "float16", 3)

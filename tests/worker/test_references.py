@@ -74,7 +74,7 @@ def test_a_corpus_by_reference_is_decoded_as_any_other(
     assert outcomes == ["done"] * 5 + ["not claimed"]
     rows = read(store, batches[0].job_id, order="index")
     assert [(row.index, row.id, row.error_code) for row in rows] == [
-        (index, f"row-{index}", "not_finite" if index == 5 else None) for index in range(10)
+        (index, f"row-{index}", "no_vector" if index == 5 else None) for index in range(10)
     ]
     assert store.jobs.get(batches[0].job_id).state is JobState.PARTIAL
 

@@ -69,6 +69,18 @@ def test_bad_rows_become_error_rows_and_the_others_decode() -> None:
     assert decoder.calls == [[100, 105]]
 
 
+def test_a_row_that_holds_no_vector_says_why() -> None:
+    # Given rows of which two hold no vector, one of them for a reason that its corpus told
+    rows = part(3)
+    rows.embeddings[1:] = np.nan
+    # When they are decoded, Then that one says it
+    decoded = decode(
+        StubDecoder(), replace(rows, faults={0: "is a lie", 1: "has 3 values instead of 4"}), micro_batch=3
+    )
+    assert [row.error_code for row in decoded] == [None, "no_vector", "not_finite"]
+    assert decoded[1].error == "the row has 3 values instead of 4"
+
+
 def test_micro_batches_become_one_record_batch_with_the_time_that_they_took_together() -> None:
     # Given three micro-batches, and a decoder that takes 1 ms for each and half as much for its scores
     # When they are decoded

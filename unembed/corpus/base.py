@@ -53,18 +53,16 @@ class Corpus:
                 held.append((vectors[start:stop], None if ids is None else ids[start:stop]))
                 count, start = count + stop - start, stop
                 if count == size:
-                    yield _joined(first, held)
+                    yield self._joined(first, held)
                     first, held, count = first + count, [], 0
         if held:
-            yield _joined(first, held)
+            yield self._joined(first, held)
 
-
-def _joined(first_index: int, held: Sequence[Chunk]) -> Slice:
-    if len(held) == 1:
-        return Slice(first_index, *held[0])
-    ids = [chunk_ids for _, chunk_ids in held if chunk_ids is not None]
-    joined = tuple(id_ for chunk_ids in ids for id_ in chunk_ids) if ids else None
-    return Slice(first_index, np.concatenate([vectors for vectors, _ in held]), joined)
+    def _joined(self, first_index: int, held: Sequence[Chunk]) -> Slice:
+        vectors = held[0][0] if len(held) == 1 else np.concatenate([vectors for vectors, _ in held])
+        ids = [chunk_ids for _, chunk_ids in held if chunk_ids is not None]
+        joined = tuple(id_ for chunk_ids in ids for id_ in chunk_ids) if ids else None
+        return Slice(first_index, vectors, joined, self.bad.take(first_index, len(vectors)))
 
 
 @contextmanager

@@ -51,16 +51,24 @@ class BadRows:
     first: dict[str, int] = field(default_factory=dict)  # the first row of each
     without_id: int = 0  # rows, where the corpus has ids
     with_more: int = 0  # rows that hold more vectors than the one that was read
+    untold: dict[int, str] = field(default_factory=dict)  # why, of the rows that no batch has taken along yet
 
     def add(self, row: int, reason: str) -> None:
+        self.untold[row] = reason
         if reason not in self.counts and len(self.counts) >= _KINDS:
             reason = _OTHERS
         self.counts[reason] += 1
         self.first.setdefault(reason, row)
 
+    def take(self, first: int, rows: int) -> dict[int, str]:
+        """Why the bad ones of these rows are, by their offset from the first; told once."""
+        there = [row for row in range(rows) if first + row in self.untold] if self.untold else []
+        return {row: self.untold.pop(first + row) for row in there}
+
     def clear(self) -> None:
         self.counts.clear()
         self.first.clear()
+        self.untold.clear()
         self.without_id = self.with_more = 0
 
     def __len__(self) -> int:

@@ -60,6 +60,8 @@ def joined_corpora(what: str, corpora: Sequence[Corpus]) -> Corpus:
         before = 0
         for corpus in corpora:
             for vectors, ids in corpus.chunks():
+                bad.untold |= {before + row: why for row, why in corpus.bad.untold.items()}
+                corpus.bad.untold.clear()
                 yield vectors.astype(dtype, copy=False), (None,) * len(vectors) if ids is None and with_ids else ids
             _add(bad, corpus.bad, before)
             before += corpus.rows

@@ -2,13 +2,14 @@
 
     embedding   fixed_size_list<float16 | float32 | float64>[D]
     id          string, null for a row without one; left out when the corpus has none
+    fault       string, why a row holds no vector, null for the others; left out when all hold one
 
 The same rows always give the same bytes, so that a batch sent twice is known by its sha256.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,11 +22,14 @@ from unembed.errors import CorpusError
 
 EMBEDDING: Final = "embedding"
 ID: Final = "id"
+FAULT: Final = "fault"
 _WHAT: Final = "the batch"
 
 
-def encode_payload(embeddings: Vectors, ids: Sequence[str | None] | None = None) -> bytes:
-    """The Arrow stream of (N, D) vectors and, where they have them, their N ids."""
+def encode_payload(
+    embeddings: Vectors, ids: Sequence[str | None] | None = None, faults: Mapping[int, str] | None = None
+) -> bytes:
+    """The Arrow stream of (N, D) vectors and, where they have them, their N ids, and why rows hold no vector."""
     require_vectors(embeddings, _WHAT)
     rows, dim = embeddings.shape
     native = np.ascontiguousarray(embeddings, dtype=embeddings.dtype.newbyteorder("<"))
@@ -34,6 +38,8 @@ def encode_payload(embeddings: Vectors, ids: Sequence[str | None] | None = None)
     }
     if ids is not None:
         columns[ID] = pa.array(as_ids(ids, rows, _WHAT), type=pa.string())
+    if faults:
+        columns[FAULT] = pa.array([faults.get(row) for row in range(rows)], type=pa.string())
     batch = pa.RecordBatch.from_pydict(columns)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -53,7 +59,7 @@ def decode_payload(data: bytes) -> Slice:
     if not pa.types.is_fixed_size_list(column.type):
         raise CorpusError(f"the column {EMBEDDING!r} of {_WHAT} is {column.type}, not a fixed_size_list of floats")
     embeddings = require_vectors(vectors_of(column, f"the column {EMBEDDING!r} of {_WHAT}"), _WHAT)
-    return Slice(0, embeddings, _ids(batch))
+    return Slice(0, embeddings, _ids(batch), _faults(batch))
 
 
 def decode_raw(data: bytes, dtype: str, dim: int) -> Slice:
@@ -83,9 +89,19 @@ def _only_batch(data: bytes) -> pa.RecordBatch:
 
 
 def _ids(batch: pa.RecordBatch) -> Ids | None:
-    if ID not in batch.schema.names:
+    column = _strings(batch, ID)
+    return None if column is None else as_ids(column, len(column), _WHAT)
+
+
+def _faults(batch: pa.RecordBatch) -> dict[int, str]:
+    column = _strings(batch, FAULT)
+    return {} if column is None else {row: fault for row, fault in enumerate(column) if fault is not None}
+
+
+def _strings(batch: pa.RecordBatch, name: str) -> list[str | None] | None:
+    if name not in batch.schema.names:
         return None
-    column = batch.column(ID)
+    column = batch.column(name)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        raise CorpusError(f"the column {ID!r} of {_WHAT} is {column.type}, but must be string")
-    return as_ids(column.to_pylist(), len(column), _WHAT)
+        raise CorpusError(f"the column {name!r} of {_WHAT} is {column.type}, but must be string")
+    return column.to_pylist()

@@ -174,7 +174,7 @@ def _joined(pieces: Sequence[Any], columns: Columns, dim: int, what: str, start:
     if bad:
         log.warning("%s: %s", what, bad)
     ids = None if columns.ids is None else tuple(id_ for _, some in parts for id_ in some or ())
-    return Slice(0, np.concatenate([vectors for vectors, _ in parts]), ids)
+    return Slice(0, np.concatenate([vectors for vectors, _ in parts]), ids, bad.take(start, first - start))
 
 
 def _dim(schema: Any, columns: Columns, batches: Iterator[Any], what: str) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,7 @@ class Slice:
     first_index: int
     embeddings: Vectors  # (N, D) float16, float32 or float64; a row that is not finite is an error row later on
     ids: Ids | None = None  # N of them, None for a row that has none
+    faults: Mapping[int, str] = field(default_factory=dict)  # why rows hold no vector, by their offset
 
     def __len__(self) -> int:
         return int(self.embeddings.shape[0])

@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 
-class Store(NamedTuple):
+class Scheme(NamedTuple):
     """What one scheme leads to."""
 
     module: str  # of `unembed.corpus.stores`; its `read` makes the table
@@ -15,14 +15,14 @@ class Store(NamedTuple):
 
 
 STORES: Final = {
-    "postgresql": Store("postgresql", "postgres", ("query",)),
-    "postgres": Store("postgresql", "postgres", ("query",)),
-    "sqlite": Store("sqlite", "sqlite", ("query",)),
-    "duckdb": Store("duckdb", "duckdb", ("query",)),
-    "qdrant": Store("qdrant", "qdrant", ("collection",)),
-    "chroma": Store("chroma", "chroma", ("collection",)),
-    "lance": Store("lance", "lance", ("collection",)),
-    "faiss": Store("faiss", "faiss", ()),
+    "postgresql": Scheme("postgresql", "postgres", ("query",)),
+    "postgres": Scheme("postgresql", "postgres", ("query",)),
+    "sqlite": Scheme("sqlite", "sqlite", ("query",)),
+    "duckdb": Scheme("duckdb", "duckdb", ("query",)),
+    "qdrant": Scheme("qdrant", "qdrant", ("collection",)),
+    "chroma": Scheme("chroma", "chroma", ("collection",)),
+    "lance": Scheme("lance", "lance", ("collection",)),
+    "faiss": Scheme("faiss", "faiss", ()),
 }
 UNCLEAR: Final = "//..."  # a URL whose password has signs that should have been escaped: where it ends cannot be told
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.unembed.stores.rows import DIM, ROWS, TEXTS, VECTORS, column_of, corpus_in
-from unembed.corpus.stores import Asked, store_table
+from unembed.corpus.stores import StoreRequest, store_table
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError, StorageUnavailableError
 
@@ -53,7 +53,7 @@ def by_client(folder: Path, **asked: str) -> Table:
     from unembed.corpus.stores.qdrant_server import read_client
 
     with closing(qdrant_client.QdrantClient(path=str(folder))) as client:
-        return read_client(client, Asked("http://localhost:6333", "qdrant:http://localhost:6333", **asked))
+        return read_client(client, StoreRequest("http://localhost:6333", "qdrant:http://localhost:6333", **asked))
 
 
 @pytest.fixture(params=[by_folder, by_client])
@@ -112,7 +112,7 @@ def test_a_point_cannot_run_code(folder: Path, tmp_path: Path, monkeypatch: pyte
 
     # When it is read, then it is refused, and nothing was made
     with pytest.raises(
-        CorpusError, match=r"point 0 of the collection 'docs' of .* holds posix\.mkdir, which is not loaded"
+        CorpusError, match=r"point 0 of the collection 'docs' of .* it calls posix\.mkdir, and nothing in it is called"
     ):
         store_table(f"qdrant:{tmp_path}", collection="docs")
     assert not (tmp_path / "harm").exists()

@@ -20,7 +20,7 @@ from importlib import import_module
 from unembed.corpus.names import shown
 from unembed.corpus.spool import Progress
 from unembed.corpus.store_names import SOURCE, STORES, UNCLEAR, shown_source
-from unembed.corpus.stores.asked import Asked
+from unembed.corpus.stores.asked import StoreRequest
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError, MissingExtraError
 
@@ -54,10 +54,10 @@ def store_table(
             raise CorpusError(f"--{option} does not go with {scheme}:{instead}")
     url = f"{scheme}:{place}" if store.module == "postgresql" else place
     try:
-        reader: Callable[[Asked], Table] = import_module(f"{__name__}.{store.module}").read
-        return reader(Asked(url, what, query, collection, column, progress))
+        reader: Callable[[StoreRequest], Table] = import_module(f"{__name__}.{store.module}").read
+        return reader(StoreRequest(url, what, query, collection, column, progress))
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or scheme, store.extra) from None
 
 
-__all__ = ["Asked", "store_table"]
+__all__ = ["StoreRequest", "store_table"]

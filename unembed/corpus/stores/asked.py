@@ -17,7 +17,7 @@ _LONGEST: Final = 300  # characters of what a store says of an error
 
 
 @dataclass(frozen=True)
-class Asked:
+class StoreRequest:
     """Which rows of which store."""
 
     place: str  # the path of a local store, or the whole URL of a server

@@ -19,7 +19,7 @@ from chromadb.config import Settings
 from chromadb.errors import ChromaAuthError, ChromaError
 
 from unembed.corpus.spool import spool_folder
-from unembed.corpus.stores.asked import Asked, json_of, line
+from unembed.corpus.stores.asked import StoreRequest, json_of, line
 from unembed.corpus.stores.kept import kept
 from unembed.corpus.table import Table
 from unembed.errors import AuthError, CorpusError, StorageUnavailableError, UnembedError
@@ -37,7 +37,7 @@ _SCHEMA: Final = pa.schema(
 )
 
 
-def read(asked: Asked) -> Table:
+def read(asked: StoreRequest) -> Table:
     """The folder of a persistent client, or a server, whose token is CHROMA_API_KEY.
 
     Of a server, what is written while the records are read may be among them or not.
@@ -49,7 +49,7 @@ def read(asked: Asked) -> Table:
 
 
 @contextmanager
-def _folder(asked: Asked) -> Iterator[Any]:
+def _folder(asked: StoreRequest) -> Iterator[Any]:
     """A client of a copy: the client writes into the folder that it opens, and brings an older one up to date."""
     folder = asked.path("the folder of a persistent Chroma client")
     if not (folder / _DATABASE).is_file():
@@ -67,7 +67,7 @@ def _folder(asked: Asked) -> Iterator[Any]:
             yield client
 
 
-def _server(asked: Asked) -> Any:
+def _server(asked: StoreRequest) -> Any:
     url, token = urlsplit(asked.place), os.environ.get("CHROMA_API_KEY")
     client = chromadb.HttpClient(
         url.hostname or "",

@@ -8,13 +8,13 @@ from contextlib import closing, contextmanager
 import duckdb
 import pyarrow as pa
 
-from unembed.corpus.stores.asked import ROWS, Asked, line, require_names
+from unembed.corpus.stores.asked import ROWS, StoreRequest, line, require_names
 from unembed.corpus.stores.kept import kept
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError
 
 
-def read(asked: Asked) -> Table:
+def read(asked: StoreRequest) -> Table:
     """A query that only selects, on a file that is opened for reading only; without a file, on none."""
     file = str(asked.file("a DuckDB database")) if asked.place else None
     with _failing(asked.what), closing(_connected(file)) as connection:

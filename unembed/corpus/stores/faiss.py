@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unembed.corpus.digests import of_file
-from unembed.corpus.stores.asked import ROWS, Asked, line
+from unembed.corpus.stores.asked import ROWS, StoreRequest, line
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError
 
@@ -43,7 +43,7 @@ class _Index:
     exact: bool
 
 
-def read(asked: Asked) -> Table:
+def read(asked: StoreRequest) -> Table:
     """The vectors in the order of their rows, those of an inverted file in the order of their ids."""
     path = asked.file("a FAISS index")
     with _failing(asked.what):

@@ -11,7 +11,7 @@ from typing import Any, Final
 import lance
 import pyarrow as pa
 
-from unembed.corpus.stores.asked import ROWS, Asked, line
+from unembed.corpus.stores.asked import ROWS, StoreRequest, line
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError
 
@@ -20,7 +20,7 @@ _AHEAD: Final = 64 * 1024 * 1024  # bytes read ahead; without a limit Lance take
 _PLACE: Final = re.compile(r",? /\S+\.rs:[\d:]+")  # in Lance's source
 
 
-def read(asked: Asked) -> Table:
+def read(asked: StoreRequest) -> Table:
     """The newest version of a table, which stays as it is whatever is written later; nothing is copied."""
     place, what = (asked.place, asked.what) if "://" in asked.place else _local(asked)
     with _failing(what):
@@ -41,7 +41,7 @@ def read(asked: Asked) -> Table:
     return Table(what, schema, rows, batches, lambda: _digest(table, what))
 
 
-def _local(asked: Asked) -> tuple[str, str]:
+def _local(asked: StoreRequest) -> tuple[str, str]:
     """A table, or one of a folder of tables. Raises CorpusError."""
     folder = asked.path("a Lance table, or a LanceDB folder")
     if asked.collection is None and (folder / "_versions").is_dir():

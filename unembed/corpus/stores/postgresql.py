@@ -12,9 +12,9 @@ import pyarrow as pa
 from psycopg.adapt import Buffer, Loader
 from psycopg.pq import Format
 
-from unembed.corpus.stores.asked import ROWS, Asked, line, require_names
+from unembed.corpus.stores.asked import ROWS, StoreRequest, line, require_names
 from unembed.corpus.stores.kept import kept
-from unembed.corpus.stores.postgresql_values import ARRAYS, PGVECTOR, Kind, kind_of
+from unembed.corpus.stores.postgresql_values import ARRAYS, PGVECTOR, ColumnKind, kind_of
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError, StorageUnavailableError
 
@@ -31,10 +31,10 @@ _CONNECTION_LOST: Final = ("08", "57P")  # classes of errors
 
 class _Column(NamedTuple):
     name: str
-    kind: Kind
+    kind: ColumnKind
 
 
-def read(asked: Asked) -> Table:
+def read(asked: StoreRequest) -> Table:
     """One snapshot (REPEATABLE READ, READ ONLY), fetched by a cursor of the server's."""
     with _connected(asked) as connection:
         query = asked.required_query([str(name) for (name,) in connection.execute(cast(Any, _TABLES))])
@@ -78,7 +78,7 @@ def _batches(
 
 
 @contextmanager
-def _connected(asked: Asked) -> Iterator[psycopg.Connection[Any]]:
+def _connected(asked: StoreRequest) -> Iterator[psycopg.Connection[Any]]:
     """Raises StorageUnavailableError for a server that is not there, and CorpusError for what it refuses."""
     try:
         given = psycopg.conninfo.conninfo_to_dict(asked.place)

@@ -27,14 +27,14 @@ ARRAYS: Final = (_REALS, _DOUBLES, _BIT, _VARBIT)  # of PostgreSQL's own types, 
 _Cells = Sequence[Any]  # of one column; None where it is null
 
 
-class Kind(NamedTuple):
+class ColumnKind(NamedTuple):
     """How a column of one type is read."""
 
     type: Any  # of Arrow
     array: Callable[[_Cells], Any]
 
 
-def kind_of(oid: int, own: Mapping[int, str]) -> Kind:
+def kind_of(oid: int, own: Mapping[int, str]) -> ColumnKind:
     """By the number of its type; `own` has those that differ from database to database."""
     name = own.get(oid)
     if name == "vector":
@@ -42,17 +42,17 @@ def kind_of(oid: int, own: Mapping[int, str]) -> Kind:
     if name == "halfvec":
         return _lists(pa.float16(), lambda data: np.frombuffer(data, ">f2", offset=4))
     if name == "sparsevec":
-        return Kind(pa.string(), lambda cells: pa.array([_each(cell, _sparse) for cell in cells], pa.string()))
+        return ColumnKind(pa.string(), lambda cells: pa.array([_each(cell, _sparse) for cell in cells], pa.string()))
     if oid == _REALS:
         return _lists(pa.float32(), lambda data: _floats(data, ">f4"))
     if oid == _DOUBLES:
         return _lists(pa.float64(), lambda data: _floats(data, ">f8"))
     if oid in (_BIT, _VARBIT):
-        return Kind(pa.binary(), lambda cells: pa.array([_each(cell, lambda data: data[4:]) for cell in cells]))
+        return ColumnKind(pa.binary(), lambda cells: pa.array([_each(cell, lambda data: data[4:]) for cell in cells]))
     if oid in _PLAIN:
         kind = _PLAIN[oid]
-        return Kind(kind, lambda cells: pa.array(cells, kind))
-    return Kind(pa.string(), lambda cells: pa.array([_each(cell, _text) for cell in cells], pa.string()))
+        return ColumnKind(kind, lambda cells: pa.array(cells, kind))
+    return ColumnKind(pa.string(), lambda cells: pa.array([_each(cell, _text) for cell in cells], pa.string()))
 
 
 _PLAIN: Final = {
@@ -70,7 +70,7 @@ _PLAIN: Final = {
 }
 
 
-def _lists(value: Any, parsed: Callable[[bytes], NDArray[Any]]) -> Kind:
+def _lists(value: Any, parsed: Callable[[bytes], NDArray[Any]]) -> ColumnKind:
     native = np.dtype(value.to_pandas_dtype())
 
     def array(cells: _Cells) -> Any:
@@ -81,7 +81,7 @@ def _lists(value: Any, parsed: Callable[[bytes], NDArray[Any]]) -> Kind:
         nulls: Any = pa.array([vector is None for vector in vectors])
         return pa.ListArray.from_arrays(offsets, pa.array(flat.astype(native), value), mask=nulls)
 
-    return Kind(pa.list_(value), array)
+    return ColumnKind(pa.list_(value), array)
 
 
 def _floats(data: bytes, kind: str) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from unembed.corpus.stores.asked import ROWS, Asked, json_of, listed
+from unembed.corpus.stores.asked import ROWS, StoreRequest, json_of, listed
 from unembed.corpus.stores.kept import kept
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError
@@ -46,7 +46,7 @@ class Vectors:
         raise CorpusError(f"{what} has {len(self.dense)} vectors, {listed(self.dense)}: name one with --column")
 
 
-def read(asked: Asked) -> Table:
+def read(asked: StoreRequest) -> Table:
     """A server, or the folder of a local client."""
     if asked.is_server:
         from unembed.corpus.stores.qdrant_server import read_server as read_from
@@ -55,7 +55,7 @@ def read(asked: Asked) -> Table:
     return read_from(asked)
 
 
-def points_table(points: Iterable[Point], vector: str, asked: Asked, what: str) -> Table:
+def points_table(points: Iterable[Point], vector: str, asked: StoreRequest, what: str) -> Table:
     """The points as rows: id, the vector under the name it was asked by, payload."""
     column = asked.column or "vector"
     schema = pa.schema([("id", pa.string()), (column, pa.list_(pa.float32())), ("payload", pa.string())])

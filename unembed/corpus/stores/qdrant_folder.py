@@ -1,34 +1,29 @@
 """The folder of a local Qdrant client: an SQLite file for each collection.
 
-The client itself would load every vector at once, and its points are pickles. Here they are read one by one, and an
-unpickler that knows none of the client's classes makes plain containers of them: it can run no code.
+The client itself would load every vector at once, and its points are pickles. Here they are read one by one, as data.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
-from uuid import UUID
 
-from unembed.corpus.stores.asked import Asked, line
+from unembed.corpus.stores.asked import StoreRequest, line
+from unembed.corpus.stores.pickled_values import values_in
 from unembed.corpus.stores.qdrant import Point, Vectors, points_table
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError
 
 _KIND: Final = "the folder of a local Qdrant client, or the URL of a server: qdrant:http://localhost:6333"
 _TO_SERVER: Final = "start Qdrant with it, and name the server: qdrant:http://localhost:6333"
-_VALUES: Final = {each.__name__: each for each in (date, datetime, time, timedelta, timezone, UUID)}
 
 
-def read_folder(asked: Asked) -> Table:
+def read_folder(asked: StoreRequest) -> Table:
     """One transaction on a file that is opened for reading only; the client may have the folder open meanwhile."""
     folder = asked.path(_KIND)
     try:
@@ -47,7 +42,7 @@ def read_folder(asked: Asked) -> Table:
         raise CorpusError(f"{what} cannot be read: {line(error)}") from error
 
 
-def _required(path: Path, asked: Asked) -> Path:
+def _required(path: Path, asked: StoreRequest) -> Path:
     """Raises CorpusError for what Qdrant's server wrote: only a server reads that."""
     if path.is_file():
         return path
@@ -69,25 +64,8 @@ def _vectors(config: dict[str, Any]) -> Vectors:
 def _points(rows: Iterator[Any], what: str) -> Iterator[Point]:
     for row, (data,) in enumerate(rows):
         try:
-            point = _Unpickler(io.BytesIO(data)).load().__dict__
-            yield Point(point["id"], point["vector"], point["payload"])
-        except (pickle.UnpicklingError, EOFError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            point = values_in(data).state
+            fields = point.get("__dict__", point)
+            yield Point(fields["id"], fields["vector"], fields["payload"])
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
             raise CorpusError(f"point {row} of {what} cannot be read: {line(error)}") from error
-
-
-class _Plain:
-    """Stands for an object of any class of the client's."""
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state.get("__dict__", state))
-
-
-class _Unpickler(pickle.Unpickler):
-    """Makes the values of JSON, times and UUIDs; nothing that is named in the data is imported."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("qdrant_client."):
-            return _Plain
-        if module in ("datetime", "uuid") and name in _VALUES:
-            return _VALUES[name]
-        raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not loaded from a pickle")

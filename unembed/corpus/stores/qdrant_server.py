@@ -11,7 +11,7 @@ from typing import Any, Final
 from qdrant_client import QdrantClient
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
-from unembed.corpus.stores.asked import Asked, line
+from unembed.corpus.stores.asked import StoreRequest, line
 from unembed.corpus.stores.qdrant import Point, Vectors, points_table
 from unembed.corpus.table import Table
 from unembed.errors import AuthError, CorpusError, StorageUnavailableError
@@ -20,7 +20,7 @@ _POINTS: Final = 512  # in one answer, which is JSON: 4 MB of vectors of 384 dim
 _TIMEOUT: Final = 60  # seconds for one answer
 
 
-def read_server(asked: Asked) -> Table:
+def read_server(asked: StoreRequest) -> Table:
     """The key is QDRANT_API_KEY. What is written while the points are read may be among them or not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a key over http, of versions: what does not work says so itself
@@ -31,7 +31,7 @@ def read_server(asked: Asked) -> Table:
         return read_client(client, asked)
 
 
-def read_client(client: Any, asked: Asked) -> Table:
+def read_client(client: Any, asked: StoreRequest) -> Table:
     """Through any client, whatever it is connected to."""
     name = asked.collection
     if name is None or not client.collection_exists(name):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from unembed.corpus.stores.asked import ROWS, Asked, line
+from unembed.corpus.stores.asked import ROWS, StoreRequest, line
 from unembed.corpus.stores.kept import kept
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError, MissingExtraError
@@ -21,7 +21,7 @@ _TABLES: Final = (
 )
 
 
-def read(asked: Asked) -> Table:
+def read(asked: StoreRequest) -> Table:
     """One transaction on a file that is opened for reading only."""
     path = asked.file("an SQLite database")
     with _failing(asked.what), closing(_connected(path)) as connection:

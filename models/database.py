@@ -8,33 +8,27 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, make_url
-from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError
 
 from unembed.errors import InputError, StoreUnavailableError
+from unembed.models import postgresql, sqlite
 
 if TYPE_CHECKING:
-    import psycopg
     from alembic.config import Config
 
 READ_ONLY = "unembed_read_only"  # execution options: this transaction will not write;
 MIGRATES = "unembed_migrates"  # this one changes tables
-BINARY = "unembed_binary"  # of one statement: PostgreSQL sends its rows as numbers, not as text to be read again
 
-BUSY_TIMEOUT_SECONDS = 15
 CONNECT_TIMEOUT_SECONDS = 5
-LOCK_TIMEOUT_SECONDS = 30
-_SYNCHRONOUS = ("NORMAL", "FULL")
 _FOREIGN_KEYS = "unembed_foreign_keys"  # what a connection's pragma was last set to
 _MIGRATION_LOCK = 7_305_166_281_903  # a PostgreSQL advisory lock of our own; any number that nobody else uses
 _REVISION: Final = re.compile(r"^(?P<key>revision|down_revision) = ['\"](?P<name>\w+)['\"]", re.MULTILINE)
@@ -49,17 +43,18 @@ def create_engine(url: str) -> Engine:
     """
     parsed = _with_driver(url)
     if parsed.get_backend_name() == "sqlite":
-        synchronous = _synchronous(parsed)
+        synchronous = sqlite.synchronous_of(parsed)
         parsed = parsed.difference_update_query(["synchronous"])
-        engine = sqlalchemy.create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-        event.listen(engine, "connect", lambda connection, _: _prepare_sqlite(connection, synchronous))
+        engine = sqlalchemy.create_engine(parsed, **sqlite.options_of(url))
+        event.listen(engine, "connect", lambda connection, _: sqlite.prepare(connection, synchronous))
         event.listen(engine, "begin", _begin_on_sqlite)
         return engine
     arguments = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "unembed"}
     arguments = {name: value for name, value in arguments.items() if name not in parsed.query}
     engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True, connect_args=arguments)
-    event.listen(engine, "connect", _prepare_postgresql)
-    event.listen(engine, "before_cursor_execute", _choose_format)
+    event.listen(engine, "connect", postgresql.prepare)
+    event.listen(engine, "begin", postgresql.begin)
+    event.listen(engine, "before_cursor_execute", postgresql.choose_format)
     return engine
 
 
@@ -85,35 +80,6 @@ def _with_driver(url: str) -> URL:
     return parsed
 
 
-def _synchronous(url: URL) -> str:
-    wanted = str(url.query.get("synchronous", "NORMAL")).upper()
-    if wanted not in _SYNCHRONOUS:
-        raise InputError(f"the database's URL has synchronous={wanted}; expected {' or '.join(_SYNCHRONOUS)}")
-    return wanted
-
-
-def _prepare_sqlite(connection: Any, synchronous: str) -> None:
-    connection.isolation_level = None  # the driver begins no transactions; `_begin_on_sqlite` does
-    cursor = connection.cursor()
-    _use_wal(cursor)
-    cursor.execute(f"PRAGMA synchronous = {synchronous}")
-    cursor.close()
-
-
-def _use_wal(cursor: sqlite3.Cursor) -> None:
-    """Tried again while it is locked: SQLite's own busy timeout does not cover the change of a new file's journal, so
-    that of two processes which open it first at once one would fail."""
-    until = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-
-
 def _begin_on_sqlite(connection: Connection) -> None:
     # A transaction that reads first and then writes cannot wait for its turn: SQLite refuses it at once, whatever the
     # busy timeout. So writers take the turn when they begin; readers need none, they see the last commit.
@@ -125,27 +91,6 @@ def _begin_on_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql(f"PRAGMA foreign_keys = {foreign_keys}")
         connection.info[_FOREIGN_KEYS] = foreign_keys
     connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
-
-
-def _prepare_postgresql(connection: Any, _record: object) -> None:
-    # A process that is stopped in the middle of a transaction must not hold its locks for ever.
-    connection.execute(f"SET idle_in_transaction_session_timeout = '{2 * LOCK_TIMEOUT_SECONDS}s'")
-    connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-    connection.commit()
-
-
-def _choose_format(
-    _connection: Connection,
-    cursor: psycopg.Cursor[Any],
-    _statement: str,
-    _parameters: object,
-    context: ExecutionContext,
-    _many: bool,
-) -> None:
-    if context.execution_options.get(BINARY):
-        from psycopg.pq import Format
-
-        cursor.format = Format.BINARY
 
 
 @contextmanager

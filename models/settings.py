@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from unembed.boundary import describe
 from unembed.errors import RootsError, SettingsError
 from unembed.models.environment import PREFIX, is_service_link, warn_of_unknown
+from unembed.models.redis_url import canonical
 from unembed.roots import as_root
 from unembed.schemas import EngineChoice, Precision
 
@@ -34,7 +35,6 @@ DEFAULT_PORT: Final = 8765
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION: Final = re.compile(rf"(\d+(?:\.\d+)?)\s*([{''.join(_SECONDS)}])")
 _DEVICE: Final = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
-_REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 
 
 def _seconds(given: object) -> object:
@@ -55,14 +55,6 @@ def _port(given: object) -> object:
     return DEFAULT_PORT if isinstance(given, str) and is_service_link(f"{PREFIX}PORT", given) else given
 
 
-def _redis_url(url: str) -> str:
-    scheme, separator, _ = url.partition("://")
-    if separator and scheme in _REDIS_SCHEMES:
-        return url
-    found = f"it begins with {scheme + separator!r}" if separator else "it has no scheme"
-    raise ValueError(f"{found}; expected redis://, rediss:// or unix://")
-
-
 def _device(name: str) -> str:
     if not _DEVICE.fullmatch(name):
         raise PydanticCustomError("device", "auto, cpu, cuda, cuda:0 or mps")
@@ -71,7 +63,7 @@ def _device(name: str) -> str:
 
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 WholeSeconds = Annotated[int, BeforeValidator(_seconds)]
-RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+RedisUrl = Annotated[str, AfterValidator(canonical)]
 
 
 class Settings(BaseSettings):
@@ -80,7 +72,9 @@ class Settings(BaseSettings):
     )
 
     database_url: str = Field("sqlite:///unembed.db", description="the store: `sqlite:///...` or `postgresql://...`")
-    redis_url: RedisUrl = Field("redis://127.0.0.1:6379/0", description="the queue")
+    redis_url: RedisUrl = Field(
+        "redis://127.0.0.1:6379/0", description="the queue: `redis://`, `rediss://` (TLS) or `unix://`"
+    )
     payload_url: RedisUrl | None = Field(
         None, description="the Redis that keeps the vectors of waiting batches; without it, the queue's"
     )
@@ -174,7 +168,8 @@ class Settings(BaseSettings):
     redis_maxmemory: ByteSize | None = Field(
         None,
         ge=16 * 1024**2,
-        description="the memory limit of the embedded Redis; without it, a quarter of the machine's memory",
+        description="the memory limit of the embedded Redis; without it, a quarter of the memory of the machine or of "
+        "the container",
     )
     max_redis_use: float = Field(
         0.7,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +31,7 @@ class Server(Wire):
     url: str
     flower_url: str | None = None
     pid: int
+    started: str | None = None  # when the process of this number started: after it, the number may be another's
 
 
 def home_folder(given: Path | None = None) -> Path:
@@ -61,11 +63,13 @@ def remove_server(home: Path) -> None:
 
 
 def running_server(home: Path) -> Server | None:
-    """The server that runs from this folder; None when there is no note, or its process is gone."""
+    """The server that runs from this folder; None when there is no note, or its process is gone or another one."""
     try:
         server = Server.model_validate(json.loads((home / SERVER_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
+    if server.started is not None:
+        return server if started_at(server.pid) == server.started else None
     return server if _is_alive(server.pid) else None
 
 
@@ -116,3 +120,15 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def started_at(pid: int) -> str | None:
+    """When a process started, in whatever the platform counts; None when there is none, or only a zombie."""
+    if sys.platform == "linux":
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] == "Z" else fields[19]
+    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None

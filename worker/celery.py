@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 from kombu.entity import Queue
@@ -17,6 +16,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from unembed.errors import QueueUnavailableError
+from unembed.models.redis_url import for_broker
 
 if TYPE_CHECKING:
     from unembed.models.settings import Settings
@@ -30,8 +30,10 @@ TIME_LIMIT: Final = 3600  # seconds; a batch that hangs is let go long before, b
 def make_app(settings: Settings) -> Celery:
     """A Celery app for these settings; nothing is connected yet."""
     app = Celery("unembed", set_as_current=False)
+    broker_url, tls = for_broker(settings.redis_url)
     app.conf.update(
-        broker_url=broker_url(settings.redis_url),
+        broker_url=broker_url,
+        broker_use_ssl=tls,
         include=["unembed.worker.tasks"],
         **_MESSAGES,
         **_WORKERS,
@@ -101,15 +103,6 @@ _BROKER: Final[dict[str, Any]] = {
     "control_queue_ttl": 300.0,
     "control_queue_expires": 10.0,
 }
-
-
-def broker_url(redis_url: str) -> str:
-    """The URL as kombu wants it: redis-py's `unix:///path?db=0` is kombu's `redis+socket:///path?virtual_host=0`."""
-    parts = urlsplit(redis_url)
-    if parts.scheme != "unix":
-        return redis_url
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
 
 
 def publish(app: Celery, batch_id: str) -> None:

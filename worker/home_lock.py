@@ -8,14 +8,13 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from unembed.errors import ConflictError
+from unembed.home import started_at
 
 log = logging.getLogger(__name__)
 
@@ -82,15 +81,3 @@ def remove_home(home: Path) -> None:
     lock = HomeLock(home)
     shutil.rmtree(home, ignore_errors=True)
     lock.release()
-
-
-def started_at(pid: int) -> str | None:
-    """When a process started, in whatever the platform counts; None when there is none, or only a zombie."""
-    if sys.platform == "linux":
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] == "Z" else fields[19]
-    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None

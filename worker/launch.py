@@ -26,11 +26,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Final
-from urllib.parse import quote
 
 from unembed.errors import CannotWorkError, InputError, MissingExtraError, UnavailableError
-from unembed.home import Server, remove_server, write_server
+from unembed.home import Server, remove_server, started_at, write_server
 from unembed.models.settings import read_settings
+from unembed.models.sqlite import sqlite_url
 from unembed.quick_imports import quick_imports
 from unembed.worker import devices, redis_server
 from unembed.worker.home_lock import HomeLock
@@ -124,7 +124,7 @@ class Stack:
         exits.callback(self._remove_if_over)  # while the lock is ours
         lock.end_leftovers()
         port, flower_port = _free_ports(*self._ports)
-        database_url = self._database_url or _sqlite(self.home)
+        database_url = self._database_url or sqlite_url(self.home / "unembed.db")
 
         path = exits.enter_context(redis_server.socket_path(self.home))
         environment = _environment(database_url, path, port)
@@ -144,7 +144,8 @@ class Stack:
         self.flower_url = f"http://{LOOPBACK}:{flower_port}" if flower_port else None
         _await(supervisor, "api", lambda: _is_ready(port))
         exits.callback(remove_server, self.home)
-        write_server(self.home, Server(url=self.url, flower_url=self.flower_url, pid=os.getpid()))
+        pid = os.getpid()
+        write_server(self.home, Server(url=self.url, flower_url=self.flower_url, pid=pid, started=started_at(pid)))
 
     def _prepare_database(self, url: str) -> None:
         with quick_imports():
@@ -225,10 +226,6 @@ def _require_extras() -> None:
     for package, extra in (("uvicorn", "local"), ("fastapi", "local"), ("torch", "local")):
         if find_spec(package) is None:
             raise MissingExtraError.of(package, extra)
-
-
-def _sqlite(home: Path) -> str:
-    return f"sqlite:///{quote(str(home / 'unembed.db'), safe='/ ')}"
 
 
 def _free_ports(port: int | None, flower_port: int | None) -> tuple[int, int | None]:

@@ -16,8 +16,8 @@ from billiard.exceptions import WorkerLostError
 from celery.worker.request import Request
 
 from unembed.errors import UnavailableError
+from unembed.home import started_at
 from unembed.worker.context import Context
-from unembed.worker.home_lock import started_at
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from unembed.errors import MissingExtraError
+from unembed.worker.memory import usable_memory
 
 SOCKET: Final = "redis.sock"
 # The kernel keeps the path of a unix socket in 108 bytes on Linux and 104 on macOS, the end mark among them.
@@ -53,7 +53,8 @@ def command(path: Path, data: Path, maxmemory: int | None = None, *, keeps: bool
     """Nothing that was acknowledged is lost when the server is killed; up to a second of it when the machine is.
     Without `keeps` it writes no file, and starts empty.
 
-    `maxmemory` in bytes; None: a quarter of the machine's, so that a full queue is refused and not killed for its size.
+    `maxmemory` in bytes; None: a quarter of what this machine or container has, so that a full queue is refused and not
+    killed for its size.
     """
     options = {
         "port": "0",
@@ -70,7 +71,8 @@ def command(path: Path, data: Path, maxmemory: int | None = None, *, keeps: bool
 
 
 def _quarter_of_memory() -> int:
-    return max(_LEAST_MEMORY, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
+    usable = usable_memory()
+    return max(min(_LEAST_MEMORY, usable // 2), usable // 4)
 
 
 def answers(path: Path) -> bool:

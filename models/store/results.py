@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from unembed.errors import InputError, NotFoundError
 from unembed.generations import SCHEMA, concatenated, error_rows, from_columns, in_order, storable
-from unembed.models.database import BINARY
 from unembed.models.parts import Parts
+from unembed.models.postgresql import BINARY
 from unembed.models.store import ids
 from unembed.models.store.part_pages import PagePlan, plan_page
 from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, StorePart, one

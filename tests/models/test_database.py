@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine, select, text
 
 from tests.builders import make_job
 from unembed.errors import InputError, StoreUnavailableError
-from unembed.models import database
+from unembed.models import postgresql, sqlite
 from unembed.models.clock import now, seconds_between
-from unembed.models.database import create_engine, transaction
+from unembed.models.database import create_engine, open_engine, transaction, upgrade
 from unembed.models.settings import Settings
+from unembed.models.sqlite import sqlite_url
 from unembed.models.store import Store
 from unembed.schemas import Job
 
@@ -51,6 +54,37 @@ def test_a_postgresql_that_is_down_is_named_without_its_password() -> None:
     assert url.replace("secret", "***").replace("postgresql:", "postgresql+psycopg:") in raised.value.message
     assert "refused" in raised.value.message
     assert "secret" not in raised.value.message
+
+
+def test_a_pooler_is_known_by_the_process_that_answers() -> None:
+    # Given a connection that was told of the process 7, When another one answers, Then a pooler is between the two
+    connection = SimpleNamespace(info=SimpleNamespace(backend_pid=7))
+    for pid, pooled in ((7, False), (8, True)):
+        connection.execute = lambda _, pid=pid: SimpleNamespace(fetchone=lambda: (pid,))
+        assert postgresql.is_pooled(connection) is pooled  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_behind_a_pooler_nothing_outlives_its_transaction(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, pooled: bool
+) -> None:
+    # Given a PostgreSQL, behind a pooler that gives each transaction another of its processes, or not
+    if pooled:
+        monkeypatch.setattr(postgresql, "is_pooled", lambda _: True)
+    engine = create_engine(request.getfixturevalue("_postgres_migrated"))
+    # When the same statement is sent more often than it takes psycopg to prepare it
+    for _ in range(8):
+        with transaction(engine) as connection:
+            connection.execute(select(now())).scalar_one()
+            limit = connection.exec_driver_sql("SHOW lock_timeout").scalar_one()
+    # Then the limits hold in each transaction; but what was prepared, and the limits, stay only without a pooler
+    with engine.connect() as connection:
+        raw = connection.connection.dbapi_connection
+        prepared = raw.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()  # type: ignore[union-attr]
+        left = raw.execute("SHOW lock_timeout").fetchone()  # type: ignore[union-attr]
+    engine.dispose()
+    assert limit == "30s"
+    assert (prepared == (0,), left == ("0",)) == (pooled, pooled)
 
 
 def test_an_sqlite_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
@@ -124,6 +158,18 @@ def test_sqlite_can_be_told_to_flush_every_commit_to_the_disk(tmp_path: Path, sp
     assert (tmp_path / "file.db").exists()
 
 
+def test_the_file_of_a_database_may_have_a_name_of_any_bytes(tmp_path: Path) -> None:
+    # Given folders whose names are no UTF-8, or would mean something in a URL
+    for name in (b"caf\xe9", b"a#b?c %41", "ü".encode()):
+        file = tmp_path / os.fsdecode(name) / "unembed.db"
+        file.parent.mkdir()
+        # When a database is made in each, Then it is there, under that name
+        with open_engine(sqlite_url(file)) as engine:
+            upgrade(engine)
+        assert file.stat().st_size > 0
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_how_sqlite_flushes_is_one_of_two_words() -> None:
     with pytest.raises(InputError, match="synchronous=OFF; expected NORMAL or FULL"):
         create_engine("sqlite:///file.db?synchronous=off")
@@ -167,8 +213,8 @@ def test_a_lock_that_is_never_given_back_is_an_error_that_says_so(
     database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given little patience, and a writer that hangs
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr(database, "LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql, "LOCK_TIMEOUT_SECONDS", 1)
     engine, other = create_engine(database_url), create_engine(database_url)
     store = Store(engine, settings)
     job = make_job(store)

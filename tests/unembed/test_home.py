@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from unembed.errors import UnavailableError
-from unembed.home import SERVER_FILE, Server, home_folder, known_url, remove_server, require_url, running_server
+from unembed.home import (
+    SERVER_FILE,
+    Server,
+    home_folder,
+    known_url,
+    remove_server,
+    require_url,
+    running_server,
+    started_at,
+)
 from unembed.home import write_server as write
 
 HERE = Server(url="http://127.0.0.1:1", flower_url=None, pid=os.getpid())
@@ -28,6 +37,15 @@ def test_the_note_of_a_dead_server_is_not_believed(tmp_path: Path) -> None:
     ended.wait()
     write(tmp_path, HERE.model_copy(update={"pid": ended.pid}))
     # When it is looked for, Then there is none
+    assert running_server(tmp_path) is None
+
+
+def test_the_note_of_a_process_whose_number_is_now_anothers_is_not_believed(tmp_path: Path) -> None:
+    # Given the note of a server, and a process of its number that lives
+    write(tmp_path, HERE.model_copy(update={"started": started_at(os.getpid())}))
+    assert running_server(tmp_path) is not None
+    # When that process started at another moment than the server, Then there is no server
+    write(tmp_path, HERE.model_copy(update={"started": "long ago"}))
     assert running_server(tmp_path) is None
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from unembed.worker.home_lock import started_at
+from unembed.home import started_at
 
 
 def await_(condition: Callable[[], object], seconds: float = 60, what: str = "") -> None:

@@ -10,7 +10,7 @@ import redis
 
 from unembed.errors import QueueUnavailableError
 from unembed.models.settings import Settings
-from unembed.worker.celery import QUEUE, broker_url, make_app, publish
+from unembed.worker.celery import QUEUE, make_app, publish
 
 
 def test_a_message_carries_the_batch_s_id_and_nothing_else(redis_url: str, queue: redis.Redis) -> None:
@@ -41,19 +41,6 @@ def test_publishing_to_a_socket_that_is_not_there_is_the_same_error() -> None:
     app = make_app(Settings(redis_url="unix:///nowhere/redis.sock"))
     with pytest.raises(QueueUnavailableError, match="nowhere"):
         publish(app, "job-0")
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("redis://:secret@host:6379/3", "redis://:secret@host:6379/3"),
-        ("rediss://host/0", "rediss://host/0"),
-        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
-        ("unix://:secret@/run/redis.sock?db=2", "redis+socket://:secret@/run/redis.sock?virtual_host=2"),
-    ],
-)
-def test_a_url_of_redis_py_becomes_one_of_kombu(given: str, expected: str) -> None:
-    assert broker_url(given) == expected
 
 
 def test_no_pickle_and_no_result_backend() -> None:

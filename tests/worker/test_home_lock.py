@@ -10,7 +10,8 @@ import pytest
 
 from tests.worker.processes import is_alive
 from unembed.errors import ConflictError
-from unembed.worker.home_lock import PARTS_FILE, HomeLock, started_at
+from unembed.home import started_at
+from unembed.worker.home_lock import PARTS_FILE, HomeLock
 
 SLEEPS = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
 

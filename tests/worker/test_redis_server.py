@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tests.worker.processes import await_
-from unembed.worker.celery import broker_url
+from unembed.models.redis_url import for_broker
 from unembed.worker.redis_server import answers, command, socket_path
 
 
@@ -26,7 +26,7 @@ def test_a_home_whose_path_no_socket_can_have_gets_a_private_folder(tmp_path: Pa
     with socket_path(home) as path:
         # Then the path is short and plain, and its folder is for us alone
         assert len(bytes(path)) < 100
-        assert broker_url(f"unix://{path}") == f"redis+socket://{path}?virtual_host=0"
+        assert for_broker(f"unix://{path}") == (f"redis+socket://{path}?virtual_host=0", None)
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert not path.parent.exists()
 

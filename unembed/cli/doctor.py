@@ -18,7 +18,9 @@ from rich.table import Table
 from unembed import runs
 from unembed.boundary import as_unembed_error, show_traceback
 from unembed.cli.console import Exit, out
+from unembed.cli.extras import ONLY_UNIX
 from unembed.cli.options import Home
+from unembed.cli.shadows import owner, shadows
 from unembed.errors import InputError, SettingsError
 from unembed.home import SERVER_FILE, answering_server, home_folder, running_server
 from unembed.schemas import DEFAULT_DECODER, EngineChoice
@@ -89,6 +91,11 @@ def _python(_: Path | None) -> Iterator[Finding]:
     found = ".".join(map(str, sys.version_info[:3]))
     good = sys.version_info >= _OLDEST_PYTHON
     yield Finding("python", State.OK if good else State.FAIL, found, "" if good else "Python 3.11 or later is needed")
+    if find_spec("fcntl") is None:
+        yield Finding("system", State.FAIL, ONLY_UNIX, "use WSL, or name a server elsewhere with --url")
+    for module, file in shadows():
+        advice = "rename it, or take its folder out of PYTHONPATH"
+        yield Finding("modules", State.FAIL, f"{file} hides the module {module!r} of {owner(module)}", advice)
 
 
 def _packages(_: Path | None) -> Iterator[Finding]:
@@ -182,7 +189,9 @@ def _redis(_: Path | None) -> Iterator[Finding]:
 def _database(given: Path | None) -> Iterator[Finding]:
     from unembed.models.database import open_engine, require_head, revision
     from unembed.models.settings import read_settings
+    from unembed.models.sqlite import sqlite_url
 
+    own = None
     if os.environ.get("UNEMBED_DATABASE_URL"):
         url = read_settings().database_url
     else:
@@ -193,10 +202,11 @@ def _database(given: Path | None) -> Iterator[Finding]:
         if not own.exists():
             yield Finding("database", State.OK, f"none yet; `unembed up` makes {own}")
             return
-        url = f"sqlite:///{own}"
+        url = sqlite_url(own)
     with open_engine(url) as engine:
         name = engine.url.render_as_string(hide_password=True)
-        if engine.dialect.name == "sqlite" and engine.url.database and not Path(engine.url.database).exists():
+        file = engine.url.database if own is None and engine.dialect.name == "sqlite" else None
+        if file and not Path(file).exists():
             advice = f"unembed db upgrade --database-url {name}"
             yield Finding("database", State.FAIL, f"{name} is not there", advice)  # to look would create it
             return
@@ -205,7 +215,13 @@ def _database(given: Path | None) -> Iterator[Finding]:
 
 
 def _home(given: Path | None) -> Iterator[Finding]:
-    home = home_folder(given)
+    try:
+        home = home_folder(given)
+    except InputError as error:
+        yield Finding(
+            "home", State.WARN, error.message, "`unembed up` needs one; a decode works without, and keeps nothing"
+        )
+        return
     there = next(folder for folder in (home, *home.parents) if folder.exists())
     if not there.is_dir():
         yield Finding("home", State.FAIL, f"{there} is not a folder", "choose another with --home or UNEMBED_HOME")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from unembed.errors import MissingExtraError, UnembedError
 
+ONLY_UNIX = "a server and its workers run on Linux and macOS only"
 _UNIX_ONLY = ("fcntl", "resource")  # of the standard library
 
 
@@ -17,7 +18,5 @@ def needs(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         if error.name in _UNIX_ONLY:
-            raise UnembedError(
-                "a server and its workers run on Linux and macOS only: use WSL, or name a server elsewhere with --url"
-            ) from None
+            raise UnembedError(f"{ONLY_UNIX}: use WSL, or name a server elsewhere with --url") from None
         raise MissingExtraError.of(error.name or "unknown", extra) from None

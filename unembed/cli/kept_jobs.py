@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import quote
 
 from unembed import runs
 from unembed.cli import options as given
@@ -105,9 +104,10 @@ def _in_database(file: Path, job_id: str, exits: ExitStack) -> KeptJob | None:
     with needs("store"), quick_imports():
         from unembed.models.database import open_engine
         from unembed.models.settings import read_settings
+        from unembed.models.sqlite import sqlite_url
         from unembed.models.store import Store
 
-    url = f"sqlite:///{quote(str(file), safe='/ ')}"
+    url = sqlite_url(file)
     with ExitStack() as opened:
         store = Store(opened.enter_context(open_engine(url)), read_settings(database_url=url))
         try:

@@ -54,6 +54,7 @@ Home = Annotated[
         "--home",
         envvar="UNEMBED_HOME",
         help="The data folder of `unembed up`, or of a server started for this command.",
+        readable=False,  # where it cannot be used, the verb says what follows
         show_default=False,
         rich_help_panel=WHERE_PANEL,
     ),

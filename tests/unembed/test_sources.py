@@ -376,6 +376,27 @@ def test_columns_may_have_a_type_of_their_own_in_each_file(tmp_path: Path) -> No
     assert ids_in(corpus) == ["doc-0", "doc-1", "2", "3"]
 
 
+def test_the_widest_type_is_read_whatever_the_order_of_the_files(tmp_path: Path) -> None:
+    # Given vectors in half precision, in a fixed list of doubles and as integers, and ids as categories
+    kinds = (pa.list_(pa.float16()), pa.list_(pa.float64(), DIM), pa.large_list(pa.float32()), pa.list_(pa.int64()))
+    names = [tmp_path / f"{at}.parquet" for at in range(len(kinds))]
+    whole = np.round(VECTORS * 8)
+    for path, kind in zip(names, kinds, strict=True):
+        values = [[int(value) if pa.types.is_integer(kind.value_type) else value for value in row] for row in whole]
+        if pa.types.is_float64(kind.value_type):
+            values[0][0] = 1e-300
+        if pa.types.is_floating(kind.value_type) and kind.value_type != pa.float64():
+            values = (VECTORS * 8).tolist()
+        ids = pa.array(IDS).dictionary_encode() if kind.value_type == pa.float64() else pa.array(IDS)
+        pq.write_table(pa.table({"embedding": pa.array(values, kind), "id": ids}), path)
+    # When they are joined in one order and in the other, Then nothing is rounded
+    for order in (names, names[::-1]):
+        corpus = open_corpus(order)
+        assert corpus.dtype == np.float64
+        assert 1e-300 in vectors_in(corpus)
+        assert ids_in(corpus) == IDS * 4
+
+
 def test_shards_that_do_not_fit_together_are_refused_with_both_names(tmp_path: Path) -> None:
     np.save(tmp_path / "a1.npy", np.ones((2, 3), np.float32))
     np.save(tmp_path / "a2.npy", np.ones((2, 4), np.float32))

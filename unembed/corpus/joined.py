@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from unembed.corpus.base import Chunk, Corpus
 from unembed.corpus.cells import BadRows, fixed_dim
+from unembed.corpus.paths import is_list
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError
 
@@ -76,6 +77,12 @@ def _common(one: Any, other: Any) -> Any:
     """A type that holds both, where there is one; else the first."""
     if one.equals(other):
         return one
+    if pa.types.is_dictionary(one) or pa.types.is_dictionary(other):
+        return _common(*(each.value_type if pa.types.is_dictionary(each) else each for each in (one, other)))
+    if is_list(one) and is_list(other):
+        if pa.types.is_fixed_size_list(one) and pa.types.is_fixed_size_list(other) and one.list_size == other.list_size:
+            return pa.list_(_common(one.value_type, other.value_type), one.list_size)
+        return pa.large_list(_common(one.value_type, other.value_type))
     try:
         return pa.unify_schemas([pa.schema([("", one)]), pa.schema([("", other)])], promote_options="permissive").types[
             0

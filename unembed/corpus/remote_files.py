@@ -69,6 +69,8 @@ def reaching_url(url: str) -> Iterator[None]:
     except UnembedError:
         raise
     except FileNotFoundError as error:
+        if isinstance(error.__cause__, OSError):  # of the network; fsspec takes it for a file that is missing
+            raise StorageUnavailableError(f"{what} cannot be reached: {_line(error.__cause__)}") from error
         raise CorpusError(f"{what} does not exist, or these credentials may not see it") from error
     except ImportError as error:
         package = _PACKAGES.get(_scheme(url), "fsspec")
@@ -94,5 +96,5 @@ def _scheme(url: str) -> str:
     return url.partition("://")[0].lower()
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from unembed.api import results, retention, uploads
 from unembed.api.auth import Client
-from unembed.api.deps import Needs
+from unembed.api.deps import Deps, Needs
 from unembed.api.problems import documented
+from unembed.estimates import Estimate, EstimateRequest
 from unembed.models.decoder import catalog
 from unembed.references import ReferencedBatches, ReferencesAccepted
 from unembed.schemas import (
@@ -63,15 +64,27 @@ def create_job(
     ] = None,
 ) -> Job:
     """Create a job. Then send its batches, and seal it when all are sent."""
+    _require_possible(spec, deps)
+    job, created = deps.store.jobs.create(spec, client=client, idempotency_key=idempotency_key)
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job
+
+
+def _require_possible(spec: JobCreate, deps: Deps) -> None:
+    """Raises what says why no worker could do this job."""
     entry = catalog.find(spec.decoder)
     entry.require_dim(spec.embedding_dim)
     entry.check_needs(spec.options)
     if spec.results_uri is not None:
         deps.parts.require(spec.results_uri)
-    job, created = deps.store.jobs.create(spec, client=client, idempotency_key=idempotency_key)
-    response.status_code = 201 if created else 200
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job
+
+
+@router.post("/jobs:estimate", tags=["jobs"], responses=documented(400, 413))
+def estimate_job(spec: EstimateRequest, deps: Needs, client: Client) -> Estimate:
+    """Say how long a job would take, by what the workers have done of late. Nothing is created."""
+    _require_possible(spec, deps)
+    return deps.store.waits.estimate(spec, client)
 
 
 @router.get("/jobs", tags=["jobs"], responses=documented(400))

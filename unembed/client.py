@@ -13,13 +13,14 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
 
 from pydantic import ValidationError
 
 from unembed.boundary import describe
 from unembed.corpus import Coding, Corpus, ReferencedCorpus, Slice, as_corpus, encode_payload, open_reference
 from unembed.errors import InputError, UnembedError
+from unembed.estimates import Estimate, EstimateRequest
 from unembed.generations import rows_of
 from unembed.home import require_url
 from unembed.job import JobHandle
@@ -55,6 +56,7 @@ PAGE_BATCHES: Final = 1000
 
 __all__ = ["Client", "JobHandle", "Order", "Sent"]
 
+T = TypeVar("T", JobCreate, EstimateRequest)
 Sent = Callable[[int, int], None]  # rows sent, rows in all
 
 
@@ -151,7 +153,8 @@ class Client:
             corpus = _referenced(source, column, id_column, ids)
         else:
             corpus = as_corpus(source, column=column, id_column=id_column, ids=ids, cells=cells)
-        spec = _spec(
+        spec = _checked(
+            JobCreate,
             decoder=decoder,
             embedding_dim=corpus.dim,
             seed=seed,
@@ -175,6 +178,29 @@ class Client:
                 self._try_to_cancel(job.id)
             raise
         return JobHandle(self, job)
+
+    def estimate(
+        self,
+        rows: int,
+        embedding_dim: int,
+        *,
+        decoder: str = DEFAULT_DECODER,
+        options: DecodeOptions | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        priority: Priority | str = Priority.NORMAL,
+    ) -> Estimate:
+        """How long a job of so many rows would take that was submitted now. Nothing is sent, and nothing is queued."""
+        asked = _checked(
+            EstimateRequest,
+            rows=rows,
+            embedding_dim=embedding_dim,
+            decoder=decoder,
+            options=options or DecodeOptions(),
+            batch_size=batch_size,
+            priority=priority,
+        )
+        found: Estimate = self._api.fetch(Estimate, "POST", "/v1/jobs:estimate", json=asked.model_dump(mode="json"))
+        return found
 
     def job(self, job_id: str) -> JobHandle:
         return JobHandle(self, self._api.fetch(Job, "GET", f"/v1/jobs/{job_id}"))
@@ -326,9 +352,10 @@ def _cut_before(known: Iterable[Batch]) -> int | None:
     return max((batch.first_index // batch.ordinal if batch.ordinal else batch.rows for batch in known), default=None)
 
 
-def _spec(**fields: Any) -> JobCreate:
+def _checked(kind: type[T], **fields: Any) -> T:
+    """The value; InputError that names the field and what was expected."""
     try:
-        return JobCreate(**fields)
+        return kind(**fields)
     except ValidationError as error:
         raise InputError(describe(error)) from None
 

@@ -8,7 +8,7 @@
     store.results     page
     store.workers     check_in, ended, forget, all, has_claimed, is_deaf
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog
-    store.waits       of, pace
+    store.waits       of, estimate, pace
 
 They return the frozen values of `unembed.schemas` and `values.py`, and raise the errors of `unembed.errors`:
 StoreUnavailableError whenever the database does not answer.

@@ -1,4 +1,4 @@
-"""Why nothing of a job runs: what comes before it, who works, and what went wrong last. Read from SQL when it is asked.
+"""Why nothing of a job runs, or how long one would take: what comes before it, who works, and what went wrong last.
 
 How long it takes is reckoned from what the workers that live have done in the last minutes. Clients share them, and so
 do the jobs of each client (turns.py): of another job, what runs comes before the end of this one, and as many rows as
@@ -13,12 +13,14 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, bindparam, case, func, select
 
 from unembed.codes import FailureCode
+from unembed.estimates import Estimate, EstimateRequest
 from unembed.models.clock import now, seconds_between
 from unembed.models.store.sql import BATCHES, JOBS, WORKERS, StorePart, one
 from unembed.models.store.turns import WEIGHTS
-from unembed.schemas import AttemptFailed, BatchState, Job, Priority, Waiting
+from unembed.schemas import AttemptFailed, BatchState, DecodeOptions, Job, Priority, Waiting
 
 OF_LATE: Final = 300.0  # seconds of work that a pace is reckoned from
+REMEMBERED: Final = 3600.0  # seconds of work that the pace of a certain decoder with certain options is reckoned from
 _SILENCE: Final = 6  # heartbeats or sweeps that a worker may miss before it counts as gone
 
 _OPEN: Final = (BatchState.QUEUED, BatchState.RUNNING)
@@ -48,6 +50,23 @@ _DONE_BY: Final = (
     )
     .group_by(BATCHES.c.worker)
 )
+_DONE_LIKE: Final = (
+    select(
+        BATCHES.c.worker,
+        JOBS.c.id,
+        func.sum(BATCHES.c.rows).label("rows"),
+        func.sum(seconds_between(BATCHES.c.claimed_at, BATCHES.c.finished_at)).label("seconds"),
+    )
+    .join_from(BATCHES, JOBS, BATCHES.c.job_id == JOBS.c.id)
+    .where(
+        BATCHES.c.worker.in_(bindparam("workers", expanding=True)),
+        BATCHES.c.claimed_at >= now(-REMEMBERED),
+        BATCHES.c.state == BatchState.DONE,
+        JOBS.c.decoder == bindparam("decoder"),
+    )
+    .group_by(BATCHES.c.worker, JOBS.c.id)
+)
+_OPTIONS: Final = select(JOBS.c.id, JOBS.c.options).where(JOBS.c.id.in_(bindparam("jobs", expanding=True)))
 _FAILED: Final = (
     select(BATCHES, seconds_between(now(), BATCHES.c.not_before).label("next_in"))
     .where(
@@ -70,7 +89,7 @@ class WhyWaiting(StorePart):
             return None
         with self._read() as connection:
             own, others = _shares(job.id, [_Left(*row) for row in connection.execute(_LEFT)])
-            ahead = sum(max(each.running, min(each.rows, own * share)) for each, share in others)
+            ahead = _ahead(own, others)
             workers = self._living(connection)
             pace = _pace(connection, workers)
             return Waiting(
@@ -80,6 +99,26 @@ class WhyWaiting(StorePart):
                 workers=len(workers),
                 last_worker=None if workers else _last_worker(connection),
                 failed=_failed(connection, job.id),
+            )
+
+    def estimate(self, spec: EstimateRequest, client: str) -> Estimate:
+        """How long this job would take if this client sent it now. Nothing is recorded."""
+        with self._read() as connection:
+            new = _Left("", client, spec.priority, spec.rows, 0)
+            _, others = _shares(new.job_id, [new, *(_Left(*row) for row in connection.execute(_LEFT))])
+            ahead = _ahead(spec.rows, others)
+            workers = self._living(connection)
+            own = _pace_of(_done_like(connection, workers, spec), len(workers))
+            pace = _pace(connection, workers) or own  # of the others
+            return Estimate(
+                rows=spec.rows,
+                batches=-(-spec.rows // spec.batch_size),
+                bytes=spec.rows * spec.embedding_dim * 4,
+                workers=len(workers),
+                rows_per_second=own,
+                jobs_ahead=len(others),
+                rows_ahead=round(ahead),
+                seconds=spec.rows / own + ahead / pace if own and pace else None,
             )
 
     def pace(self) -> float | None:
@@ -110,11 +149,33 @@ def _shares(job_id: str, left: list[_Left]) -> tuple[int, list[tuple[_Left, floa
     return own, [(each, shares[each.job_id] / shares[job_id]) for each in left if own and each.job_id != job_id]
 
 
+def _ahead(own: int, others: list[tuple[_Left, float]]) -> float:
+    """How many rows of the others are decoded before so many of one's own are."""
+    return sum(max(each.running, min(each.rows, own * share)) for each, share in others)
+
+
+def _done_like(connection: Connection, workers: list[str], spec: EstimateRequest) -> list[tuple[float, float]]:
+    """What each of these workers has done of late with this decoder and these options: rows, and seconds."""
+    done = connection.execute(_DONE_LIKE, {"workers": workers, "decoder": spec.decoder}).all()
+    asked = connection.execute(_OPTIONS, {"jobs": sorted({row.id for row in done})})
+    alike = {job_id for job_id, options in asked if DecodeOptions.model_validate(options) == spec.options}
+    by_worker: dict[str, tuple[float, float]] = {}
+    for row in done:
+        if row.id in alike:
+            rows, seconds = by_worker.get(row.worker, (0.0, 0.0))
+            by_worker[row.worker] = rows + float(row.rows), seconds + float(row.seconds)
+    return list(by_worker.values())
+
+
 def _pace(connection: Connection, workers: list[str]) -> float | None:
     done = connection.execute(_DONE_BY, {"workers": workers}).all()
-    paces = [float(rows) / float(seconds) for _, rows, seconds in done if seconds and seconds > 0]
+    return _pace_of([(float(rows), float(seconds or 0.0)) for _, rows, seconds in done], len(workers))
+
+
+def _pace_of(done: list[tuple[float, float]], workers: int) -> float | None:
+    paces = [rows / seconds for rows, seconds in done if seconds > 0]
     # One that has not done anything yet counts as one like the others.
-    return sum(paces) / len(paces) * len(workers) if paces else None
+    return sum(paces) / len(paces) * workers if paces else None
 
 
 def _last_worker(connection: Connection) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,10 @@ from unembed.cli import options as given
 from unembed.cli.console import err, say
 from unembed.cli.corpora import read_corpus
 from unembed.cli.decode_flags import takes_decode_options
-from unembed.cli.decode_to_file import Done, decode_to_file
+from unembed.cli.decode_to_file import Done, decode_to_file, usual_batch_size
+from unembed.cli.dry_run import dry_run as show_dry_run
+from unembed.cli.foreground import server_for
+from unembed.client import Client
 from unembed.corpus.names import job_name
 from unembed.results import check_output
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Priority
@@ -69,6 +73,7 @@ def decode(
     workers: Workers = None,
     fresh: Fresh = False,
     priority: given.Priority = Priority.NORMAL,
+    dry_run: given.DryRun = False,
     gpu_memory: given.GpuMemory = None,
     url: given.Url = None,
     home: given.Home = None,
@@ -81,6 +86,18 @@ def decode(
     check_output(output)
     given.take_gpu_memory(gpu_memory)
     corpus = read_corpus(sources, column, id_column, cells, input_format, query, collection)
+    if dry_run:
+        server = server_for(url, home)
+        with ExitStack() as exits:
+            show_dry_run(
+                corpus,
+                decoder=decoder,
+                options=options,
+                batch_size=batch_size or usual_batch_size(corpus.rows),
+                priority=priority,
+                client=exits.enter_context(Client(server)) if server else None,
+            )
+        return
     decode_to_file(
         corpus,
         output,

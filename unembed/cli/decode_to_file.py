@@ -30,7 +30,7 @@ _SMALLEST_BATCH: Final = 64  # rows; below it a decoder is no faster a batch
 _SENT_AT_MOST: Final = 3  # times: vectors that a server has lost are sent again
 
 
-def _usual_batch_size(rows: int) -> int:
+def usual_batch_size(rows: int) -> int:
     """A small corpus is cut in ten: there is progress to see, and work for every worker. Texts do not depend on it."""
     return min(DEFAULT_BATCH_SIZE, max(_SMALLEST_BATCH, -(-rows // 10)))
 
@@ -65,7 +65,7 @@ def decode_to_file(
     wait for that to see what they came for.
     """
     wanted = Wanted(corpus, name, decoder, seed, options or DecodeOptions())
-    run = _Run(wanted, output, batch_size or _usual_batch_size(corpus.rows), priority, named_home=home)
+    run = _Run(wanted, output, batch_size or usual_batch_size(corpus.rows), priority, named_home=home)
     try:
         with foreground(wanted, url=url, home=home, workers=workers, fresh=fresh) as place:
             job = run.on(place, show)

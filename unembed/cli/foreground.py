@@ -24,11 +24,12 @@ from unembed.cli.home_space import remove_old, usable_home
 from unembed.cli.watch import HomeWatch
 from unembed.corpus import Corpus
 from unembed.errors import ConflictError
-from unembed.home import answering_server
+from unembed.home import answering_server, home_folder
 from unembed.quick_imports import quick_imports
 from unembed.schemas import DecodeOptions
 
 if TYPE_CHECKING:
+    from unembed.models.decoder.catalog import Entry
     from unembed.worker.launch import Stack
 
 _AT_ONCE: Final = 100  # runs of the same key
@@ -162,11 +163,23 @@ def _first_free(
 
 
 def _checkpoint(wanted: Wanted) -> str:
-    """Of the decoder. Raises UnknownDecoderError, and DimensionError for vectors of another dimension than it reads."""
+    return entry_for(wanted.decoder, wanted.corpus.dim, wanted.options).checkpoint
+
+
+def entry_for(decoder: str, dim: int, options: DecodeOptions) -> Entry:
+    """The decoder, as it lies on this machine. Raises UnknownDecoderError, DimensionError for vectors of another
+    dimension than it reads, and MissingExtraError."""
     with needs("local"), quick_imports():
         from unembed.models.decoder import catalog
 
-    entry = catalog.find(wanted.decoder)
-    entry.require_dim(wanted.corpus.dim)
-    entry.check_needs(wanted.options)
-    return entry.checkpoint
+    entry = catalog.find(decoder)
+    entry.require_dim(dim)
+    entry.check_needs(options)
+    return entry
+
+
+def server_for(url: str | None, home: Path | None) -> str | None:
+    """The server that is named, or runs from the home folder and answers; None: one is started."""
+    named = url or os.environ.get("UNEMBED_URL")
+    running = None if named else answering_server(home_folder(home))
+    return named or (running.url if running else None)

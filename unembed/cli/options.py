@@ -126,6 +126,15 @@ Name = Annotated[
     ),
 ]
 
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Read the corpus, and say how many rows and errors it has and how long it would take. Nothing is sent.",
+        rich_help_panel=WHERE_PANEL,
+    ),
+]
+
 Priority = Annotated[
     schemas.Priority,
     typer.Option(

@@ -13,8 +13,9 @@ from unembed.cli import options as given
 from unembed.cli.console import Exit, say
 from unembed.cli.corpora import read_corpus, say_bad_rows
 from unembed.cli.decode_flags import takes_decode_options
+from unembed.cli.dry_run import dry_run as show_dry_run
 from unembed.cli.progress import display
-from unembed.corpus import Corpus
+from unembed.corpus import Corpus, open_reference
 from unembed.corpus.names import job_name
 from unembed.corpus.store_names import is_store, shown_source
 from unembed.errors import InputError
@@ -67,6 +68,7 @@ def submit(
     results_to: ResultsTo = None,
     priority: given.Priority = Priority.NORMAL,
     idempotency_key: IdempotencyKey = None,
+    dry_run: given.DryRun = False,
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
@@ -78,6 +80,17 @@ def submit(
     corpus = (
         sources if by_reference else read_corpus(sources, column, id_column, cells, input_format, query, collection)
     )
+    if dry_run:
+        with given.connect(url, home) as client:
+            show_dry_run(
+                corpus if isinstance(corpus, Corpus) else open_reference(corpus, column, id_column),
+                decoder=decoder,
+                options=options,
+                batch_size=batch_size,
+                priority=priority,
+                client=client,
+            )
+        return
     key = idempotency_key or uuid.uuid4().hex
     with _says_how_to_go_on(key) as created, given.connect(url, home) as client, display() as progress:
         job = client.submit(

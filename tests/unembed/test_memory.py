@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from pydantic import BaseModel
 
 from unembed.corpus import Coding, as_corpus, corpus_from_array
 from unembed.errors import CorpusError
@@ -23,6 +24,19 @@ class Foreign:
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self._table.__arrow_c_stream__(requested_schema)
+
+
+class Row(NamedTuple):
+    key: str
+    vector: np.ndarray
+
+
+class Point(BaseModel):
+    """As clients of vector stores return them."""
+
+    id: str
+    payload: dict[str, Any]
+    vector: list[float]
 
 
 def _batches() -> Iterator[np.ndarray]:
@@ -72,6 +86,11 @@ WITH_IDS: dict[str, Callable[[], Any]] = {
     "Arrow's protocol": lambda: Foreign(table()),
     "reader": lambda: table().to_reader(),
     "rows as dicts": lambda: table().to_pylist(),
+    "an iterator of rows": lambda: iter(table().to_pylist()),
+    "rows of tensors": lambda: ({"id": id_, "embedding": torch.tensor(row)} for id_, row in zip(IDS, V, strict=True)),
+    "named tuples": lambda: [Row(id_, row) for id_, row in zip(IDS, V, strict=True)],
+    "models": lambda: [Point(id=id_, payload={"a": 1}, vector=row) for id_, row in zip(IDS, V.tolist(), strict=True)],
+    "batches of columns": lambda: [{"id": list(IDS[:2]), "emb": V[:2]}, {"id": IDS[2:], "emb": V[2:].tolist()}],
     "columns as a dict": lambda: {"ids": list(IDS), "embeddings": V, "documents": None, "included": ["x"]},
     "vectors by their ids": lambda: dict(zip(IDS, V.tolist(), strict=True)),
 }

@@ -66,3 +66,26 @@ def as_floats(array: NDArray[Any], cells: Coding | None, what: str) -> Vectors:
         raise CorpusError(f"{what} {error}") from error
     with np.errstate(over="ignore"):
         return values.astype(dtype, copy=False)
+
+
+def plain(source: Any) -> Any:
+    """Tensors and everything that can be an array, as one; other things as they are."""
+    if made_by(source, "torch") and hasattr(source, "detach"):
+        source = source.detach().cpu()
+        return (source.float() if str(source.dtype) == "torch.bfloat16" else source).numpy()
+    if isinstance(source, np.ma.MaskedArray):
+        return np.ma.filled(source.astype(np.promote_types(source.dtype, np.float32)), np.nan)
+    if hasattr(source, "toarray"):  # SciPy's sparse matrices
+        return source.toarray()
+    if hasattr(source, "__cuda_array_interface__") and hasattr(source, "get"):
+        return source.get()
+    if isinstance(source, np.generic) or not hasattr(source, "__array__"):
+        return source
+    try:
+        return np.asarray(source)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CorpusError(f"a {type(source).__name__} does not become an array: {error}") from error
+
+
+def made_by(source: object, library: str) -> bool:
+    return type(source).__module__.partition(".")[0] == library

@@ -19,13 +19,12 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any, Final
 
 from unembed.schemas import Wire
@@ -71,25 +70,25 @@ class Kept:
     folder: Path
     note: Note
 
-    @property
-    def nbytes(self) -> int:
-        return sum(stat.st_size for stat in _stats(self.folder.rglob("*")) if S_ISREG(stat.st_mode))
 
-    @property
-    def touched(self) -> float:
-        """When anything of it was last written, in seconds since the epoch."""
-        return max((stat.st_mtime for stat in _stats(self.folder.iterdir())), default=0.0)
-
-    @property
-    def is_old(self) -> bool:
-        return time.time() - self.touched > KEPT_DAYS * 86_400
+def nbytes_of(folder: Path) -> int:
+    return sum(stat.st_size for stat in _files(folder))
 
 
-def _stats(paths: Iterable[Path]) -> Iterator[os.stat_result]:
-    """Of the files that are still there: a run that goes on makes some and removes them."""
-    for path in paths:
-        with suppress(OSError):
-            yield path.lstat()
+def left_alone(home: Path) -> list[Path]:
+    """The folders of runs that nobody has gone on with for KEPT_DAYS, those that came to no note among them."""
+    folder = runs_folder(home)
+    since = time.time() - KEPT_DAYS * 86_400
+    found = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return [path for path in found if max((stat.st_mtime for stat in _files(path)), default=0.0) < since]
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    """Those that are still there: a run that goes on makes some and removes them."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                yield Path(parent, name).lstat()
 
 
 def find(folder: Path) -> Kept | None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from unembed.errors import CannotWorkError, InputError, MissingExtraError, UnavailableError
+from unembed.errors import CannotWorkError, InputError, MissingExtraError
 from unembed.home import Server, remove_server, started_at, write_server
 from unembed.models.settings import read_settings
 from unembed.models.sqlite import sqlite_url
@@ -55,7 +55,7 @@ class Stack:
     `port` 0 or None: any free one. `flower_port` 0: any free one; None: no Flower. `workers` None: one a GPU, or one on
     the CPU. `database_url` None: SQLite in the home folder. Without `keeps_vectors` the queue is in memory alone, and
     whoever sent a corpus sends it again after a restart. Raises ConflictError when another process has the folder,
-    InputError when a port is taken, MissingExtraError, and UnavailableError when a part does not start.
+    InputError when a port is taken, MissingExtraError, and CannotWorkError when a part does not start.
     """
 
     def __init__(
@@ -265,5 +265,5 @@ def _await(supervisor: Supervisor, part: str, ready: Callable[[], bool]) -> None
     deadline = time.monotonic() + READY_WITHIN
     while not ready():
         if supervisor.is_hopeless(part) or time.monotonic() > deadline:
-            raise UnavailableError(f"{part} does not start: {supervisor.last_words(part)}")
+            raise CannotWorkError(f"{part} does not start: {supervisor.last_words(part)}")
         time.sleep(0.05)

@@ -46,16 +46,16 @@ def server(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+def interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Runs the command, and presses Ctrl-C when all is sent; what was said."""
 
-    def interrupted() -> str:
+    def interrupted(*more: object) -> str:
         def press(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
             patch.setattr(JobHandle, "wait", press)
-            ran = run(*COMMAND)
+            ran = run(*COMMAND, *more)
         assert ran.code == 130
         assert "Traceback" not in ran.err
         return ran.err
@@ -101,7 +101,7 @@ def stacks(url: str, monkeypatch: pytest.MonkeyPatch) -> list[Ended]:
 
 
 def test_the_same_command_comes_back_to_its_job_on_a_server(
-    run: Run, server: str, client: Client, hand: Hand, interrupted: Callable[[], str], home: Path
+    run: Run, server: str, client: Client, hand: Hand, interrupted: Callable[..., str], home: Path
 ) -> None:
     # Given a decode that was interrupted
     assert "run the same command again" in interrupted()
@@ -119,7 +119,7 @@ def test_the_same_command_comes_back_to_its_job_on_a_server(
 
 @pytest.mark.parametrize("how", ["fresh", "cancelled", "removed", "another name"])
 def test_what_is_not_to_be_gone_on_with_is_begun_anew(
-    run: Run, server: str, client: Client, hand: Hand, interrupted: Callable[[], str], how: str
+    run: Run, server: str, client: Client, hand: Hand, interrupted: Callable[..., str], how: str
 ) -> None:
     # Given a decode that was interrupted, and its job
     interrupted()
@@ -137,8 +137,15 @@ def test_what_is_not_to_be_gone_on_with_is_begun_anew(
     assert client.jobs().jobs[0].id != old.id
 
 
+def test_a_job_that_is_begun_anew_is_cancelled(server: str, client: Client, interrupted: Callable[..., str]) -> None:
+    interrupted()
+    (old,) = client.jobs().jobs
+    interrupted("--fresh")
+    assert client.job(old.id).job.state is JobState.CANCELLED
+
+
 def test_vectors_that_the_server_has_lost_meanwhile_are_sent_again(
-    run: Run, server: str, client: Client, hand: Hand, interrupted: Callable[[], str]
+    run: Run, server: str, client: Client, hand: Hand, interrupted: Callable[..., str]
 ) -> None:
     # Given an interrupted decode, whose server has lost the vectors of one batch and knows it, and those of another
     interrupted()
@@ -154,7 +161,7 @@ def test_vectors_that_the_server_has_lost_meanwhile_are_sent_again(
 
 
 def test_batches_that_failed_for_good_are_tried_again_by_the_same_command(
-    run: Run, server: str, client: Client, hand: Hand, interrupted: Callable[[], str], home: Path
+    run: Run, server: str, client: Client, hand: Hand, interrupted: Callable[..., str], home: Path
 ) -> None:
     # Given an interrupted decode, of whose job one batch is dead by now and the others are done
     interrupted()
@@ -188,7 +195,7 @@ def test_what_failed_for_good_is_kept_for_the_next_time(
 
 
 def test_a_server_of_its_own_lives_in_the_folder_of_the_run_which_goes_with_the_last_row(
-    run: Run, stacks: list[Ended], hand: Hand, interrupted: Callable[[], str], home: Path
+    run: Run, stacks: list[Ended], hand: Hand, interrupted: Callable[..., str], home: Path
 ) -> None:
     # Given a decode on a server of its own that was interrupted
     said = interrupted()
@@ -245,7 +252,7 @@ def test_a_note_whose_server_does_not_answer_is_not_believed(
 
 
 def test_what_was_begun_on_a_server_of_its_own_is_ended_there_though_another_runs_by_now(
-    run: Run, stacks: list[Ended], url: str, hand: Hand, interrupted: Callable[[], str], home: Path
+    run: Run, stacks: list[Ended], url: str, hand: Hand, interrupted: Callable[..., str], home: Path
 ) -> None:
     # Given an interrupted decode, and an `unembed up` that was started since
     interrupted()
@@ -258,7 +265,7 @@ def test_what_was_begun_on_a_server_of_its_own_is_ended_there_though_another_run
 
 
 def test_rm_removes_what_is_kept_of_an_interrupted_decode(
-    run: Run, stacks: list[Ended], interrupted: Callable[[], str], home: Path
+    run: Run, stacks: list[Ended], interrupted: Callable[..., str], home: Path
 ) -> None:
     # Given an interrupted decode, When its job is removed, Then nothing is kept of it
     interrupted()
@@ -306,7 +313,7 @@ def test_a_disk_without_room_for_the_texts_is_found_before_the_work(
 
 
 def test_a_disk_that_fills_up_while_nothing_moves_ends_the_wait(
-    run: Run, stacks: list[Ended], hand: Hand, interrupted: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    run: Run, stacks: list[Ended], hand: Hand, interrupted: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a decode without a worker, whose home fills up
     def full(_: Path) -> None:
@@ -340,15 +347,18 @@ def test_a_device_that_is_none_is_refused_before_anything_starts(
 
 
 def test_what_was_left_for_weeks_is_removed(run: Run, stacks: list[Ended], hand: Hand, home: Path) -> None:
-    # Given two runs, of which one was last touched a month ago
+    # Given two runs, of which one was last touched a month ago, and one as old that was killed while it started
     old, new = (runs.begin(home / "runs" / name, name) for name in ("old", "new"))
-    for path in old.folder.iterdir():
+    (home / "runs" / "stray").mkdir()
+    (home / "runs" / "stray" / "lock").touch()
+    for path in (old.folder / "run.json", home / "runs" / "stray" / "lock"):
         os.utime(path, (0, path.stat().st_mtime - 30 * 86_400))
     # When something is decoded, Then that one is gone, and it is said
     hand.start()
     ran = run(*COMMAND)
     assert ran.code == 0
     assert "removed what was kept of old" in ran.err
+    assert sorted(path.name for path in (home / "runs").iterdir()) == ["new"]
     assert runs.all_kept(home) == [new]
 
 

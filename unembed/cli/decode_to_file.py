@@ -124,7 +124,10 @@ class _Run:
             place.over()
 
     def _forget_what_is_gone(self, client: Client, place: Place) -> None:
-        """A job that was cancelled or removed is not gone on with."""
+        """A job that was cancelled or removed is not gone on with, and one that is begun anew is cancelled."""
+        if place.replaced:
+            with suppress(NotFoundError, ConflictError):
+                client.cancel(place.replaced)
         if place.run is None or place.run.note.job_id is None:
             return
         try:

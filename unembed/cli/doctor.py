@@ -251,7 +251,8 @@ def _runs(home: Path) -> Iterator[Finding]:
     """What interrupted decodes have left to go on with."""
     for kept in runs.all_kept(home):
         job = f", job {kept.note.job_id}" if kept.note.job_id else ""
-        found = f"{kept.note.source}{job}, begun {kept.note.begun_at:%Y-%m-%d %H:%M}, {kept.nbytes / _MIB:,.1f} MiB"
+        size = runs.nbytes_of(kept.folder) / _MIB
+        found = f"{kept.note.source}{job}, begun {kept.note.begun_at:%Y-%m-%d %H:%M}, {size:,.1f} MiB"
         advice = f"the same command goes on; removed after {runs.KEPT_DAYS} days: {kept.folder}"
         yield Finding("decode", State.OK, found, advice)
 

@@ -23,7 +23,7 @@ from unembed.cli.extras import needs
 from unembed.cli.home_space import remove_old, usable_home
 from unembed.cli.watch import HomeWatch
 from unembed.corpus import Corpus
-from unembed.errors import ConflictError
+from unembed.errors import ConflictError, UnembedError
 from unembed.home import answering_server, home_folder
 from unembed.quick_imports import quick_imports
 from unembed.schemas import DecodeOptions
@@ -69,6 +69,7 @@ class Place:
     is_own: bool  # a server of its own, which ends with the command
     check: Callable[..., object] = lambda *_: None  # raises CannotWorkError when nothing can ever come of it
     forget: Callable[[], object] = lambda: None
+    replaced: str | None = None  # the job that is begun anew, and that nobody waits for any more
 
     def is_job(self, job_id: str) -> None:
         """From now on the run is known to be this job."""
@@ -109,16 +110,21 @@ def _is_begun_here(wanted: Wanted, folder: Path) -> bool:
     """Whether a server of its own, and not the one that runs now, has begun with this."""
     if not runs.runs_folder(folder).is_dir():
         return False
-    return runs.find(next(runs.places(folder, wanted.key("here", _checkpoint(wanted))))) is not None
+    try:
+        key = wanted.key("here", _checkpoint(wanted))
+    except UnembedError:  # a decoder that only that server knows
+        return False
+    return runs.find(next(runs.places(folder, key))) is not None
 
 
 def _on_server(wanted: Wanted, url: str, folder: Path | None, fresh: bool) -> Place:
     if folder is None:
         return Place(url, None, is_own=False)
     place = next(runs.places(folder, wanted.key(url)))
-    kept = None if fresh else runs.find(place)
-    run = kept or runs.begin(place, wanted.corpus.what, url)
-    return Place(url, run, is_own=False, forget=lambda: shutil.rmtree(place, ignore_errors=True))
+    kept = runs.find(place)
+    run = runs.begin(place, wanted.corpus.what, url) if fresh or kept is None else kept
+    replaced = kept.note.job_id if kept and fresh else None
+    return Place(url, run, is_own=False, forget=lambda: shutil.rmtree(place, ignore_errors=True), replaced=replaced)
 
 
 def _on_our_own(wanted: Wanted, folder: Path | None, workers: int | None, fresh: bool, exits: ExitStack) -> Place:

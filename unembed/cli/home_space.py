@@ -66,24 +66,17 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
-def remove_old(folder: Path) -> None:
+def remove_old(home: Path) -> None:
     """What nobody has gone on with for long makes room."""
-    for kept in runs.all_kept(folder):
-        if kept.is_old and (nbytes := _removed(kept)) is not None:
-            say(
-                f"removed what was kept of {kept.note.source}, begun on {kept.note.begun_at:%Y-%m-%d} and left for "
-                f"more than {runs.KEPT_DAYS} days: {nbytes / _MIB:,.1f} MiB",
-                "dim",
-            )
+    for folder in runs.left_alone(home):
+        kept, nbytes = runs.find(folder), runs.nbytes_of(folder)
+        try:
+            with needs("local"):
+                from unembed.worker.home_lock import remove_home
 
-
-def _removed(kept: runs.Kept) -> int | None:
-    nbytes = kept.nbytes
-    try:
-        with needs("local"):
-            from unembed.worker.home_lock import remove_home
-
-        remove_home(kept.folder)
-    except (OSError, UnembedError):
-        return None  # somebody uses it
-    return nbytes
+            remove_home(folder)
+        except (OSError, UnembedError):
+            continue  # somebody uses it
+        of = f"{kept.note.source}, begun on {kept.note.begun_at:%Y-%m-%d}" if kept else "a decode"
+        left = f"and left for more than {runs.KEPT_DAYS} days: {nbytes / _MIB:,.1f} MiB"
+        say(f"removed what was kept of {of} {left}", "dim")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,28 @@ def test_rows_without_a_vector_or_an_id_are_told_and_cost_no_other(
     assert "vectors from 'response.body.data.0.embedding', ids from 'custom_id'" in said
     assert "1 of 4 rows holds no vector and is an error row: row 1 is null or missing" in said
     assert "1 of 4 rows has no id" in said
+
+
+def test_a_query_of_a_store_is_a_corpus(run: Run, server: str, hand: Hand, tmp_path: Path) -> None:
+    # Given a database of which one row has no vector
+    with closing(sqlite3.connect(tmp_path / "docs.db")) as database, database:
+        database.execute("create table docs (id text, embedding blob)")
+        vector = np.full(DIM, 0.5, np.float32).tobytes()
+        database.executemany("insert into docs values (?, ?)", [("a", vector), ("b", None), ("c", vector)])
+    hand.start()
+    # When a query of it is decoded
+    query = ("--query", "select * from docs order by id")
+    ran = run("decode", "sqlite:docs.db", *query, "-o", "texts.parquet", "--decoder", DECODER)
+    # Then its rows are those of the texts
+    assert ran.code == 3
+    rows = pq.read_table("texts.parquet")
+    assert rows["id"].to_pylist() == ["a", "b", "c"]
+    assert rows["status"].to_pylist() == ["ok", "error", "ok"]
+    assert f"sqlite:docs.db: 3 embeddings of {DIM} dimensions, float32" in ran.err
+    # And without a query the tables are named
+    ran = run("decode", "sqlite:docs.db", "-o", "texts.parquet")
+    assert ran.code == 2
+    assert "such as --query 'select id, embedding from docs'; its tables are 'docs'" in ran.err
 
 
 def test_submit_prints_the_id_and_nothing_else_on_stdout(run: Run, server: str, hand: Hand, corpus: Path) -> None:

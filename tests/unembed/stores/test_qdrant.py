@@ -72,8 +72,9 @@ def test_points_are_rows_of_id_vector_and_payload(read: Callable[..., Table]) ->
     assert column_of(table, "payload") == [f'{{"t": "{text}"}}' for text in TEXTS]
 
 
-def test_a_point_without_the_vector_that_is_meant_is_a_row_without_one(read: Callable[..., Table]) -> None:
-    vectors, ids = corpus_in(read(collection="named", column="text"), "text")
+@pytest.mark.parametrize("column", ["text", "vector.text"])
+def test_a_point_without_the_vector_that_is_meant_is_a_row_without_one(read: Callable[..., Table], column: str) -> None:
+    vectors, ids = corpus_in(read(collection="named", column=column), column)
 
     assert ids == ["1", "2"]
     assert np.array_equal(vectors[0], VECTORS[1])

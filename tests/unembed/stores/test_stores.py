@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from tests.unembed.stores.rows import IDS, VECTORS
+from unembed.corpus import open_corpus
+from unembed.corpus.names import job_name
 from unembed.corpus.store_names import is_store, shown_source
 from unembed.corpus.stores import store_table
 from unembed.errors import CorpusError, MissingExtraError
@@ -110,3 +121,69 @@ def test_a_store_that_is_not_there_is_named(scheme: str) -> None:
     pytest.importorskip(package, reason=f"the extra `{scheme}`")
     with pytest.raises(CorpusError, match=f"{scheme}:/no/such/store does not exist; expected (a|the)"):
         store_table(f"{scheme}:/no/such/store")
+
+
+def test_a_job_is_not_called_after_a_password() -> None:
+    assert job_name(["postgresql://me:secret@host/db?sslmode=require"]) == "postgresql://me@host/db"
+    assert job_name(["qdrant:./folder"]) == "qdrant:./folder"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    with closing(sqlite3.connect(tmp_path / "docs.db")) as connection, connection:
+        connection.execute("create table docs (id text, embedding blob)")
+        rows = [(id_, vector.tobytes()) for id_, vector in zip(IDS, VECTORS, strict=True)]
+        connection.executemany("insert into docs values (?, ?)", rows)
+    return f"sqlite:{tmp_path / 'docs.db'}"
+
+
+def test_a_store_is_opened_as_a_file_is_and_tells_how_far_it_is(database: str) -> None:
+    told: list[tuple[str, int, int | None]] = []
+
+    corpus = open_corpus(database, query="select * from docs", progress=lambda *far: told.append(far))
+
+    assert (corpus.what, corpus.rows, corpus.dim) == (database, len(IDS), VECTORS.shape[1])
+    assert np.array_equal(np.concatenate([part.embeddings for part in corpus.batches(2)]), VECTORS)
+    assert told[0][0] == database
+    assert told[0][1] > 0
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_file(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a temporary folder on a disk that is full
+    folder = tmp_path / "full"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pa.RecordBatchFileWriter, "write_batch", full)
+
+    with pytest.raises(CorpusError, match="is full: set TMPDIR to a folder with more room"):
+        store_table(database, query="select * from docs")
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "said"),
+    [
+        ("docs.parquet", {"query": "select 1"}, "docs.parquet takes no query and no collection; those of a store do"),
+        (["sqlite:a.db", "sqlite:b.db"], {"query": "select 1"}, "sqlite:a.db and 1 more are named; expected one store"),
+        ("sqlite:a.db", {"input_format": "csv"}, "a store is no file, so it has no input format 'csv'"),
+    ],
+)
+def test_what_does_not_go_with_a_store_is_said(source: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(CorpusError, match=said):
+        open_corpus(source, **options)
+
+
+def test_an_export_of_pinecone_is_a_parquet_file(tmp_path: Path) -> None:
+    export = {"id": IDS, "values": VECTORS.tolist(), "metadata": ["{}"] * len(IDS), "sparse_values": [None] * len(IDS)}
+    pq.write_table(pa.table(export), tmp_path / "export.parquet")
+
+    (part,) = open_corpus(tmp_path / "export.parquet").batches(len(IDS))
+
+    assert np.allclose(part.embeddings, VECTORS)
+    assert list(part.ids or ()) == IDS

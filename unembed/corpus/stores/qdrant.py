@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -32,7 +33,9 @@ class Vectors:
     others: Sequence[str]  # sparse, or several to a point
 
     def chosen(self, column: str | None, what: str) -> str:
-        """The vector that is meant. Raises CorpusError."""
+        """The vector that is meant: its name, or a path, `vector.NAME`. Raises CorpusError."""
+        if column not in (*self.dense, *self.others) and column is not None:
+            column = re.sub(r"^vectors?\.", "", column)
         if column in self.others:
             raise CorpusError(f"the vector {column!r} of {what} is sparse, or several to a point; expected a dense one")
         if column in self.dense:

@@ -66,18 +66,18 @@ _REFUSED: Final = (
 
 
 @dataclass(frozen=True)
-class Kind:
+class NamedFormat:
     """What a file's name says it is."""
 
     format: str | None  # a key of SUFFIXES
     compression: str | None  # a value of COMPRESSIONS
 
 
-def kind_of_name(name: str) -> Kind:
+def kind_of_name(name: str) -> NamedFormat:
     """By its suffixes, in any case: `A.JSONL.GZ` has two."""
     stem, last = _split(name)
     compression = COMPRESSIONS.get(last)
-    return Kind(_OF_SUFFIX.get(_split(stem)[1] if compression else last), compression)
+    return NamedFormat(_OF_SUFFIX.get(_split(stem)[1] if compression else last), compression)
 
 
 def without_compression(name: str) -> str:

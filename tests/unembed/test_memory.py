@@ -90,7 +90,7 @@ WITH_IDS: dict[str, Callable[[], Any]] = {
     "rows of tensors": lambda: ({"id": id_, "embedding": torch.tensor(row)} for id_, row in zip(IDS, V, strict=True)),
     "named tuples": lambda: [Row(id_, row) for id_, row in zip(IDS, V, strict=True)],
     "models": lambda: [Point(id=id_, payload={"a": 1}, vector=row) for id_, row in zip(IDS, V.tolist(), strict=True)],
-    "batches of columns": lambda: [{"id": list(IDS[:2]), "emb": V[:2]}, {"id": IDS[2:], "emb": V[2:].tolist()}],
+    "batches of columns": lambda: [{"id": list(IDS[:3]), "emb": V[:3]}, {"id": IDS[3:], "emb": V[3:].tolist()}],
     "columns as a dict": lambda: {"ids": list(IDS), "embeddings": V, "documents": None, "included": ["x"]},
     "vectors by their ids": lambda: dict(zip(IDS, V.tolist(), strict=True)),
 }

@@ -32,7 +32,7 @@ def table_of(source: Any) -> pa.Table | None:
         columns = pa.chunked_array(source)
         is_frame = pa.types.is_struct(columns.type)
         return pa.Table.from_struct_array(columns) if is_frame else pa.table({COLUMN: columns})
-    if made_by(source, "datasets") and hasattr(source, "with_format"):
+    if _is_data_set(source):
         return table_of(source.with_format("arrow")[:])
     if isinstance(source, Mapping):
         return _of_columns(source)
@@ -47,8 +47,13 @@ def gathered(source: Any) -> Any:
     """A list of what an iterable gives, which is read once; what is more than an iterable stays as it is."""
     if isinstance(source, (str, bytes, list, Mapping)) or not isinstance(source, Iterable):
         return source
-    is_more = hasattr(source, "__array__") or hasattr(source, "__arrow_c_stream__") or hasattr(source, "with_format")
+    is_more = hasattr(source, "__array__") or hasattr(source, "__arrow_c_stream__") or _is_data_set(source)
     return source if is_more or made_by(source, "pandas") or made_by(source, "torch") else list(source)
+
+
+def _is_data_set(source: Any) -> bool:
+    """One of Hugging Face whose rows can be counted; those that only flow by are iterables."""
+    return hasattr(source, "with_format") and hasattr(type(source), "__len__") and hasattr(source, "column_names")
 
 
 def _mapping(item: Any) -> Mapping[Any, Any] | None:
@@ -63,18 +68,29 @@ def _mapping(item: Any) -> Mapping[Any, Any] | None:
 
 def _of_mappings(rows: list[Mapping[Any, Any]]) -> pa.Table:
     """Rows by their names, or batches of columns by theirs, as some loaders give them."""
-    if all(any(_is_column_of_vectors(name, value) for name, value in row.items()) for row in rows):
+    if all(map(_is_batch, rows)):
         return pa.concat_tables([_of_columns(row) for row in rows], promote_options="permissive")
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({str(name): array_of([_values(row.get(name)) for row in rows]) for name in names})
 
 
-def _is_column_of_vectors(name: Any, value: Any) -> bool:
-    if str(name).lower() not in CANDIDATES or isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__len__"):
-        return False
-    shape = getattr(value, "shape", None)
-    many = len(shape) > 1 if shape is not None else len(value) > 1 and isinstance(plain(value[0]), (list, np.ndarray))
-    return bool(many)
+def _is_batch(row: Mapping[Any, Any]) -> bool:
+    """Whether it has vectors in a column of a usual name, and columns as long beside them."""
+    lengths = {str(name): _length(value) for name, value in row.items()}
+    found = [name for name, value in row.items() if str(name).lower() in CANDIDATES and _is_deep(value)]
+    return bool(found) and len(set(lengths.values())) == 1
+
+
+def _length(value: Any) -> int | None:
+    sized = hasattr(value, "__len__") and not isinstance(value, (str, bytes, Mapping))
+    return len(value) if sized else None
+
+
+def _is_deep(value: Any) -> bool:
+    value = plain(value)
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value.ndim > 1
+    return bool(_length(value)) and isinstance(plain(value[0]), (list, np.ndarray))
 
 
 def _of_pandas(source: Any) -> pa.Table:

@@ -243,6 +243,7 @@ def list_decoders(_client: Client) -> list[DecoderInfo]:
             embedding_dim=entry.embedding_dim,
             architecture=entry.architecture,
             encoder=entry.encoder,
+            checkpoint=entry.checkpoint,
         )
         for entry in found
     ]

@@ -90,7 +90,7 @@ def as_unembed_error(error: BaseException) -> UnembedError:
         if kind in kinds:
             return answer(f"{said}: {_one_line(error)}")
     if isinstance(error, OSError):
-        return UnembedError(_of_the_system(error))
+        return UnembedError(of_the_system(error))
     return UnembedError(
         f"this is a fault in unembed: {type(error).__name__}: {_one_line(error)}; run again with "
         f"{DEBUG_VARIABLE}=1 for the details"
@@ -123,7 +123,8 @@ _ANSWERS: Final[dict[str, tuple[type[UnembedError], str]]] = {
 }
 
 
-def _of_the_system(error: OSError) -> str:
+def of_the_system(error: OSError) -> str:
+    """What the system refused: the file, the reason and its name."""
     name = f" ({errno.errorcode[error.errno]})" if error.errno is not None and error.errno in errno.errorcode else ""
     reason = f"{error.strerror or _one_line(error)}{name}"
     where = " and ".join(repr(os.fspath(each)) for each in (error.filename, error.filename2) if each is not None)

@@ -20,6 +20,7 @@
     │   ├── QueueUnavailableError     Redis                                          503
     │   ├── StoreUnavailableError     the database                                   503
     │   └── StorageUnavailableError   where a referenced file is                     503
+    ├── OutputError             results cannot be written where they should go      500
     ├── CannotWorkError         what was started here can never do its work          500
     ├── MissingExtraError       an optional dependency is not installed              501
     └── JobFailedError          a job ended, and not well                             -
@@ -181,6 +182,19 @@ class StorageUnavailableError(UnavailableError):
     """The storage of a referenced file cannot be reached."""
 
     code = "storage_unavailable"
+
+
+class OutputError(UnembedError):
+    """Results cannot be written where they should go."""
+
+    code = "output"
+    errno: int | None = None  # of the system, which refused
+
+    @classmethod
+    def of(cls, message: str, number: int | None) -> OutputError:
+        error = cls(message)
+        error.errno = number
+        return error
 
 
 class CannotWorkError(UnembedError):

@@ -162,24 +162,34 @@ def from_arrow_stream(data: bytes) -> pa.RecordBatch:
 
 def json_lines(rows: pa.RecordBatch) -> bytes:
     """One JSON document a row and line, byte for byte as `Generation.model_dump_json` writes it."""
-    return b"".join(_json_lines(rows.slice(first, _TOGETHER)) for first in range(0, rows.num_rows, _TOGETHER))
+    return json_objects(SCHEMA.names, list(map(json_values, rows.columns)), rows.num_rows)
 
 
 _TOGETHER: Final = 4096  # rows that become text at once
 _ESCAPED: Final = r'[\x00-\x1f"\\]'  # in a JSON string; non-ASCII characters stay as they are
 
 
-def _json_lines(rows: pa.RecordBatch) -> bytes:
-    """Joined by Arrow, so that only the texts that need escapes become objects."""
+def json_objects(names: Sequence[str], columns: Sequence[pa.Array[Any] | str], count: int) -> bytes:
+    """`count` JSON objects, a line each, of the (N,) JSON values of each name, or of the one of all rows.
+
+    Joined by Arrow, so that only the texts that need escapes become objects.
+    """
+    if all(isinstance(column, str) for column in columns):
+        columns = [pa.repeat(str(column), count) for column in columns]
     pieces: list[Any] = []
-    for name, column in zip(SCHEMA.names, rows.columns, strict=True):
-        pieces += [f'{"," if pieces else "{"}"{name}":', _json_values(column)]
-    lines = pc.binary_join_element_wise(*pieces, "}\n", "")
+    for name, column in zip(names, columns, strict=True):
+        pieces += [f"{',' if pieces else '{'}{encode_basestring(name)}:", column]
+    return b"".join(_lines(pieces, first) for first in range(0, count, _TOGETHER))
+
+
+def _lines(pieces: Sequence[Any], first: int) -> bytes:
+    some: list[Any] = [piece if isinstance(piece, str) else piece.slice(first, _TOGETHER) for piece in pieces]
+    lines = pc.binary_join_element_wise(*some, "}\n", "")
     together: Any = pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "")
     return bytes(together[0].as_buffer())
 
 
-def _json_values(column: pa.Array[Any]) -> pa.Array[Any] | str:
+def json_values(column: pa.Array[Any]) -> pa.Array[Any] | str:
     """(N,) JSON values, no line end within one; or the one value of all rows."""
     if column.null_count == len(column):
         return "null"

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from unembed.errors import JobFailedError
 from unembed.generations import SCHEMA
+from unembed.results.made_by import MadeBy
 from unembed.schemas import Generation, Job, JobState, Order
 
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ class JobHandle:
     def result_batches(self, order: Order = "finished") -> Iterator[pa.RecordBatch]:
         """The same rows as columns, a page at a time: what `write_results` takes."""
         return self._client.result_batches(self.id, order)
+
+    def made_by(self) -> MadeBy:
+        """What made its rows: the decoder, the options and the versions, as `write_results` keeps them."""
+        decoders = {decoder.name: decoder for decoder in self._client.decoders()}
+        known = decoders.get(self.job.decoder)
+        return MadeBy.of(self.job, self._client.batches(self.id), known.checkpoint if known else None)
 
     def to_arrow(self) -> pa.Table:
         """The rows written so far as a table, in the corpus's order."""

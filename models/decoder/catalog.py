@@ -12,6 +12,7 @@ import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -111,6 +112,13 @@ class Entry:
 
 
 def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256_of(path: Path, _size: int, _changed: int) -> str:
+    """Of the file as it was then: checkpoints hardly change, and are asked for often."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

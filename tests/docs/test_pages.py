@@ -74,7 +74,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _corpus(folder: Path) -> None:
     """Small, and new for each page: some commands take a second for a row. In one file, in shards, and compressed."""
-    table = pq.read_table(ROOT / "examples" / "sentences.parquet").select(["id", "embedding"])[:8]
+    table = pq.read_table(ROOT / "examples" / "sentences.parquet").select(["id", "text", "embedding"])[:8]
     pq.write_table(table, folder / "corpus.parquet")
     (folder / "shards").mkdir(exist_ok=True)
     for shard in range(2):

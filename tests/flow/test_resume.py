@@ -22,7 +22,7 @@ ROWS, BATCH = 4000, 50
 # The same program on a machine whose disk for results is full.
 NOWHERE_TO_WRITE = """
 from unembed.cli import decode_to_file, main
-def write_results(*_):
+def write_results(*_, **_options):
     raise OSError(28, "No space left on device", "texts.parquet")
 decode_to_file.write_results = write_results
 main()

@@ -220,7 +220,7 @@ def test_where_the_texts_cannot_be_written_they_are_kept_and_the_line_fetches_th
     run: Run, stacks: list[Ended], hand: Hand, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a disk that fills up while the results are written
-    def full(*_: Any) -> int:
+    def full(*_: Any, **_options: Any) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out.parquet")
 
     hand.start()

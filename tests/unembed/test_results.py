@@ -13,7 +13,7 @@ import pytest
 
 from unembed.errors import InputError, UnavailableError
 from unembed.generations import SCHEMA, from_columns, from_rows
-from unembed.results import check_output, write_results
+from unembed.results import destination_of, write_results
 from unembed.schemas import GENERATION_FIELDS, Generation, RowStatus
 
 ROWS = [
@@ -142,9 +142,11 @@ def test_what_is_no_batch_of_results_is_refused(tmp_path: Path, rows: list[Any])
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "says"), [("a.txt", "'.txt'"), ("no/a.csv", "does not exist"), ("d.csv", "a folder")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("a.txt", "'.txt'"), ("no/a.csv", "does not exist"), ("f.csv/", "is a file")]
+)
 def test_a_place_that_cannot_be_written_is_known_before_the_work(tmp_path: Path, name: str, says: str) -> None:
     # Given a path that is of no use, When it is checked, Then the error names it
-    (tmp_path / "d.csv").mkdir()
+    (tmp_path / "f.csv").touch()
     with pytest.raises(InputError, match=says):
-        check_output(tmp_path / name)
+        destination_of(f"{tmp_path}/{name}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from unembed.cli import options as given
+from unembed.cli import outputs
 from unembed.cli.console import err, say
 from unembed.cli.corpora import read_corpus
 from unembed.cli.decode_flags import takes_decode_options
@@ -17,13 +17,9 @@ from unembed.cli.dry_run import dry_run as show_dry_run
 from unembed.cli.foreground import server_for
 from unembed.client import Client
 from unembed.corpus.names import job_name
-from unembed.results import check_output
+from unembed.results import Destination, destination_of
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Priority
 
-Output = Annotated[
-    Path,
-    typer.Option("--output", "-o", metavar="OUT", help="A .parquet, .jsonl or .csv file.", show_default=False),
-]
 BatchSize = Annotated[
     int | None,
     typer.Option(
@@ -58,7 +54,10 @@ Fresh = Annotated[
 def decode(
     *,
     sources: given.Sources,
-    output: Output,
+    output: outputs.Output,
+    format: outputs.Format = None,
+    carry: outputs.Carry = None,
+    append: outputs.Append = False,
     column: given.Column = None,
     id_column: given.IdColumn = None,
     cells: given.Cells = None,
@@ -83,9 +82,11 @@ def decode(
     Uses the server given by --url or UNEMBED_URL, or the running `unembed up`. If there is none, it starts one for this
     job and stops it afterwards. If it is interrupted, the same command goes on where it was.
     """
-    check_output(output)
+    to = destination_of(output, format)
     given.take_gpu_memory(gpu_memory)
     corpus = read_corpus(sources, column, id_column, cells, input_format, query, collection)
+    layout = outputs.layout_of(corpus.table, corpus.what, carry, append)
+    outputs.check_room(to, layout, corpus.rows, corpus.dim * corpus.dtype.itemsize if append else 0)
     if dry_run:
         server = server_for(url, home)
         with ExitStack() as exits:
@@ -100,8 +101,9 @@ def decode(
         return
     decode_to_file(
         corpus,
-        output,
-        lambda done: _show(done, output),
+        to,
+        lambda done: _show(done, to),
+        layout=layout,
         name=name or job_name(sources),
         decoder=decoder,
         batch_size=batch_size,
@@ -115,10 +117,13 @@ def decode(
     )
 
 
-def _show(done: Done, output: Path) -> None:
+def _show(done: Done, to: Destination) -> None:
     err.print()
+    for part in done.glance.shown():
+        err.print(part)
+        err.print()
     err.print(done.summary)
     err.print()
     if done.job.error:
         say(done.job.error, "red")
-    say(f"{done.written:,} rows written to {output}")
+    say(f"{done.written:,} rows written to {to}")

@@ -17,13 +17,14 @@ from unembed.cli import options as given
 from unembed.cli.console import STARTED, Exit, job_exit_code, say
 from unembed.cli.corpora import say_bad_rows
 from unembed.cli.foreground import Place, Wanted, foreground
+from unembed.cli.glance import Glance
 from unembed.cli.progress import Display, display
 from unembed.cli.tables import RowTally, summary
 from unembed.client import Client
 from unembed.corpus import Corpus
 from unembed.errors import ConflictError, InputError, NotFoundError, UnavailableError, UnembedError
 from unembed.job import JobHandle
-from unembed.results import write_results
+from unembed.results import Destination, Layout, write_results
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, JobState, Priority
 
 _SMALLEST_BATCH: Final = 64  # rows; below it a decoder is no faster a batch
@@ -40,14 +41,16 @@ class Done(NamedTuple):
 
     job: Job
     written: int  # rows
+    glance: Glance
     summary: Table
 
 
 def decode_to_file(
     corpus: Corpus,
-    output: Path,
+    output: Destination,
     show: Callable[[Done], None],
     *,
+    layout: Layout | None = None,
     name: str,
     decoder: str = DEFAULT_DECODER,
     batch_size: int | None = None,
@@ -65,7 +68,7 @@ def decode_to_file(
     wait for that to see what they came for.
     """
     wanted = Wanted(corpus, name, decoder, seed, options or DecodeOptions())
-    run = _Run(wanted, output, batch_size or usual_batch_size(corpus.rows), priority, named_home=home)
+    run = _Run(wanted, output, layout, batch_size or usual_batch_size(corpus.rows), priority, named_home=home)
     try:
         with foreground(wanted, url=url, home=home, workers=workers, fresh=fresh) as place:
             job = run.on(place, show)
@@ -79,10 +82,17 @@ class _Run:
     """One decode, from the corpus to the file, and how far it has come."""
 
     def __init__(
-        self, wanted: Wanted, output: Path, batch_size: int, priority: Priority, named_home: Path | None
+        self,
+        wanted: Wanted,
+        output: Destination,
+        layout: Layout | None,
+        batch_size: int,
+        priority: Priority,
+        named_home: Path | None,
     ) -> None:
         self._wanted = wanted
         self._output = output
+        self._layout = layout
         self._batch_size = batch_size
         self._priority = priority
         self._named_home = named_home
@@ -113,7 +123,7 @@ class _Run:
             tally = RowTally()
             written = self._write(handle, tally)
             wall = time.monotonic() - STARTED
-            show(Done(handle.job, written, summary(handle.job, client.batches(handle.id), tally, wall)))
+            show(Done(handle.job, written, tally.glance, summary(handle.job, client.batches(handle.id), tally, wall)))
         self._end(handle.job, place)
         return handle.job
 
@@ -182,8 +192,11 @@ class _Run:
         place.check(job)
 
     def _write(self, handle: JobHandle, tally: RowTally) -> int:
+        rows = tally.of(handle.result_batches(order="index"))
         try:
-            return write_results(self._output, tally.of(handle.result_batches(order="index")))
+            return write_results(self._output, rows, made_by=handle.made_by(), layout=self._layout)
+        except BrokenPipeError:
+            raise  # whoever reads them has had enough
         except (OSError, UnembedError) as error:
             known = as_unembed_error(error)
             if self._place is None or (self._place.is_own and self._place.run is None):
@@ -215,7 +228,7 @@ def _texts(job: Job) -> int:
     return job.rows.ok + job.rows.fallback
 
 
-def _elsewhere(job: Job, output: Path) -> str:
+def _elsewhere(job: Job, output: Destination) -> str:
     return f"unembed wait {job.id} && unembed results {job.id} -o {output}"
 
 

@@ -21,7 +21,7 @@ from unembed.cli.demo_report import LEGEND, SHOWN, Pair, agreement, pair, pairs_
 from unembed.corpus import Corpus, corpus_from_array, open_corpus
 from unembed.errors import CorpusError
 from unembed.generations import rows_of
-from unembed.results import check_output
+from unembed.results import destination_of
 from unembed.schemas import GREEDY
 
 EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples" / "sentences.parquet"
@@ -62,14 +62,14 @@ def demo(
     if output.suffix != ".parquet":
         raise typer.BadParameter(f"{output} is not a .parquet file", param_hint="--out")
     output.parent.mkdir(parents=True, exist_ok=True)
-    check_output(output)
+    to = destination_of(output)
     corpus = examples.corpus
     say(
         f"{examples.what}: {corpus.rows:,} embeddings of {corpus.dim} dimensions; only they are sent, not the sentences"
     )
     decode_to_file(
         corpus,
-        output,
+        to,
         lambda done: _show(done, examples, output),
         name="demo",
         batch_size=batch_size,

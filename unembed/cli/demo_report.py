@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from unembed.cli.tables import printable
+from unembed.cli.glance import printable
 from unembed.schemas import Generation, RowStatus
 
 SHOWN: Final = 12  # rows of the table

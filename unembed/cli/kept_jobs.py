@@ -16,9 +16,17 @@ from unembed.cli import options as given
 from unembed.cli.console import say
 from unembed.cli.extras import needs
 from unembed.client import Client
-from unembed.errors import ConflictError, NotFoundError, StoreUnavailableError, UnavailableError
+from unembed.errors import (
+    CheckpointError,
+    ConflictError,
+    NotFoundError,
+    StoreUnavailableError,
+    UnavailableError,
+    UnknownDecoderError,
+)
 from unembed.home import home_folder, running_server
 from unembed.quick_imports import quick_imports
+from unembed.results import MadeBy
 from unembed.schemas import Job, Order
 
 if TYPE_CHECKING:
@@ -37,6 +45,8 @@ class Readable(Protocol):
 
     def result_batches(self, order: Order = "finished") -> Iterator[pa.RecordBatch]: ...
 
+    def made_by(self) -> MadeBy: ...
+
 
 class KeptJob:
     """A job in a database that no server uses."""
@@ -54,6 +64,15 @@ class KeptJob:
             cursor = page.next_cursor
             if cursor is None or not page.rows.num_rows:
                 return
+
+    def made_by(self) -> MadeBy:
+        from unembed.models.decoder import catalog
+
+        try:
+            checkpoint = catalog.find(self.job.decoder).checkpoint
+        except (UnknownDecoderError, CheckpointError):
+            checkpoint = None
+        return MadeBy.of(self.job, self._store.jobs.batches(self.job.id), checkpoint)
 
 
 @contextmanager

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Annotated, Final
 
 import pyarrow as pa
 import typer
 
 from unembed.cli import options as given
+from unembed.cli import outputs
 from unembed.cli.console import out, say
+from unembed.cli.corpora import fetching
 from unembed.cli.kept_jobs import job_to_read
 from unembed.cli.tables import row_table
+from unembed.corpus import open_table
+from unembed.corpus.table import Table
+from unembed.errors import InputError
 from unembed.generations import json_lines, rows_of
-from unembed.results import check_output, write_results
+from unembed.results import Destination, Layout, destination_of, write_results
+from unembed.schemas import Job
 
 _SHOWN: Final = 20  # rows, when no number is given
 
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="OUT", help="A .parquet, .jsonl or .csv file.", show_default=False),
+From = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="IN",
+        help="The corpus that the job was decoded from, for --carry and --append; several, in their order.",
+        show_default=False,
+        rich_help_panel=outputs.PANEL,
+    ),
 ]
 Limit = Annotated[
     int | None,
@@ -35,27 +46,74 @@ Limit = Annotated[
 
 def results(
     job_id: given.JobId,
-    output: Output = None,
+    output: outputs.Output = "",
+    format: outputs.Format = None,
+    carry: outputs.Carry = None,
+    append: outputs.Append = False,
+    source: From = None,
+    input_format: given.InputFormat = None,
+    query: given.Query = None,
+    collection: given.Collection = None,
     limit: Limit = None,
     as_json: given.AsJson = False,
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
     """Write a job's rows to a file, or show the first ones. Works while the job runs, and without a server, too."""
-    if output:
-        check_output(output)
+    to = destination_of(output, format) if output else None
+    layout = _layout(source, _opened(input_format, query, collection), carry, append, to)
     with job_to_read(job_id, url, home) as handle:
-        batches = _first(handle.result_batches(order="index"), limit if output or as_json or limit else _SHOWN)
+        batches = _first(handle.result_batches(order="index"), limit if to or as_json or limit else _SHOWN)
         if as_json:
             for batch in batches:
                 typer.echo(json_lines(batch), nl=False)
-        elif output:
-            say(f"{write_results(output, batches):,} rows written to {output}")
+        elif to:
+            outputs.check_room(to, layout, limit or handle.job.rows.total)
+            _require_the_same(layout, handle.job)
+            written = write_results(to, batches, made_by=handle.made_by(), layout=layout)
+            say(f"{written:,} rows written to {to}")
         else:
             out.print(row_table(row for batch in batches for row in rows_of(batch)))
     job = handle.job
     if not job.state.is_ended:
         say(f"the job is {job.state}: {job.rows.written:,} of {job.rows.total:,} rows are finished so far", "yellow")
+
+
+def _layout(
+    source: list[str] | None,
+    opened: Callable[[list[str]], Table | None],
+    carry: list[str] | None,
+    append: bool,
+    to: Destination | None,
+) -> Layout | None:
+    """The columns that come out of --from, --carry and --append. Raises InputError for one without the others."""
+    if not carry and not append:
+        if source:
+            raise InputError("--from is the corpus that columns are taken from: name some with --carry, or --append")
+        return None
+    if not source:
+        raise InputError("columns are taken from the corpus that the job was decoded from: name it with --from")
+    if to is None:
+        raise InputError("columns are taken along into a file: name it with -o")
+    return outputs.layout_of(opened(source), "the corpus", carry, append)
+
+
+def _opened(input_format: str | None, query: str | None, collection: str | None) -> Callable[[list[str]], Table | None]:
+    def opened(source: list[str]) -> Table | None:
+        with fetching() as progress:
+            return open_table(source, input_format=input_format, query=query, collection=collection, progress=progress)
+
+    return opened
+
+
+def _require_the_same(layout: Layout | None, job: Job) -> None:
+    """Raises InputError when the corpus has not as many rows as the job."""
+    rows = layout.source.rows if layout else None
+    if layout and rows is not None and job.sealed_at is not None and rows != job.rows.total:
+        raise InputError(
+            f"{layout.source.what} has {rows:,} rows, but the job {job.id} has {job.rows.total:,}: it is not the "
+            "corpus that they were decoded from"
+        )
 
 
 def _first(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:

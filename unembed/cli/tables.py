@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from rich.table import Table
 from rich.text import Text
 
+from unembed.cli.glance import Glance, printable
 from unembed.generations import counts_of
 from unembed.schemas import Batch, Generation, Job, JobState, RowCounts, RowStatus
 
@@ -39,6 +40,7 @@ class RowTally:
     round_trip: float = 0.0  # summed over the rows that have one
     embedded: int = 0
     off_manifold: int = 0
+    glance: Glance = field(default_factory=Glance)
 
     def of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The same batches, their rows counted as they pass."""
@@ -47,6 +49,7 @@ class RowTally:
             yield batch
 
     def _add(self, batch: pa.RecordBatch) -> None:
+        self.glance.add(batch)
         self.errors += counts_of(batch.column("error_code").drop_null())
         self.texts += batch.num_rows - counts_of(batch.column("status"))[RowStatus.ERROR]
         self.quality += _sum(batch, "overall_quality")
@@ -170,11 +173,6 @@ def row_table(rows: Iterable[Generation]) -> Table:
 def _status(row: Generation) -> Text:
     status = Text(row.status.value)
     return status.append(", off manifold", style="yellow") if row.off_manifold else status
-
-
-def printable(text: str) -> str:
-    """Without what could steer a terminal: decoded texts are a stranger's."""
-    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def summary(job: Job, batches: Iterable[Batch], tally: RowTally, wall: float) -> Table:

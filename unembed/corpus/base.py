@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from unembed.corpus.cells import BadRows
 from unembed.corpus.ids import Ids
 from unembed.corpus.slices import Slice, Vectors
 from unembed.errors import CorpusError
+
+if TYPE_CHECKING:
+    from unembed.corpus.table import Table
 
 Chunk = tuple[Vectors, Ids | None]  # (n, D) vectors and their n ids, as many rows as come easily
 
@@ -35,6 +38,7 @@ class Corpus:
     digest: Callable[[], str]
     notes: tuple[str, ...] = ()  # what its owner should know: which columns were taken, what fell away
     bad: BadRows = field(default_factory=BadRows)  # of the last time that it was read
+    table: Table | None = None  # the rows as they lie in its source; an array has none
 
     @cached_property
     def fingerprint(self) -> str:

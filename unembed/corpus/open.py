@@ -72,16 +72,12 @@ def open_corpus(
     compressed is put into a temporary file first; `progress` is told how far that is. Raises CorpusError,
     MissingExtraError and StorageUnavailableError.
     """
-    if input_format is not None and input_format not in SUFFIXES:
-        raise CorpusError(f"the input format is {input_format!r}, but expected one of {', '.join(SUFFIXES)}")
     coding = coding_of(cells)
     named = [os.fspath(each) for each in ([source] if isinstance(source, (str, PathLike)) else source)]
     if query is not None or collection is not None or any(map(is_store, named)):
         table = _of_store(named, input_format)(query=query, collection=collection, column=column, progress=progress)
         return corpus_of(table, column, id_column, coding)
-    files = local_files(named, progress)
-    if len(files) > 1:
-        files = [file for file in files if file.path.stat().st_size] or files  # an empty shard has no rows
+    files = _files(named, input_format, progress)
     opened = [_opened(file, column, id_column, coding, input_format) for file in files]
     what = _called(named, files)
     tables = [each for each in opened if isinstance(each, Table)]
@@ -89,6 +85,28 @@ def open_corpus(
         return corpus_of(joined_tables(what, tables), column, id_column, coding)
     corpora = [corpus_of(each, column, id_column, coding) if isinstance(each, Table) else each for each in opened]
     return joined_corpora(what, corpora)
+
+
+def open_table(
+    source: Source | Sequence[Source],
+    *,
+    input_format: str | None = None,
+    query: str | None = None,
+    collection: str | None = None,
+    progress: Progress = lambda _what, _done, _total: None,
+) -> Table | None:
+    """The rows of files or of a store as they lie there, whatever their vectors are; None for arrays.
+
+    Raises what `open_corpus` raises.
+    """
+    named = [os.fspath(each) for each in ([source] if isinstance(source, (str, PathLike)) else source)]
+    if query is not None or collection is not None or any(map(is_store, named)):
+        store: Table = _of_store(named, input_format)(query=query, collection=collection, progress=progress)
+        return store
+    files = _files(named, input_format, progress)
+    opened = [_opened(file, None, None, None, input_format) for file in files]
+    tables = [each for each in opened if isinstance(each, Table)]
+    return joined_tables(_called(named, files), tables) if len(tables) == len(opened) else None
 
 
 def _of_store(named: Sequence[str], input_format: str | None) -> Callable[..., Table]:
@@ -133,6 +151,15 @@ def _are_paths(source: object) -> bool:
             isinstance(each, (str, PathLike)) and not str(each).lstrip().startswith(("[", "{")) for each in source
         )
     return isinstance(source, (str, PathLike))
+
+
+def _files(named: Sequence[str], input_format: str | None, progress: Progress) -> list[LocalFile]:
+    if input_format is not None and input_format not in SUFFIXES:
+        raise CorpusError(f"the input format is {input_format!r}, but expected one of {', '.join(SUFFIXES)}")
+    files = local_files(named, progress)
+    if len(files) > 1:
+        files = [file for file in files if file.path.stat().st_size] or files  # an empty shard has no rows
+    return files
 
 
 def _opened(

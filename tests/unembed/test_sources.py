@@ -172,6 +172,20 @@ def test_bytes_and_signed_bytes_are_vectors_with_a_stated_meaning(tmp_path: Path
     np.testing.assert_array_equal(vectors_in(open_corpus(tmp_path / "a.bvecs", cells="uint8")), numbers)
 
 
+@pytest.mark.parametrize("count", [640, 0x8B1F, 0x88B1F, 1152])
+def test_numbers_that_look_like_the_beginning_of_another_format_are_numbers(tmp_path: Path, count: int) -> None:
+    # Given files whose first bytes, a count, are those of a pickle or of gzip
+    raw(np.array([count, 1], "<u4"), np.ones(count, "i1"))(tmp_path / "a.i8bin")
+    raw(np.array([count], "<i4"), np.ones(count, "<f4"))(tmp_path / "a.fvecs")
+    header = json.dumps({"emb": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}).ljust(count).encode()
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    # When they are opened, Then they are what they are called
+    assert open_corpus(tmp_path / "a.i8bin").rows == count
+    assert open_corpus(tmp_path / "a.fvecs").dim == count
+    if count != 0x88B1F:  # the one length of a header, in millions, that gzip has taken
+        assert open_corpus(tmp_path / "a.safetensors").dim == 2
+
+
 PACKED: list[tuple[str, Callable[[bytes], bytes]]] = [
     (".gz", gzip.compress),
     (".GZ", gzip.compress),

@@ -35,7 +35,8 @@ _OF_SUFFIX: Final = {suffix: name for name, suffixes in SUFFIXES.items() for suf
 _HEAD: Final = 512  # bytes in which the beginning of a file tells what it is
 _LINE: Final = 1024 * 1024  # bytes within which a line of JSON should end
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"
-_HAVE_NO_MAGIC: Final = ("csv", "tsv", "fvecs", "bvecs", "fbin", "u8bin", "i8bin")
+_NUMBERS: Final = ("fvecs", "bvecs", "fbin", "u8bin", "i8bin")  # begin with one, which may look like anything
+_HAVE_NO_MAGIC: Final = ("csv", "tsv", *_NUMBERS)
 
 _PICKLE: Final = "is a pickle, which could run code when it is loaded: save the vectors with numpy.save instead"
 _MAGIC: Final = (
@@ -45,7 +46,7 @@ _MAGIC: Final = (
     (b"\x93NUMPY", "npy"),
 )
 _PACKED: Final = (
-    (b"\x1f\x8b", "gzip"),
+    (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"BZh", "bz2"),
     (b"\xfd7zXZ\x00", "xz"),
@@ -85,8 +86,11 @@ def without_compression(name: str) -> str:
     return stem if last in COMPRESSIONS else name
 
 
-def compression_of(path: Path) -> str | None:
-    """By its first bytes, whatever it is called."""
+def compression_of(path: Path, name: str) -> str | None:
+    """By its first bytes, whatever it is called; but a file of bare numbers may begin like anything."""
+    kind = kind_of_name(name)
+    if kind.format in _NUMBERS and not kind.compression:
+        return None
     with path.open("rb") as file:
         return _starting(file.read(_HEAD), _PACKED)
 
@@ -99,6 +103,8 @@ def format_of(path: Path, name: str, what: str, wanted: str | None = None) -> st
     if wanted is not None:
         return wanted
     by_name = kind_of_name(name).format
+    if by_name in _NUMBERS and path.stat().st_size:
+        return str(by_name)
     with path.open("rb") as file:
         head = file.read(_HEAD)
         file.seek(0)
@@ -121,6 +127,8 @@ def _refuse(name: str, what: str, *, empty: bool, known: str | None) -> None:
 def _of_bytes(head: bytes, path: Path, what: str) -> str | None:
     if refused := _starting(head, _REFUSED):
         raise CorpusError(f"{what} {refused}")
+    if _is_safetensors(head, path):  # before the pickles: the length of its header comes first
+        return "safetensors"
     if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         raise CorpusError(f"{what} {_PICKLE}")
     if head[257:262] == b"ustar":
@@ -129,8 +137,6 @@ def _of_bytes(head: bytes, path: Path, what: str) -> str | None:
         raise CorpusError(f"{what} is a DuckDB database, not a file of vectors: read it with duckdb:FILE and --query")
     if head.startswith(b"PK\3\4"):
         return _of_archive(path, what)
-    if _is_safetensors(head, path):
-        return "safetensors"
     return _starting(head, _MAGIC)
 
 

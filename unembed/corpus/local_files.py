@@ -73,7 +73,7 @@ def _stdin(progress: Progress) -> LocalFile:
 
 def _unpacked(file: LocalFile, progress: Progress) -> LocalFile:
     with reading(file.what):
-        compression = compression_of(file.path)
+        compression = compression_of(file.path, file.name)
         if compression is None:
             return file
         with unpacked(file.path, compression, file.what) as source:

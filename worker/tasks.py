@@ -15,6 +15,8 @@ from typing import Any, Final, TypeVar
 
 from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from unembed.codes import FailureCode
 from unembed.corpus import Slice, decode_payload
@@ -44,11 +46,20 @@ _PATIENCE: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts to
 )
 def decode_batch(self: Task, batch_id: str) -> Outcome:
     def tell(taken: str) -> None:
-        if taken != batch_id:  # Flower shows the batch that is decoded, not the one whose message it was
-            self.send_event("task-started", args=repr([taken]))
+        if taken != batch_id and worker.settings.events:
+            tell_flower(self, taken)
 
+    worker = context()
     with hands_back_on_sigterm():
-        return run(batch_id, context(), message=self.request.id, tell=tell)
+        return run(batch_id, worker, message=self.request.id, tell=tell)
+
+
+def tell_flower(task: Task, batch_id: str) -> None:
+    """From now on it shows this batch as the task's argument, instead of the one that its message was sent for."""
+    try:
+        task.send_event("task-started", args=repr([batch_id]), retry=False)
+    except (OperationalError, RedisError, OSError) as error:
+        log.warning("Flower was not told that batch %s is decoded: %s", batch_id, error)
 
 
 def run(
@@ -65,7 +76,6 @@ def run(
         # Nothing waits, or for its back-off alone, and this message was one too many.
         return {"batch": named, "outcome": "not claimed"}
     batch_id = claim.batch.id
-    tell(batch_id)
     try:
         with Heart(
             lambda rows: store.attempts.heartbeat(batch_id, claim.attempt, settings.lease, rows),
@@ -73,6 +83,7 @@ def run(
             worker.stopping,
             hung=_leave_to_another_child,
         ) as heart:
+            tell(batch_id)
             return _attempt(claim, worker, heart)
     except CancelledError:
         store.attempts.cancel_running(batch_id, claim.attempt)

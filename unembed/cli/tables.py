@@ -15,7 +15,7 @@ from rich.text import Text
 
 from unembed.cli.glance import Glance, printable
 from unembed.generations import counts_of
-from unembed.schemas import Batch, Generation, Job, JobState, RowCounts, RowStatus
+from unembed.schemas import Batch, Generation, Job, JobState, Priority, RowCounts, RowStatus
 
 _STYLES: Final = {
     JobState.SUCCEEDED: "green",
@@ -143,6 +143,8 @@ def job_details(job: Job) -> Table:
         table.add_row("name", Text(job.name))
     table.add_row("state", state_text(job.state))
     table.add_row("decoder", f"{job.decoder}, {job.embedding_dim} dimensions, seed {job.seed}")
+    if job.priority is not Priority.NORMAL:
+        table.add_row("priority", job.priority.value)
     table.add_row("rows", f"{job.rows.done:,} of {job.rows.total:,}: {outcome(job.rows)}")
     table.add_row("batches", ", ".join(states) or "none yet")
     if why := why_it_waits(job):

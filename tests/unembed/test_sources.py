@@ -22,8 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import given
+from hypothesis import strategies as st
 
 from unembed.corpus import Corpus, ReferenceReader, as_corpus, formats, open_corpus, open_reference, spool
+from unembed.corpus.json_stream import JsonStream
 from unembed.corpus.names import job_name, shown
 from unembed.errors import CorpusError, MissingExtraError
 from unembed.roots import Roots
@@ -284,6 +287,29 @@ def test_a_large_document_is_read_a_window_at_a_time(tmp_path: Path, monkeypatch
     corpus = open_corpus(tmp_path / "a.json")
     np.testing.assert_array_equal(vectors_in(corpus), VECTORS)
     assert ids_in(corpus) == IDS
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(
+    values=st.lists(JSON, max_size=6), key=st.text(), window=st.integers(1, 40), indent=st.none() | st.integers(0, 2)
+)
+def test_a_stream_of_json_is_what_the_whole_document_is(
+    values: list[Any], key: str, window: int, indent: int | None
+) -> None:
+    text = json.dumps({"before": values, key: values}, indent=indent, ensure_ascii=len(key) % 2 == 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unembed.corpus.json_stream._WINDOW", window)
+        stream, found = JsonStream(io.StringIO(text)), {}
+        for each in stream.keys():  # noqa: SIM118 - not a dictionary
+            found[each] = list(stream.items())
+        assert stream.peek() == ""
+    assert found == {"before": values, key: values}
 
 
 def test_an_id_that_looks_like_a_number_stays_as_it_is_written(tmp_path: Path) -> None:

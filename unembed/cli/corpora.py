@@ -64,7 +64,7 @@ def fetching() -> Iterator[Progress]:
     if not err.is_terminal:
         yield _Lines().show
         return
-    columns = TextColumn("{task.description}", style="dim"), BarColumn(bar_width=32), DownloadColumn()
+    columns = TextColumn("{task.description}", style="dim", markup=False), BarColumn(bar_width=32), DownloadColumn()
     with Bars(*columns, TransferSpeedColumn(), console=err, transient=True) as bars:
         tasks = dict[str, TaskID]()
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TextIO
 _WINDOW: Final = 1024 * 1024  # characters
 _LONGEST: Final = 256 * _WINDOW  # of one value that is read whole
 _SPACE: Final = " \t\r\n"
+_ENDS: Final = (*_SPACE, ",", "]", "}")  # what follows a number
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -38,8 +39,8 @@ class JsonStream:
                 if len(self._text) - self._at > _LONGEST or not self._more():
                     raise ValueError(f"a value cannot be read: {error}") from error
                 continue
-            if end == len(self._text) and self._more():
-                continue  # a number may go on
+            if isinstance(value, (int, float)) and self._text[end : end + 1] not in _ENDS and self._more():
+                continue  # a number goes on: `0.` is read as 0
             self._at = end
             return value
 

@@ -66,6 +66,7 @@ def _failing(what: str) -> Iterator[None]:
     except UnexpectedResponse as error:
         if error.status_code in (401, 403):
             raise AuthError(f"{what} wants a key: put it into QDRANT_API_KEY") from error
-        raise CorpusError(f"{what} answers {error.status_code}: {line(error)}") from error
+        kind = CorpusError if (error.status_code or 500) < 500 else StorageUnavailableError
+        raise kind(f"{what} answers {error.status_code}: {line(error)}") from error
     except ApiException as error:
         raise StorageUnavailableError(f"{what} cannot be reached: {line(error)}") from error

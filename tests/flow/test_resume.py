@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 
 from tests.flow.conftest import DECODER, environment
@@ -16,6 +16,7 @@ from tests.flow.test_up import UNEMBED, WAIT, linux_only
 from tests.models.decoder import toy
 from tests.worker.processes import await_, family_of, is_alive
 from unembed import runs
+from unembed.cli.kept_jobs import job_to_read
 
 ROWS, BATCH = 4000, 50
 
@@ -63,9 +64,8 @@ def test_kill_9_at_any_moment_costs_no_row_and_decodes_none_twice(tmp_path: Path
     # And the line that fetches the texts does so, without a server
     (kept,) = runs.all_kept(home)
     assert f"unembed results {kept.note.job_id} -o ELSEWHERE" in (tmp_path / "said-3").read_text()
-    fetch = ["results", str(kept.note.job_id), "-o", "elsewhere.parquet", "--home", str(home)]
-    subprocess.run([*UNEMBED, *fetch], cwd=tmp_path, env=environment(decoders), check=True)
-    rows = pq.read_table(tmp_path / "elsewhere.parquet")
+    with job_to_read(str(kept.note.job_id), None, home) as job:
+        rows = pa.Table.from_batches(job.result_batches("index"))
     assert rows["index"].to_pylist() == list(range(ROWS))
     assert rows["text"].null_count == 0
 

@@ -94,8 +94,7 @@ def foreground(
     """The place of this run. With `fresh`, what is kept of it is thrown away first."""
     named = url or os.environ.get("UNEMBED_URL")
     folder = usable_home(home, None if named else wanted.corpus.rows)
-    running = None if named or folder is None else answering_server(folder)
-    server = named or (running.url if running else None)
+    server = named if named or folder is None else server_for(None, folder)
     if folder is not None:
         remove_old(folder)
     if server and (named or folder is None or not _is_begun_here(wanted, folder)):

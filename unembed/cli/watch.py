@@ -25,9 +25,9 @@ class HomeWatch:
     def __call__(self, job: Job | None = None) -> None:
         self._stack.check()
         now = time.monotonic()
-        written = self._done if job is None else job.rows.done
-        if written != self._done:
-            self._done, self._moved = written, now
+        done = self._done if job is None else job.rows.done
+        if done != self._done:
+            self._done, self._moved = done, now
         elif now - self._moved >= _PROBES_EVERY:
             self._moved = now
             require_writable(self._stack.home)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from unembed.corpus import Corpus, open_corpus
+from unembed.corpus import Corpus, corpus_from_array, open_corpus
 from unembed.corpus.columns import choose_columns
 from unembed.corpus.ids import read_ids
 from unembed.corpus.json_text import array_of
@@ -260,3 +260,52 @@ def test_ids_of_a_column_of_uuids_are_written_with_dashes(tmp_path: Path) -> Non
 def test_a_line_that_is_a_list_of_objects_is_a_document_of_rows(tmp_path: Path) -> None:
     corpus = open_corpus(lines(tmp_path / "a.jsonl", [[{"embedding": v} for v in VECTORS]]))
     assert corpus.rows == len(VECTORS)
+
+
+def test_a_star_makes_a_row_of_every_element(tmp_path: Path) -> None:
+    # Given answers with none, one and two embeddings, and a request that failed
+    def answer(name: str, *vectors: list[float]) -> dict[str, Any]:
+        data = [{"index": at, "embedding": v} for at, v in enumerate(vectors)]
+        return {"custom_id": name, "response": {"body": {"data": data}}}
+
+    failed = {"custom_id": "x", "response": None}
+    rows = [answer("a", VECTORS[0]), failed, answer("b", *VECTORS), answer("c"), answer("d", VECTORS[1])]
+    file = lines(tmp_path / "a.jsonl", rows)
+    # When the path of the vectors has a star, Then each is a row, with the id of the row that it comes from
+    corpus = open_corpus(file, "response.body.data.*.embedding")
+    vectors, ids = both(corpus)
+    assert ids == ("a", "x", "b", "b", "c", "d")
+    assert [vectors[at] for at in (0, 2, 3, 5)] == [VECTORS[0], *VECTORS, VECTORS[1]]
+    assert np.isnan([vectors[1], vectors[4]]).all()
+    assert (corpus.rows, len(corpus.bad), corpus.bad.with_more) == (6, 2, 0)
+    # And it is another corpus than that of the first of each
+    assert corpus.fingerprint != open_corpus(file, "response.body.data.0.embedding").fingerprint
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_two_stars_go_through_their_lists_side_by_side(tmp_path: Path, name: str) -> None:
+    # Given lists of ids beside lists of vectors, of which one is shorter
+    rows = [{"ids": ["a", "b"], "embeddings": VECTORS, "n": 1}, {"ids": ["c"], "embeddings": VECTORS[::-1], "n": 2}]
+    if name == "a.jsonl":
+        lines(tmp_path / name, rows)
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    corpus = open_corpus(tmp_path / name, "embeddings.*", "ids.*")
+    assert both(corpus) == (VECTORS + VECTORS[::-1], ("a", "b", "c", None))
+
+
+def test_many_elements_are_cut_into_pieces() -> None:
+    # Given a row with 5,000 elements between two others
+    column = [[[float(at)] for at in range(count)] for count in (1, 5000, 3)]
+    table = pa.table({"id": ["a", "b", "c"], "v": column})
+    corpus = corpus_from_array(table, column="v.*")
+    # When they are opened up, Then none is lost, and their order is kept
+    assert corpus.rows == 5004
+    (batch,) = corpus.batches(9000)
+    assert batch.embeddings[:, 0].tolist() == [0, *range(5000), 0, 1, 2]
+    assert batch.ids == ("a", *["b"] * 5000, *["c"] * 3)
+
+
+def test_a_star_that_stands_for_no_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"the star of 'a.\*.b' stands for the elements of a list, but 'a' is double"):
+        corpus_from_array(pa.table({"a": [1.0]}), column="a.*.b")

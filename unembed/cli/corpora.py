@@ -48,12 +48,8 @@ def say_bad_rows(corpus: Corpus) -> None:
         said = "holds no vector and is an error row" if count == 1 else "hold no vector and are error rows"
         say(f"{count:,} of {corpus.rows:,} rows {said}: {corpus.bad}", "yellow")
     if count := corpus.bad.with_more:
-        said = (
-            "row holds more vectors than one, of which the first was read"
-            if count == 1
-            else "rows hold more vectors than one, of which the first was read"
-        )
-        say(f"{count:,} {said}", "yellow")
+        said = f"{count:,} row{' holds' if count == 1 else 's hold'} more vectors than the one that was read"
+        say(f"{said}; to read all of them, put a star in --column in place of the number", "yellow")
     if count := corpus.bad.without_id:
         say(f"{count:,} of {corpus.rows:,} rows {'has' if count == 1 else 'have'} no id", "yellow")
 

@@ -21,6 +21,7 @@ from unembed.corpus.cells import BadRows, Ragged, dtype_of, fitted, fixed_dim, r
 from unembed.corpus.columns import Columns, choose_columns
 from unembed.corpus.ids import read_ids
 from unembed.corpus.one_cell import Coding
+from unembed.corpus.opened import opened_up
 from unembed.corpus.paths import Field, passed_over
 from unembed.corpus.slices import require_shape
 from unembed.errors import CorpusError
@@ -48,6 +49,7 @@ def corpus_of(
 
     Reads as much as is needed to know the dimension. Raises CorpusError.
     """
+    table = opened_up(table, column, id_column)
     columns = choose_columns(table.schema, column, id_column, table.what, lambda names: _first(table, names))
     what = f"the column {str(columns.vectors)!r} of {table.what}"
     kind = columns.type_in(table.schema)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from unembed.corpus.base import reading
 from unembed.corpus.files import files_of, is_url
@@ -17,6 +18,8 @@ from unembed.corpus.packed import unpacked
 from unembed.corpus.remote_files import fetched, masked, urls_of
 from unembed.corpus.spool import Progress, Spool, spooled
 from unembed.errors import CorpusError
+
+_HERE: Final = "file://"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ def local_files(sources: Sequence[str], progress: Progress) -> list[LocalFile]:
 def _each(source: str, progress: Progress) -> list[str]:
     if not is_url(source):
         return [source]
+    if source.startswith(_HERE):  # a path, which need not be fetched
+        return files_of([source.removeprefix(_HERE)])
     progress(masked(source), 0, None)  # it may be a while until it answers
     return urls_of(source)
 

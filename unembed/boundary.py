@@ -90,7 +90,7 @@ def as_unembed_error(error: BaseException) -> UnembedError:
         if kind in kinds:
             return answer(f"{said}: {_one_line(error)}")
     if isinstance(error, OSError):
-        return UnembedError(of_the_system(error))
+        return UnembedError(_of_the_system(error))
     return UnembedError(
         f"this is a fault in unembed: {type(error).__name__}: {_one_line(error)}; run again with "
         f"{DEBUG_VARIABLE}=1 for the details"
@@ -123,12 +123,15 @@ _ANSWERS: Final[dict[str, tuple[type[UnembedError], str]]] = {
 }
 
 
-def of_the_system(error: OSError) -> str:
-    """What the system refused: the file, the reason and its name."""
+def reason_of(error: OSError) -> str:
+    """Why the system refused, with the name of its number."""
     name = f" ({errno.errorcode[error.errno]})" if error.errno is not None and error.errno in errno.errorcode else ""
-    reason = f"{error.strerror or _one_line(error)}{name}"
+    return f"{error.strerror or _one_line(error)}{name}"
+
+
+def _of_the_system(error: OSError) -> str:
     where = " and ".join(repr(os.fspath(each)) for each in (error.filename, error.filename2) if each is not None)
-    return f"cannot use {where}: {reason}" if where else f"the system refused: {reason}"
+    return f"cannot use {where}: {reason_of(error)}" if where else f"the system refused: {reason_of(error)}"
 
 
 def _one_line(error: BaseException) -> str:

@@ -40,7 +40,7 @@ class RowTally:
     round_trip: float = 0.0  # summed over the rows that have one
     embedded: int = 0
     off_manifold: int = 0
-    glance: Glance = field(default_factory=Glance)
+    glance: Glance = field(default_factory=Glance, compare=False)
 
     def of(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The same batches, their rows counted as they pass."""

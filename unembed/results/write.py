@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 
 import pyarrow as pa
 
-from unembed.boundary import of_the_system
+from unembed.boundary import reason_of
 from unembed.errors import InputError, OutputError
 from unembed.generations import SCHEMA
 from unembed.results.arrow import write_arrow_file, write_arrow_stream
@@ -109,7 +109,7 @@ def _writing(to: Destination) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError.of(f"{to} cannot be written: {of_the_system(error)}", error.errno) from error
+        raise OutputError.of(f"{to} cannot be written: {reason_of(error)}", error.errno) from error
     except pa.ArrowNotImplementedError as error:
         raise InputError(f"{to} cannot be written as {to.format}, which has no such type: {error}") from error
 

@@ -353,6 +353,7 @@ def test_a_folder_a_pattern_and_a_list_are_one_corpus_in_natural_order(
     # When they are named in each of these ways, Then their rows are in order, whatever the size of a batch
     for source in (
         shards,
+        f"file://{shards}",
         f"{shards}/",
         f"{shards}/*",
         f"{shards}/part-*",

@@ -368,6 +368,18 @@ def test_a_folder_a_pattern_and_a_list_are_one_corpus_in_natural_order(
     assert ids_in(open_corpus(listed[::-1]))[:2] == ["doc-9", "doc-8"]
 
 
+def test_what_is_passed_over_is_said_unless_it_is_the_tools_own(shards: Path) -> None:
+    # Given notes, and a shard that is only half there, beside the shards
+    (shards / "part-12.parquet.part").touch()
+    (shards / "more").mkdir()
+    # When the folder is read, Then they are named; and those of a pattern are
+    assert open_corpus(shards).notes[0] == "passed over: 'README.md', 'part-12.parquet.part'"
+    assert "more'" in open_corpus(f"{shards}/*").notes[0]
+    assert "passed over" not in str(open_corpus(f"{shards}/*.parquet").notes)
+    # And a pattern that leads to folders alone means what is in them
+    assert open_corpus(f"{shards.parent}/sh*").rows == ROWS
+
+
 def test_links_that_lead_in_circles_are_read_once(shards: Path) -> None:
     (shards / "again").symlink_to(shards)
     (shards / "other").mkdir()

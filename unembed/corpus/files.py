@@ -30,17 +30,18 @@ def is_url(source: str) -> bool:
     return _URL.match(source) is not None
 
 
-def files_of(sources: Sequence[str]) -> list[str]:
+def files_of(sources: Sequence[str], passed_over: list[str]) -> list[str]:
     """The files that are meant, in order: paths, URLs and `-`. Raises CorpusError for what leads to none.
 
-    A list is read in the order in which it is given, unless that is the shell's, which puts part-10 before part-2.
+    A list is read in the order in which it is given, unless that is the shell's, which puts part-10 before part-2. What
+    lies in a folder and is no file of vectors is added to `passed_over`.
     """
     if not sources:
         raise CorpusError("no corpus is named; expected files, a folder, a pattern or a URL")
     if sources.count(STDIN) > 1:
         raise CorpusError("'-' is named twice, but stdin can be read only once")
     in_order = natural(sources) if list(sources) == sorted(sources) else sources
-    return [file for source in in_order for file in _meant(source)]
+    return [file for source in in_order for file in _meant(source, passed_over)]
 
 
 def natural(names: Iterable[str]) -> list[str]:
@@ -53,19 +54,18 @@ def natural_key(name: str) -> list[str | tuple[int, str]]:
     return [(int(piece), piece) if at % 2 else piece for at, piece in enumerate(pieces)]
 
 
-def choose(names: Iterable[str], where: str) -> list[str]:
+def choose(names: Iterable[str], where: str, passed_over: list[str]) -> list[str]:
     """The files of vectors among those of a folder, by their suffixes. Raises CorpusError for none, and for two kinds.
 
-    `names` are relative to the folder.
+    `names` are relative to the folder. To `passed_over` go those that one might miss: not the tools' own.
     """
     found, skipped = defaultdict[str, list[str]](list), list[str]()
     for name in names:
-        kind = kind_of_name(name)
-        base = name.rpartition("/")[2]
-        if kind.format is None or is_hidden(base) or _BESIDE.fullmatch(base):
+        kind = kind_of_name(name).format
+        if kind is None or _is_beside(name):
             skipped.append(name)
         else:
-            found[kind.format].append(name)
+            found[kind].append(name)
     if not found:
         if not skipped:
             raise CorpusError(f"{where} is a folder with no files; expected some of {KNOWN}")
@@ -73,7 +73,13 @@ def choose(names: Iterable[str], where: str) -> list[str]:
     if len(found) > 1:
         kinds = ", ".join(f"{len(each)} {kind} ({_some(each, 1)})" for kind, each in sorted(found.items()))
         raise CorpusError(f"{where} holds files of several formats: {kinds}. Name those that are meant, or a pattern")
+    passed_over += [name for name in skipped if not _is_beside(name)]
     return natural(next(iter(found.values())))
+
+
+def _is_beside(name: str) -> bool:
+    base = name.rpartition("/")[2]
+    return is_hidden(base) or _BESIDE.fullmatch(base) is not None
 
 
 def is_hidden(name: str) -> bool:
@@ -85,7 +91,12 @@ def is_pattern(source: str) -> bool:
     return any(char in source for char in "*?[")
 
 
-def _meant(source: str) -> list[str]:
+def said(passed_over: Sequence[str]) -> str:
+    """One line for a person."""
+    return f"passed over: {_some(natural(passed_over))}"
+
+
+def _meant(source: str, passed_over: list[str]) -> list[str]:
     if source == STDIN or is_url(source):
         return [source]
     path = os.path.expanduser(source)  # noqa: PTH111 - a quoted `~`; Path() would take './-' for '-'
@@ -95,14 +106,16 @@ def _meant(source: str) -> list[str]:
             raise CorpusError(f"no file matches {shown(source)!r}")
         fixed = len(list(takewhile(lambda part: not is_pattern(part), Path(path).parts)))  # which were typed
         visible = [match for match in matches if not any(map(is_hidden, Path(match).parts[fixed:]))]
-        files = [match for match in visible or matches if not Path(match).is_dir()]
+        folders = [match for match in visible or matches if Path(match).is_dir()]
+        files = [match for match in visible or matches if match not in folders]
         if any(kind_of_name(file).format for file in files):
-            return choose(files, shown(source))
-        return files or [file for match in matches for file in _of_folder(Path(match))]
-    return _of_folder(Path(path)) if Path(path).is_dir() else [path]
+            passed_over += [] if "**" in path else folders  # with them, what they hold has matched too
+            return choose(files, shown(source), passed_over)
+        return [file for match in folders for file in _of_folder(Path(match), passed_over)] or files
+    return _of_folder(Path(path), passed_over) if Path(path).is_dir() else [path]
 
 
-def _of_folder(folder: Path) -> list[str]:
+def _of_folder(folder: Path, passed_over: list[str]) -> list[str]:
     where = shown(folder)
     saved = saved_dataset(folder)
     if saved is not None:
@@ -111,7 +124,7 @@ def _of_folder(folder: Path) -> list[str]:
         raise CorpusError(f"{where} is a Delta table, whose log says which files count: write it as parquet first")
     if (folder / "_versions").is_dir():
         raise CorpusError(f"{where} is a Lance table: read it with lance:{where}")
-    return [str(folder / name) for name in choose(_below(folder), where)]
+    return [str(folder / name) for name in choose(_below(folder), where, passed_over)]
 
 
 def _below(folder: Path) -> Iterable[str]:

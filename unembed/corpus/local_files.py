@@ -32,20 +32,19 @@ class LocalFile:
     spool: Spool | None  # what keeps it there
 
 
-def local_files(sources: Sequence[str], progress: Progress) -> list[LocalFile]:
-    """Raises CorpusError for what cannot be read, MissingExtraError and StorageUnavailableError."""
-    return [
-        _unpacked(_local(each, progress), progress) for source in files_of(sources) for each in _each(source, progress)
-    ]
+def local_files(sources: Sequence[str], progress: Progress, passed_over: list[str]) -> list[LocalFile]:
+    """Adds the names that it passes over in folders. Raises CorpusError, MissingExtraError, StorageUnavailableError."""
+    named = [each for source in files_of(sources, passed_over) for each in _each(source, progress, passed_over)]
+    return [_unpacked(_local(each, progress), progress) for each in named]
 
 
-def _each(source: str, progress: Progress) -> list[str]:
+def _each(source: str, progress: Progress, passed_over: list[str]) -> list[str]:
     if not is_url(source):
         return [source]
     if source.startswith(_HERE):  # a path, which need not be fetched
-        return files_of([source.removeprefix(_HERE)])
+        return files_of([source.removeprefix(_HERE)], passed_over)
     progress(masked(source), 0, None)  # it may be a while until it answers
-    return urls_of(source)
+    return urls_of(source, passed_over)
 
 
 def _local(source: str, progress: Progress) -> LocalFile:

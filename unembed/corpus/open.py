@@ -13,6 +13,7 @@ from unembed.corpus.arrow_files import arrow_table
 from unembed.corpus.base import Corpus
 from unembed.corpus.binary_files import bin_table, safetensors_table, vecs_table
 from unembed.corpus.csv_files import csv_table
+from unembed.corpus.files import said
 from unembed.corpus.formats import SUFFIXES, format_of
 from unembed.corpus.joined import joined_corpora, joined_tables
 from unembed.corpus.json_documents import json_table
@@ -77,14 +78,16 @@ def open_corpus(
     if query is not None or collection is not None or any(map(is_store, named)):
         table = _of_store(named, input_format)(query=query, collection=collection, column=column, progress=progress)
         return corpus_of(table, column, id_column, coding)
-    files = _files(named, input_format, progress)
+    files, passed_over = _files(named, input_format, progress)
     opened = [_opened(file, column, id_column, coding, input_format) for file in files]
     what = _called(named, files)
     tables = [each for each in opened if isinstance(each, Table)]
     if len(tables) == len(opened):
-        return corpus_of(joined_tables(what, tables), column, id_column, coding)
-    corpora = [corpus_of(each, column, id_column, coding) if isinstance(each, Table) else each for each in opened]
-    return joined_corpora(what, corpora)
+        corpus = corpus_of(joined_tables(what, tables), column, id_column, coding)
+    else:
+        corpora = [corpus_of(each, column, id_column, coding) if isinstance(each, Table) else each for each in opened]
+        corpus = joined_corpora(what, corpora)
+    return replace(corpus, notes=(said(passed_over), *corpus.notes)) if passed_over else corpus
 
 
 def open_table(
@@ -103,7 +106,7 @@ def open_table(
     if query is not None or collection is not None or any(map(is_store, named)):
         store: Table = _of_store(named, input_format)(query=query, collection=collection, progress=progress)
         return store
-    files = _files(named, input_format, progress)
+    files, _ = _files(named, input_format, progress)
     opened = [_opened(file, None, None, None, input_format) for file in files]
     tables = [each for each in opened if isinstance(each, Table)]
     return joined_tables(_called(named, files), tables) if len(tables) == len(opened) else None
@@ -153,13 +156,15 @@ def _are_paths(source: object) -> bool:
     return isinstance(source, (str, PathLike))
 
 
-def _files(named: Sequence[str], input_format: str | None, progress: Progress) -> list[LocalFile]:
+def _files(named: Sequence[str], input_format: str | None, progress: Progress) -> tuple[list[LocalFile], Sequence[str]]:
+    """The files, and the names of others in their folders."""
     if input_format is not None and input_format not in SUFFIXES:
         raise CorpusError(f"the input format is {input_format!r}, but expected one of {', '.join(SUFFIXES)}")
-    files = local_files(named, progress)
+    passed_over = list[str]()
+    files = local_files(named, progress, passed_over)
     if len(files) > 1:
         files = [file for file in files if file.path.stat().st_size] or files  # an empty shard has no rows
-    return files
+    return files, passed_over
 
 
 def _opened(

@@ -85,7 +85,7 @@ def open_reference(
     RootsError for a URI that no server would take, and StorageUnavailableError.
     """
     named = [source] if isinstance(source, (str, os.PathLike)) else source
-    files = tuple(_file_at(each, column, id_column) for each in files_of([os.fspath(each) for each in named]))
+    files = tuple(_file_at(each, column, id_column) for each in files_of([os.fspath(each) for each in named], []))
     if other := next((each for each in files if each.dim != files[0].dim), None):
         raise CorpusError(
             f"{other.file.uri} has vectors of {other.dim} dimensions, but those of {files[0].file.uri} have "

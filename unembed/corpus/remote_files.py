@@ -21,10 +21,11 @@ _PACKAGES: Final = {
 }
 
 
-def urls_of(url: str) -> list[str]:
+def urls_of(url: str, passed_over: list[str]) -> list[str]:
     """The files at a URL: itself, those in the folder that it is, or those that match its pattern.
 
-    Raises CorpusError, MissingExtraError and StorageUnavailableError.
+    Names that are no files of vectors go to `passed_over`. Raises CorpusError, MissingExtraError and
+    StorageUnavailableError.
     """
     with reaching_url(url):
         filesystem, path = _filesystem(url)
@@ -41,7 +42,7 @@ def urls_of(url: str) -> list[str]:
         root = path.rstrip("/") + "/"
         names = [each.removeprefix(root) for each in below]
         visible = [name for name in names if not any(part.startswith((".", "_")) for part in name.split("/")[:-1])]
-        return [filesystem.unstrip_protocol(root + name) for name in choose(visible, masked(url))]
+        return [filesystem.unstrip_protocol(root + name) for name in choose(visible, masked(url), passed_over)]
 
 
 def fetched(url: str, progress: Progress) -> Spool:

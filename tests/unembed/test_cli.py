@@ -175,7 +175,13 @@ def test_a_job_is_followed_with_status_wait_results_and_ls(run: Run, server: str
     hand.work(limit=1)
     # When it is looked at, Then status, ls and results say so, to people and to programs
     assert "9 ok, 0 fallback, 1 error, 15 not decoded" in run("status", job).out
-    assert json.loads(run("status", job, "--json").out)["rows"] == {"total": 25, "ok": 9, "fallback": 0, "error": 1}
+    assert json.loads(run("status", job, "--json").out)["rows"] == {
+        "total": 25,
+        "ok": 9,
+        "fallback": 0,
+        "error": 1,
+        "unwritten": 0,
+    }
     assert job in run("ls").out
     assert [found["id"] for found in json.loads(run("ls", "--json", "--state", "running").out)] == [job]
     ran = run("results", job)
@@ -282,6 +288,27 @@ def test_retry_says_what_waits_and_what_stays_dead(run: Run, server: str, hand: 
     hand.work()
     hand.lose_payload(f"{job.id}-1")
     assert run("retry", job.id).code == 1
+
+
+def test_the_rows_of_a_dead_batch_are_errors_wherever_they_are_counted(
+    run: Run, server: str, hand: Hand, client: Client
+) -> None:
+    # Given a job of two batches, of which one is dead and one is done
+    job = client.submit(np.ones((6, DIM), np.float32), decoder=DECODER, batch_size=3)
+    hand.fail(0)
+    hand.work()
+    # Then the job, its results, its status and the list say the same
+    rows = job.refresh().rows
+    assert (rows.ok, rows.error, rows.written) == (3, 3, 6)
+    statuses = [row.status.value for row in job.results(order="index")]
+    assert statuses == ["error"] * 3 + ["ok"] * 3
+    assert "6 of 6: 3 ok, 0 fallback, 3 error" in " ".join(run("status", job.id).out.split())
+    assert "not decoded" not in run("status", job.id).out
+    assert " 6/6 3 " in " ".join(run("ls").out.split())
+    # And when it is tried again and done, none is left
+    run("retry", job.id)
+    hand.work()
+    assert job.refresh().rows.error == 0
 
 
 def test_rm_removes_what_has_ended(run: Run, server: str, hand: Hand, client: Client) -> None:

@@ -309,3 +309,31 @@ def test_many_elements_are_cut_into_pieces() -> None:
 def test_a_star_that_stands_for_no_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"the star of 'a.\*.b' stands for the elements of a list, but 'a' is double"):
         corpus_from_array(pa.table({"a": [1.0]}), column="a.*.b")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {f"doc-{at}": VECTORS[at % 2] for at in range(4)},
+        {"vectors": {f"doc-{at}": {"values": VECTORS[at % 2], "metadata": {}} for at in range(4)}, "namespace": "n"},
+        {"result": {f"doc-{at}": {"id": f"doc-{at}", "vector": VECTORS[at % 2]} for at in range(4)}},
+    ],
+)
+def test_vectors_by_their_ids_are_rows(tmp_path: Path, document: dict[str, Any]) -> None:
+    # Given a document whose keys are ids, as Pinecone's `fetch` answers, When it is opened, Then each is a row
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    corpus = open_corpus(tmp_path / "a.json")
+    for _ in range(2):
+        assert both(corpus) == (VECTORS * 2, ("doc-0", "doc-1", "doc-2", "doc-3"))
+
+
+def test_an_id_without_a_vector_is_an_error_row(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"a": VECTORS[0], "b": None, "c": VECTORS[1], "d": VECTORS[1]}))
+    corpus = open_corpus(tmp_path / "a.json")
+    assert both(corpus)[1] == ("a", "b", "c", "d")
+    assert str(corpus.bad) == "row 1 is null or missing"
+
+
+def test_an_object_with_two_vectors_is_one_row(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"title": VECTORS[0], "body": VECTORS[1], "id": "a"}))
+    assert both(open_corpus(tmp_path / "a.json", "body")) == (VECTORS[1:], ("a",))

@@ -4,6 +4,8 @@
 [[0.1, ...], ...]                                    vectors
 {"data": [{"embedding": [...]}, ...], ...}           rows, at any of a few levels; the longest list of objects
 {"ids": [...], "embeddings": [[...], ...], ...}      columns
+{"doc-1": [...], "doc-2": [...], ...}                vectors by their ids, three or more
+{"vectors": {"doc-1": {"values": [...]}, ...}}       rows by their ids, three or more
 {"id": ..., "embedding": [...]}                      one row
 """
 
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from unembed.corpus.base import reading
+from unembed.corpus.columns import CANDIDATES
 from unembed.corpus.digests import of_file
 from unembed.corpus.json_lines import Row, row_of, table_of_rows
 from unembed.corpus.json_stream import JsonStream
@@ -22,6 +25,7 @@ from unembed.corpus.table import Table
 from unembed.errors import CorpusError
 
 _DEEPEST: Final = 4  # levels of objects in which lists are looked for
+_FEWEST: Final = 3  # keys that are taken for ids: two may well be the names of two vectors of one row
 
 
 class _List(NamedTuple):
@@ -64,7 +68,29 @@ def _rows_in(path: Path, what: str, found: Sequence[_List]) -> tuple[int, Callab
     if objects:
         chosen = max(objects, key=lambda each: each.length)
         return chosen.length, lambda: map(row_of, _items(path, chosen.steps))
+    if (before := _keyed(found)) is not None:
+        return sum(1 for _ in _by_id(path, before)), lambda: _by_id(path, before)
     return int(any(each.length for each in found)), lambda: map(row_of, _whole(path))
+
+
+def _keyed(found: Sequence[_List]) -> tuple[str, ...] | None:
+    """The keys that lead to an object whose own keys are ids and no names of columns: lists of numbers, all as long,
+    lie at the same place under them."""
+    vectors = [each for each in found if isinstance(each.first, (int, float))]
+    for depth in range(max((len(each.steps) for each in vectors), default=0)):
+        places = {(each.steps[:depth], each.steps[depth + 1 :], each.length) for each in vectors}
+        keys = {each.steps[depth] for each in vectors if len(each.steps) > depth}
+        if len(places) == 1 and len(keys) >= _FEWEST and not keys & set(CANDIDATES):
+            return vectors[0].steps[:depth]
+    return None
+
+
+def _by_id(path: Path, before: Sequence[str]) -> Iterator[Row]:
+    with _opened(path) as stream:
+        _walk(stream, before)
+        for key in stream.keys():  # noqa: SIM118
+            value = stream.value()
+            yield {"id": key, **value} if isinstance(value, dict) else {"id": key, "embedding": value}
 
 
 def _survey(stream: JsonStream, steps: tuple[str, ...], found: list[_List]) -> None:
@@ -84,12 +110,17 @@ def _survey(stream: JsonStream, steps: tuple[str, ...], found: list[_List]) -> N
 
 def _items(path: Path, steps: Sequence[str]) -> Iterator[Any]:
     with _opened(path) as stream:
-        for step in steps:
-            for key in stream.keys():  # noqa: SIM118
-                if key == step:
-                    break
-                stream.value()
+        _walk(stream, steps)
         yield from stream.items()
+
+
+def _walk(stream: JsonStream, steps: Sequence[str]) -> None:
+    """To where the value at these keys begins."""
+    for step in steps:
+        for key in stream.keys():  # noqa: SIM118
+            if key == step:
+                break
+            stream.value()
 
 
 def _across(path: Path, columns: Sequence[_List]) -> Iterator[Row]:

@@ -18,7 +18,7 @@ from tests.worker.processes import await_, family_of, is_alive
 from unembed import runs
 from unembed.cli.kept_jobs import job_to_read
 
-ROWS, BATCH = 4000, 50
+ROWS, BATCH = 2000, 40
 
 # The same program on a machine whose disk for results is full.
 NOWHERE_TO_WRITE = """
@@ -36,7 +36,8 @@ def test_kill_9_at_any_moment_costs_no_row_and_decodes_none_twice(tmp_path: Path
     # Given a corpus, and a home
     np.save(tmp_path / "corpus.npy", toy.vectors(ROWS))
     home = tmp_path / "home"
-    command = ["decode", "corpus.npy", "-o", "texts.parquet", "--decoder", DECODER, "--batch-size", str(BATCH)]
+    command = ["decode", "corpus.npy", "-o", "texts.parquet", "--decoder", DECODER, "--fast"]
+    command += ["--batch-size", str(BATCH)]
 
     def start(said: str, program: list[str] = UNEMBED) -> subprocess.Popen[bytes]:
         with (tmp_path / said).open("wb") as out:
@@ -46,8 +47,8 @@ def test_kill_9_at_any_moment_costs_no_row_and_decodes_none_twice(tmp_path: Path
             )  # fmt: skip
 
     # When the decode is killed twice while it decodes
-    first = _killed(start("said-1"), home, done=5)
-    second = _killed(start("said-2"), home, done=len(first) + 5)
+    first = _killed(start("said-1"), home, done=2)
+    second = _killed(start("said-2"), home, done=len(first) + 2)
     # And the third time it comes to its end, but cannot write its file
     third = start("said-3", [UNEMBED[0], "-c", NOWHERE_TO_WRITE])
     assert third.wait(WAIT) == 1, (tmp_path / "said-3").read_text()

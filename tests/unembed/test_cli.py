@@ -93,18 +93,20 @@ def test_rows_without_a_vector_or_an_id_are_told_and_cost_no_other(
 def test_a_query_of_a_store_is_a_corpus(run: Run, server: str, hand: Hand, tmp_path: Path) -> None:
     # Given a database of which one row has no vector
     with closing(sqlite3.connect(tmp_path / "docs.db")) as database, database:
-        database.execute("create table docs (id text, embedding blob)")
+        database.execute("create table docs (id text, title text, embedding blob)")
         vector = np.full(DIM, 0.5, np.float32).tobytes()
-        database.executemany("insert into docs values (?, ?)", [("a", vector), ("b", None), ("c", vector)])
+        rows = [("a", "A", vector), ("b", "B", None), ("c", "C", vector)]
+        database.executemany("insert into docs values (?, ?, ?)", rows)
     hand.start()
     # When a query of it is decoded
     query = ("--query", "select * from docs order by id")
-    ran = run("decode", "sqlite:docs.db", *query, "-o", "texts.parquet", "--decoder", DECODER)
-    # Then its rows are those of the texts
+    ran = run("decode", "sqlite:docs.db", *query, "--carry", "title", "-o", "texts.parquet", "--decoder", DECODER)
+    # Then its rows are those of the texts, and bring their other columns along
     assert ran.code == 3
     rows = pq.read_table("texts.parquet")
     assert rows["id"].to_pylist() == ["a", "b", "c"]
     assert rows["status"].to_pylist() == ["ok", "error", "ok"]
+    assert rows["title"].to_pylist() == ["A", "B", "C"]
     assert f"sqlite:docs.db: 3 embeddings of {DIM} dimensions, float32" in ran.err
     # And without a query the tables are named
     ran = run("decode", "sqlite:docs.db", "-o", "texts.parquet")

@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 NEEDS := pyproject.toml constraints.txt
 
 OUT ?= out/demo.parquet
-JOBS ?= 2
+# More than a small machine has cores: many tests wait for processes that they have started.
+JOBS ?= 3
 ROUNDS ?= 5
 SOAK_BATCHES ?= 1000
 PORT ?= 8765
@@ -28,7 +29,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=...  the Python that makes the environment (3.11 or later; found by itself)"
-	@echo "  JOBS=2      how many processes run the tests"
+	@echo "  JOBS=3      how many processes run the tests"
 	@echo "  ARGS=...    handed on to what runs: make test ARGS='-k fence', make demo ARGS='--rows 50'"
 
 demo: $(VENV)/.local $(VENV)/.engine ## decode the example sentences and show the texts (OUT=out/demo.parquet)

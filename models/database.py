@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -224,7 +225,7 @@ def _migrations() -> Path:
 def _config() -> Config:
     from alembic.config import Config
 
-    config = Config()
+    config = Config(stdout=sys.stdout)  # as it is now: by default, as it was when alembic was imported
     config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
     return config
 

@@ -68,7 +68,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             patch.delenv(name)
         for name, value in environment(tmp_path_factory.mktemp("decoders")).items():
             patch.setenv(name, value)
-        running = Stack(tmp_path_factory.mktemp("home"), flower_port=0, workers=2)
+        running = Stack(tmp_path_factory.mktemp("home"), workers=2)
         running.__enter__()
     try:
         yield running

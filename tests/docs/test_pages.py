@@ -102,7 +102,7 @@ def reader(folder: Path) -> Iterator[dict[str, str]]:
     said = folder / "said"
     with said.open("wb") as out:
         up = subprocess.Popen(
-            ["unembed", "up", "--port", "0", "--flower-port", "0"],
+            ["unembed", "up", "--port", "0", "--no-flower"],
             cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
     try:

@@ -153,7 +153,9 @@ def _status(index: int, errors: Sequence[int]) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "fault(name, until=, once=): what the test inflicts, as the report calls it")
+    config.addinivalue_line(
+        "markers", "fault(name, until=, once=, on=): what the test inflicts, as the report calls it"
+    )
     config.stash.setdefault(_inflictions, [])
 
 
@@ -162,6 +164,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("fault")
     if rounds > 1 and marker is not None and not marker.kwargs.get("once"):
         metafunc.parametrize("round_number", range(rounds))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A fault that does not touch the database is inflicted with one of them; for the report, with both."""
+    if not config.getoption("--faults-out"):
+        items[:] = [item for item in items if _database(item) in (None, _wanted(item))]
+
+
+def _database(item: pytest.Item) -> str | None:
+    given: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    database = given.get("_running_site")
+    return None if database is None else str(database)
+
+
+def _wanted(item: pytest.Item) -> str | None:
+    marker = item.get_closest_marker("fault")
+    named = marker.kwargs.get("on") if marker is not None else None
+    return _database(item) if named is None else str(named)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -28,7 +28,7 @@ def test_five_messages_and_three_workers_write_one_set_of_rows(site: Site, fault
     assert [attempt for _, attempt in site.commits(load)] == [1]
 
 
-@pytest.mark.fault("T7 visibility timeout shorter than the task")
+@pytest.mark.fault("T7 visibility timeout shorter than the task", on="postgresql")
 def test_a_message_that_comes_back_while_its_batch_is_decoded_changes_nothing(site: Site, fault: Fault) -> None:
     # Given a worker that believes a message lost when it was not acknowledged within a second
     impatient = site.worker("impatient", FAULTS_VISIBILITY_TIMEOUT="1")

@@ -50,7 +50,7 @@ def full(*servers: redis.Redis) -> Iterator[None]:
             server.config_set("maxmemory", 0)
 
 
-@pytest.mark.fault("T4 Redis at maxmemory")
+@pytest.mark.fault("T4 Redis at maxmemory", on="sqlite")
 def test_a_redis_that_is_full_refuses_batches_and_loses_none(site: Site, fault: Fault) -> None:
     # Given a job that several workers decode
     load = site.submit(batches=6, seconds=0.15)
@@ -74,7 +74,7 @@ def test_a_redis_that_is_full_refuses_batches_and_loses_none(site: Site, fault: 
     assert [worker.pid for worker in site.workers] == mains
 
 
-@pytest.mark.fault("T5a FLUSHALL of the queue alone")
+@pytest.mark.fault("T5a FLUSHALL of the queue alone", on="sqlite")
 def test_a_queue_that_is_emptied_fills_again(site: Site, fault: Fault) -> None:
     # Given a job whose batches wait in the queue, behind three that take long
     load = site.submit(batches=9, seconds=SLOW_FIRST)
@@ -88,7 +88,7 @@ def test_a_queue_that_is_emptied_fills_again(site: Site, fault: Fault) -> None:
     fault.ends_well(load)
 
 
-@pytest.mark.fault("T5b FLUSHALL with the payloads")
+@pytest.mark.fault("T5b FLUSHALL with the payloads", on="sqlite")
 def test_payloads_that_are_lost_end_their_batches_and_are_sent_again_by_the_same_submit(
     site: Site, fault: Fault
 ) -> None:
@@ -118,7 +118,7 @@ def test_payloads_that_are_lost_end_their_batches_and_are_sent_again_by_the_same
     fault.ends_well(load)
 
 
-@pytest.mark.fault("T5c Redis killed with -9")
+@pytest.mark.fault("T5c Redis killed with -9", on="postgresql")
 def test_a_redis_that_is_killed_comes_back_with_what_it_had(site: Site, fault: Fault) -> None:
     # Given a job that several workers decode
     load = site.submit(batches=6, seconds=0.1)
@@ -133,7 +133,7 @@ def test_a_redis_that_is_killed_comes_back_with_what_it_had(site: Site, fault: F
     fault.ends_well(load)
 
 
-@pytest.mark.fault("T5d every connection cut")
+@pytest.mark.fault("T5d every connection cut", on="postgresql")
 def test_connections_that_are_cut_are_made_again(site: Site, fault: Fault) -> None:
     # Given a job that several workers decode
     load = site.submit(batches=8, seconds=0.12)

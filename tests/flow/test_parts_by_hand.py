@@ -15,15 +15,13 @@ import pytest
 
 from tests.flow.conftest import DECODER, environment
 from tests.models.decoder import toy
+from tests.unembed.conftest import Ran, Run
 from tests.worker.processes import await_
+from unembed.cli import main
 from unembed.client import Client
 from unembed.schemas import JobState
 
 UNEMBED = [sys.executable, "-c", "from unembed.cli import main; main()"]
-
-
-def run(arguments: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*UNEMBED, *arguments], env=variables, capture_output=True, text=True, check=False)
 
 
 @contextmanager
@@ -48,6 +46,22 @@ def variables(decoders: Path, empty_database_url: str, redis_url: str, tmp_path:
     }
 
 
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a verb that ends by itself in this process: to start one takes longer than the verb."""
+
+    def run(arguments: list[str], variables: dict[str, str]) -> Ran:
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main(arguments)
+        return Ran(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
 def is_ready(url: str) -> bool:
     try:
         return httpx2.get(f"{url}/readyz", timeout=5).status_code == 200
@@ -55,9 +69,9 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def test_an_operator_starts_the_parts_one_by_one(variables: dict[str, str], tmp_path: Path) -> None:
+def test_an_operator_starts_the_parts_one_by_one(variables: dict[str, str], tmp_path: Path, run: Run) -> None:
     # Given tables, an API and a worker, each started by its own verb
-    assert run(["db", "upgrade"], variables).returncode == 0
+    assert run(["db", "upgrade"], variables).code == 0
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -80,7 +94,9 @@ def test_an_operator_starts_the_parts_one_by_one(variables: dict[str, str], tmp_
         assert api.wait(30) in (0, -signal.SIGTERM)
 
 
-def test_a_worker_without_its_device_ends_and_takes_no_batch(variables: dict[str, str], tmp_path: Path) -> None:
+def test_a_worker_without_its_device_ends_and_takes_no_batch(
+    variables: dict[str, str], tmp_path: Path, run: Run
+) -> None:
     # Given a machine without a GPU of this number
     run(["db", "upgrade"], variables)
     log = tmp_path / "worker.log"
@@ -90,37 +106,37 @@ def test_a_worker_without_its_device_ends_and_takes_no_batch(variables: dict[str
     assert "device 'cuda:99' is not available here; there are: auto, " in log.read_text()
 
 
-def test_the_tables_revision_is_told_and_checked(variables: dict[str, str]) -> None:
+def test_the_tables_revision_is_told_and_checked(variables: dict[str, str], run: Run) -> None:
     # Given a database without tables
     before = run(["db", "revision"], variables)
-    assert (before.returncode, before.stdout) == (0, "")
-    assert run(["db", "check"], variables).returncode == 5
+    assert (before.code, before.out) == (0, "")
+    assert run(["db", "check"], variables).code == 5
     # When it is upgraded, twice
     for _ in range(2):
-        assert run(["db", "upgrade"], variables).returncode == 0
+        assert run(["db", "upgrade"], variables).code == 0
     # Then it has a revision, and is what is expected
-    assert run(["db", "revision"], variables).stdout.strip()
-    assert run(["db", "check"], variables).returncode == 0
+    assert run(["db", "revision"], variables).out.strip()
+    assert run(["db", "check"], variables).code == 0
 
 
-def test_the_doctor_finds_a_healthy_cluster_healthy(variables: dict[str, str]) -> None:
+def test_the_doctor_finds_a_healthy_cluster_healthy(variables: dict[str, str], run: Run) -> None:
     run(["db", "upgrade"], variables)
     found = run(["doctor"], variables)
-    assert found.returncode == 0, found.stdout
-    assert "fail" not in found.stdout
-    assert "toy: 16 dimensions" in found.stdout
+    assert found.code == 0, found.out
+    assert "fail" not in found.out
+    assert "toy: 16 dimensions" in found.out
 
 
-def test_the_doctor_says_what_is_wrong_and_what_to_do(variables: dict[str, str]) -> None:
+def test_the_doctor_says_what_is_wrong_and_what_to_do(variables: dict[str, str], run: Run) -> None:
     # Given no tables, no Redis, and a device that is not there
     wrong = {"UNEMBED_REDIS_URL": "redis://:secret@127.0.0.1:1/0", "UNEMBED_DEVICE": "cuda:99"}
     # When the doctor is asked
     found = run(["doctor"], variables | wrong)
     # Then it ends with 1, and has named all three, and no password
-    assert found.returncode == 1
-    failed = [line for line in found.stdout.splitlines() if line.startswith("fail")]
+    assert found.code == 1
+    failed = [line for line in found.out.splitlines() if line.startswith("fail")]
     assert len(failed) == 3
-    assert "unembed db upgrade" in found.stdout
-    assert "UNEMBED_REDIS_URL" in found.stdout
-    assert "cuda:99" in found.stdout
-    assert "secret" not in found.stdout
+    assert "unembed db upgrade" in found.out
+    assert "UNEMBED_REDIS_URL" in found.out
+    assert "cuda:99" in found.out
+    assert "secret" not in found.out

@@ -28,6 +28,8 @@ from unembed.schemas import DecodeOptions, JobState, RowStatus
 from unembed.worker.celery import QUEUE
 from unembed.worker.launch import Stack
 
+# What happens before a row is in SQL, or beside it.
+no_matter_which_database = pytest.mark.parametrize("stack", ["sqlite"], indirect=True)
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 WAIT = 200  # seconds; the machine may be busy
@@ -115,6 +117,7 @@ def test_a_corpus_by_reference_gives_the_same_rows_and_can_leave_them_in_files(
     assert list((folder / "texts").iterdir()) == []
 
 
+@no_matter_which_database
 def test_sampled_texts_do_not_depend_on_how_the_corpus_was_cut(client: Client) -> None:
     # Given the same corpus, seed and options, in one batch and in many
     vectors = toy.vectors(24)
@@ -127,6 +130,7 @@ def test_sampled_texts_do_not_depend_on_how_the_corpus_was_cut(client: Client) -
     assert texts[0] == texts[1]
 
 
+@no_matter_which_database
 def test_candidates_do_not_depend_on_how_the_corpus_was_cut(client: Client) -> None:
     # Given the same corpus and several candidates a row, from beams and sampled, in one batch and in many
     vectors = toy.vectors(24)
@@ -172,6 +176,7 @@ def test_bad_rows_are_told_and_the_others_decode(client: Client) -> None:
     }
 
 
+@no_matter_which_database
 def test_an_unknown_decoder_and_a_wrong_dimension_are_refused_at_the_door(client: Client) -> None:
     with pytest.raises(UnknownDecoderError, match=DECODER):
         client.submit(toy.vectors(2), decoder="nobody")
@@ -204,6 +209,7 @@ def test_a_job_can_be_cancelled_while_it_runs(client: Client) -> None:
 
 
 @linux_only
+@no_matter_which_database
 def test_the_main_processes_are_free_of_torch_and_their_children_decode(stack: Stack, client: Client) -> None:
     # Given workers that have decoded something
     finished(submit(client, 20, 2))
@@ -287,6 +293,7 @@ def test_redis_itself_may_die(stack: Stack, client: Client) -> None:
     assert has_each_row_once(handle, 3000)
 
 
+@no_matter_which_database
 def test_flower_shows_the_workers_and_what_they_did(stack: Stack, client: Client) -> None:
     # Given a batch that was decoded
     handle = finished(submit(client, 5, 5))

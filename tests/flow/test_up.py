@@ -29,12 +29,13 @@ WAIT = 200  # seconds; the machine may be busy
 class Up:
     """One run of `unembed up`; what it says is in `said`."""
 
-    def __init__(self, home: Path, decoders: Path, said: Path) -> None:
+    def __init__(self, home: Path, decoders: Path, said: Path, *, flower: bool) -> None:
         self.home = home
         self._said = said
+        flowers = ["--flower-port", "0"] if flower else ["--no-flower"]
         with said.open("ab") as out:
             self.process = subprocess.Popen(
-                [*UNEMBED, "up", "--home", str(home), "--port", "0", "--flower-port", "0"],
+                [*UNEMBED, "up", "--home", str(home), "--port", "0", *flowers],
                 stdout=out,
                 stderr=out,
                 env=environment(decoders),
@@ -69,8 +70,9 @@ def up(tmp_path: Path, decoders: Path) -> Iterator[Callable[..., Up]]:
     """Starts `unembed up`; whatever still runs at the end of the test is killed."""
     started: list[Up] = []
 
-    def start(home: Path | None = None) -> Up:
-        started.append(Up(home or tmp_path / "home", decoders, tmp_path / f"said-{len(started)}"))
+    def start(home: Path | None = None, *, flower: bool = False) -> Up:
+        said = tmp_path / f"said-{len(started)}"
+        started.append(Up(home or tmp_path / "home", decoders, said, flower=flower))
         return started[-1]
 
     yield start
@@ -85,7 +87,7 @@ def test_up_says_where_it_is_refuses_a_second_one_and_ends_with_ctrl_c(
 ) -> None:
     # Given a server that runs, from a folder whose path is too long for a socket
     home = tmp_path / "long" / ("x" * 150)
-    running = up(home).until_ready()
+    running = up(home, flower=True).until_ready()
     server = running_server(home)
     assert server is not None
     # Then it has told the addresses, all of them on loopback

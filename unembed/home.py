@@ -68,7 +68,7 @@ def running_server(home: Path) -> Server | None:
         server = Server.model_validate(json.loads((home / SERVER_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
-    if server.started is not None:
+    if server.started is not None and sys.platform != "win32":
         return server if started_at(server.pid) == server.started else None
     return server if _is_alive(server.pid) else None
 

@@ -195,7 +195,7 @@ def test_several_jobs_at_once_do_not_mix(client: Client) -> None:
 
 def test_a_job_can_be_cancelled_while_it_runs(client: Client) -> None:
     # Given a job that has begun
-    handle = submit(client, 4000, 500)
+    handle = submit(client, 1600, 200)
     await_(lambda: handle.refresh().batches.running > 0)
     # When it is cancelled
     handle.cancel()
@@ -205,7 +205,7 @@ def test_a_job_can_be_cancelled_while_it_runs(client: Client) -> None:
     assert job.state is JobState.CANCELLED
     assert job.batches.done + job.batches.cancelled == 8
     assert job.batches.cancelled > 0
-    assert len(list(handle.results())) == job.rows.written == job.batches.done * 500
+    assert len(list(handle.results())) == job.rows.written == job.batches.done * 200
 
 
 @linux_only
@@ -223,20 +223,20 @@ def test_the_main_processes_are_free_of_torch_and_their_children_decode(stack: S
 @linux_only
 def test_a_child_that_is_killed_costs_time_and_nothing_else(stack: Stack, client: Client) -> None:
     # Given a job that runs
-    handle = submit(client, 3000, 300)
+    handle = submit(client, 1200, 120)
     await_(lambda: handle.refresh().batches.running > 0)
     # When a child is killed with -9
     os.kill(decoding_children(stack)[0], signal.SIGKILL)
     # Then every row is there, once
     finished(handle)
     assert handle.job.state is JobState.SUCCEEDED
-    assert has_each_row_once(handle, 3000)
+    assert has_each_row_once(handle, 1200)
 
 
 @linux_only
 def test_a_worker_that_is_killed_is_started_again_and_the_job_goes_on(stack: Stack, client: Client) -> None:
     # Given a job that runs
-    handle = submit(client, 3000, 300)
+    handle = submit(client, 1200, 120)
     await_(lambda: handle.refresh().batches.running > 0)
     # When both workers are killed with -9
     killed = worker_pids(stack)
@@ -247,13 +247,13 @@ def test_a_worker_that_is_killed_is_started_again_and_the_job_goes_on(stack: Sta
     await_(lambda: not any(map(is_alive, families)), 20)
     finished(handle)
     assert handle.job.state is JobState.SUCCEEDED
-    assert has_each_row_once(handle, 3000)
+    assert has_each_row_once(handle, 1200)
     assert not set(killed) & set(worker_pids(stack))
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_batch_back(stack: Stack, client: Client) -> None:
     # Given a job of few, large batches that runs
-    handle = submit(client, 4000, 2000)
+    handle = submit(client, 1600, 800)
     await_(lambda: handle.refresh().batches.running > 0)
     # When the workers get TERM
     stopped = worker_pids(stack)
@@ -264,7 +264,7 @@ def test_a_worker_that_is_told_to_stop_hands_its_batch_back(stack: Stack, client
     assert handle.refresh().batches.done < 2
     finished(handle)
     assert handle.job.state is JobState.SUCCEEDED
-    assert has_each_row_once(handle, 4000)
+    assert has_each_row_once(handle, 1600)
     # And no batch had to wait for a lease to run out, or has lost an attempt
     batches = list(client.batches(handle.id))
     assert {batch.error_code for batch in batches} == {None}
@@ -273,7 +273,7 @@ def test_a_worker_that_is_told_to_stop_hands_its_batch_back(stack: Stack, client
 
 def test_messages_that_redis_lost_are_sent_again(stack: Stack, client: Client) -> None:
     # Given a job that runs
-    handle = submit(client, 3000, 300)
+    handle = submit(client, 1200, 120)
     # When every message that waits is gone
     with redis.Redis(unix_socket_path=str(stack.home / "redis.sock")) as queue:
         queue.delete(QUEUE)
@@ -284,13 +284,13 @@ def test_messages_that_redis_lost_are_sent_again(stack: Stack, client: Client) -
 
 def test_redis_itself_may_die(stack: Stack, client: Client) -> None:
     # Given a job that runs
-    handle = submit(client, 3000, 300)
+    handle = submit(client, 1200, 120)
     # When Redis is killed with -9
     os.kill(stack.pids()["redis"], signal.SIGKILL)
     # Then it is started again, has kept the payloads, and the job finishes
     finished(handle)
     assert handle.job.state is JobState.SUCCEEDED
-    assert has_each_row_once(handle, 3000)
+    assert has_each_row_once(handle, 1200)
 
 
 @no_matter_which_database

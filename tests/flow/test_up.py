@@ -124,7 +124,7 @@ def test_kill_9_leaves_nothing_behind_and_the_job_goes_on_at_the_next_start(up: 
     # Given a job that is half done
     first = up().until_ready()
     with first.client() as client:
-        handle = client.submit(toy.vectors(4000), decoder=DECODER, batch_size=400)
+        handle = client.submit(toy.vectors(1600), decoder=DECODER, batch_size=160)
         await_(lambda: handle.refresh().batches.done > 0 and handle.job.batches.running > 0, WAIT)
         done = handle.job.rows.written
     assert handle.job.state is JobState.RUNNING
@@ -142,7 +142,7 @@ def test_kill_9_leaves_nothing_behind_and_the_job_goes_on_at_the_next_start(up: 
         resumed = client.job(handle.id)
         assert resumed.job.rows.written >= done
         resumed.wait(timeout=WAIT)
-        assert [row.index for row in resumed.results(order="index")] == list(range(4000))
+        assert [row.index for row in resumed.results(order="index")] == list(range(1600))
         batches = list(client.batches(handle.id))
         assert {(batch.error_code, batch.max_attempts) for batch in batches} == {(None, Settings().max_attempts)}
         assert {batch.attempt for batch in batches} == {1, 2}

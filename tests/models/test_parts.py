@@ -102,7 +102,7 @@ def test_rows_in_files_are_counted_and_are_not_in_the_database(
     # When its batch is done
     finish(store, batch, parts, errors=(2,))
     # Then its counts are those of any job, its batch names the file, and the table has no row
-    assert store.jobs.get(job.id).rows.model_dump() == {"total": 4, "ok": 3, "fallback": 0, "error": 1}
+    assert store.jobs.get(job.id).rows.model_dump() == {"total": 4, "ok": 3, "fallback": 0, "error": 1, "unwritten": 0}
     (done,) = store.jobs.batches(job.id)
     assert done.part is not None
     path = Path(done.part.uri.removeprefix("file://"))

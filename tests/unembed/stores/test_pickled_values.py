@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unembed.corpus.stores.pickled_values import Object, values_in
@@ -26,6 +26,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(VALUES, st.sampled_from([3, 4]))
 def test_plain_values_are_read_as_they_were(value: Any, protocol: int) -> None:
     assert values_in(pickle.dumps(value, protocol)) == value

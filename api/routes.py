@@ -236,14 +236,20 @@ def read_results(
 @router.get("/decoders", tags=["decoders"])
 def list_decoders(_client: Client) -> list[DecoderInfo]:
     """List the decoders that a job can use."""
-    found = (catalog.find(name) for name in catalog.names())
-    return [
-        DecoderInfo(
-            name=entry.name,
-            embedding_dim=entry.embedding_dim,
-            architecture=entry.architecture,
-            encoder=entry.encoder,
-            checkpoint=entry.checkpoint,
-        )
-        for entry in found
-    ]
+    return [_described(catalog.find(name)) for name in catalog.names()]
+
+
+@router.get("/decoders/{name}", tags=["decoders"])
+def read_decoder(_client: Client, name: Annotated[str, Path(max_length=200)]) -> DecoderInfo:
+    """Describe a decoder, with a hash of its checkpoint."""
+    entry = catalog.find(name)
+    return _described(entry).model_copy(update={"checkpoint": entry.checkpoint})
+
+
+def _described(entry: catalog.Entry) -> DecoderInfo:
+    return DecoderInfo(
+        name=entry.name,
+        embedding_dim=entry.embedding_dim,
+        architecture=entry.architecture,
+        encoder=entry.encoder,
+    )

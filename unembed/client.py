@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -226,6 +227,11 @@ class Client:
     def decoders(self) -> list[DecoderInfo]:
         """The decoders that a job may name."""
         found: list[DecoderInfo] = self._api.fetch(list[DecoderInfo], "GET", "/v1/decoders")
+        return found
+
+    def decoder(self, name: str) -> DecoderInfo:
+        """One of them, with a hash of its checkpoint. UnknownDecoderError when there is none of this name."""
+        found: DecoderInfo = self._api.fetch(DecoderInfo, "GET", f"/v1/decoders/{quote(name, safe='')}")
         return found
 
     def cancel(self, job_id: str) -> Job:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import pyarrow as pa
 
-from unembed.errors import JobFailedError
+from unembed.errors import CheckpointError, JobFailedError, NotFoundError, UnknownDecoderError
 from unembed.generations import SCHEMA
 from unembed.results.made_by import MadeBy
 from unembed.schemas import Generation, Job, JobState, Order
@@ -87,9 +87,11 @@ class JobHandle:
 
     def made_by(self) -> MadeBy:
         """What made its rows: the decoder, the options and the versions, as `write_results` keeps them."""
-        decoders = {decoder.name: decoder for decoder in self._client.decoders()}
-        known = decoders.get(self.job.decoder)
-        return MadeBy.of(self.job, self._client.batches(self.id), known.checkpoint if known else None)
+        try:
+            checkpoint = self._client.decoder(self.job.decoder).checkpoint
+        except (CheckpointError, NotFoundError, UnknownDecoderError):  # it was there when the job ran
+            checkpoint = None
+        return MadeBy.of(self.job, self._client.batches(self.id), checkpoint)
 
     def to_arrow(self) -> pa.Table:
         """The rows written so far as a table, in the corpus's order."""

@@ -152,7 +152,7 @@ class DecoderInfo(Wire):
     embedding_dim: int
     architecture: str
     encoder: str | None = None  # the model whose embeddings it reads
-    checkpoint: str | None = None  # a sha256 that changes when anything of the decoder does
+    checkpoint: str | None = None  # of one that is asked for alone: a sha256 that changes when anything of it does
 
 
 class RowCounts(Wire):

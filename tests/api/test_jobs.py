@@ -243,4 +243,10 @@ def test_the_decoders_are_listed(api: TestClient) -> None:
         "embedding_dim": DIM,
         "architecture": "resource_efficient_v21",
         "encoder": "toy-encoder",
+        "checkpoint": None,
     }
+    # And one that is asked for alone has the hash of its checkpoint
+    alone = api.get(f"/v1/decoders/{DECODER}").json()
+    assert {**alone, "checkpoint": None} == decoders[DECODER]
+    assert len(alone["checkpoint"]) == 64
+    assert api.get("/v1/decoders/nobody").status_code == 422

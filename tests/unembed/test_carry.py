@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from unembed.corpus import open_corpus, open_table
+from unembed.corpus import Corpus, open_corpus
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError, InputError
 from unembed.generations import SCHEMA, from_columns
@@ -33,12 +33,23 @@ COLUMNS = {
 }
 
 
-def batches(indices: Iterable[int] = range(ROWS), size: int = 1500) -> Iterator[pa.RecordBatch]:
+def corpus_with(table: Table) -> Corpus:
+    """A corpus with these columns, whatever its vectors are."""
+    return Corpus("it", table.rows or 0, 2, np.dtype(np.float32), lambda: iter(()), str, table=table)
+
+
+def batches(
+    indices: Iterable[int] = range(ROWS), size: int = 1500, *, with_ids: bool = True
+) -> Iterator[pa.RecordBatch]:
     every = list(indices)
     for first in range(0, len(every), size):
         some = every[first : first + size]
         yield from_columns(
-            some, text=[f"text {index}" for index in some], status=RowStatus.OK, overall_quality=[0.5] * len(some)
+            some,
+            id=[f"r{index}" for index in some] if with_ids else None,
+            text=[f"text {index}" for index in some],
+            status=RowStatus.OK,
+            overall_quality=[0.5] * len(some),
         )
 
 
@@ -57,15 +68,9 @@ def corpus(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def table_of(path: Path) -> Table:
-    table = open_corpus(path).table
-    assert table is not None
-    return table
-
-
 def test_columns_go_along_row_by_row_with_their_types(corpus: Path, tmp_path: Path) -> None:
     # Given a corpus, When a text column, a nested one and a field in one are carried into parquet
-    layout = Layout.beside(table_of(corpus), ["text", "url", "payload", "payload.n"])
+    layout = Layout.beside(open_corpus(corpus), ["text", "url", "payload", "payload.n"])
     assert write_results(tmp_path / "out.parquet", batches(), layout=layout) == ROWS
     # Then they stand behind the results, row by row, and the one that has a result's name is prefixed
     table = pq.read_table(tmp_path / "out.parquet")
@@ -81,7 +86,7 @@ def test_columns_go_along_row_by_row_with_their_types(corpus: Path, tmp_path: Pa
 def test_rows_without_a_result_are_passed_over(corpus: Path, tmp_path: Path) -> None:
     # Given results of some rows, with gaps within and between the source's batches
     some = [0, 1, 2, 699, 700, 703, 2500, *range(3000, 3003), ROWS - 1]
-    layout = Layout.beside(table_of(corpus), ["url"])
+    layout = Layout.beside(open_corpus(corpus), ["url"])
     # When they are written, Then each has its own row of the source
     write_results(tmp_path / "out.jsonl", batches(some, 4), layout=layout)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -89,7 +94,7 @@ def test_rows_without_a_result_are_passed_over(corpus: Path, tmp_path: Path) -> 
 
 
 def test_json_has_nested_values_as_they_are_and_csv_has_them_as_json(corpus: Path, tmp_path: Path) -> None:
-    layout = Layout.beside(table_of(corpus), ["payload", "embedding"])
+    layout = Layout.beside(open_corpus(corpus), ["payload", "embedding"])
     write_results(tmp_path / "out.jsonl", batches(range(3)), layout=layout)
     (first, *_) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
     assert (first["payload"], first["embedding"]) == (COLUMNS["payload"][0], COLUMNS["embedding"][0])
@@ -102,7 +107,7 @@ def test_json_has_nested_values_as_they_are_and_csv_has_them_as_json(corpus: Pat
 
 def test_a_copy_has_all_columns_of_the_corpus_and_the_text_and_its_quality(corpus: Path, tmp_path: Path) -> None:
     # Given a corpus, When its texts are appended to a copy of it
-    layout = Layout.appended(table_of(corpus))
+    layout = Layout.appended(open_corpus(corpus))
     write_results(tmp_path / "out.parquet", batches(), layout=layout)
     # Then only its column `text` has another name, and everything is as it was
     table = pq.read_table(tmp_path / "out.parquet")
@@ -114,7 +119,7 @@ def test_a_copy_has_all_columns_of_the_corpus_and_the_text_and_its_quality(corpu
 
 def test_a_copy_of_a_csv_file_is_one_again(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text('name,embedding\nx,"[1.0, 2.5]"\n"=y","[3.0, 4.0]"\n')
-    layout = Layout.appended(table_of(tmp_path / "in.csv"))
+    layout = Layout.appended(open_corpus(tmp_path / "in.csv"))
     write_results(tmp_path / "out.csv", batches(range(2)), layout=layout)
     assert (tmp_path / "out.csv").read_text().splitlines() == [
         "name,embedding,text,overall_quality",
@@ -125,13 +130,9 @@ def test_a_copy_of_a_csv_file_is_one_again(tmp_path: Path) -> None:
 
 def test_a_column_that_is_not_there_is_refused_and_those_that_are_named(corpus: Path) -> None:
     with pytest.raises(CorpusError, match=r"has no column 'txet' to carry; its columns are 'id', 'text', 'url'"):
-        Layout.beside(table_of(corpus), ["url", "txet"])
+        Layout.beside(open_corpus(corpus), ["url", "txet"])
     with pytest.raises(CorpusError, match=r"has no column 'payload.none' to carry"):
-        Layout.beside(table_of(corpus) if corpus.suffix != ".jsonl" else _frozen(corpus), ["payload.none"])
-
-
-def _frozen(path: Path) -> Table:
-    return table_of(path)
+        Layout.beside(open_corpus(corpus), ["payload.none"])
 
 
 def test_values_of_json_that_change_their_type_keep_their_values(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_values_of_json_that_change_their_type_keep_their_values(tmp_path: Path)
     lines[7] = "{broken"
     lines += [json.dumps({"embedding": [1, 2], "n": 1.5, "any": None, "late": ["z"]})]
     path.write_text("\n".join(lines) + "\n")
-    layout = Layout.beside(table_of(path), ["n", "any", "late"])
+    layout = Layout.beside(open_corpus(path), ["n", "any", "late"])
     # When they are carried, Then numbers are numbers, and what is of no one type is JSON
     write_results(tmp_path / "out.jsonl", batches(range(2501)), layout=layout)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -156,17 +157,41 @@ def test_values_of_json_that_change_their_type_keep_their_values(tmp_path: Path)
 
 
 def test_another_corpus_than_the_jobs_is_found_out(corpus: Path, tmp_path: Path) -> None:
-    layout = Layout.beside(table_of(corpus), ["url"])
+    layout = Layout.beside(open_corpus(corpus), ["url"])
     with pytest.raises(InputError, match=r"has 5,000 rows, but the results have a row 5000: it is not the corpus"):
         write_results(tmp_path / "out.csv", batches(range(ROWS + 1)), layout=layout)
     with pytest.raises(InputError, match=r"result_batches\(order='index'\)"):
         write_results(tmp_path / "out.csv", batches([3, 2, 1]), layout=layout)
 
 
+def test_rows_that_come_in_another_order_are_found_out_by_their_ids(tmp_path: Path) -> None:
+    # Given a corpus of as many rows, of which two have changed places
+    names = [*COLUMNS["id"][:7], "r8", "r7", *COLUMNS["id"][9:]]
+    pq.write_table(pa.table({**COLUMNS, "id": names}), tmp_path / "other.parquet")
+    layout = Layout.beside(open_corpus(tmp_path / "other.parquet"), ["url"])
+    # When its columns are to go along, Then the first row that differs is named, and nothing is written
+    with pytest.raises(InputError, match=r"row 7 of .*other.parquet has the id 'r8', but that of the results has 'r7'"):
+        write_results(tmp_path / "out.csv", batches(), layout=layout)
+    assert not (tmp_path / "out.csv").exists()
+    # And rows that have no id in the results, such as those that were lost, are no reason to refuse
+    assert write_results(tmp_path / "out.csv", batches(with_ids=False), layout=layout) == ROWS
+
+
+def test_the_elements_of_a_list_have_the_columns_of_the_row_they_are_in(tmp_path: Path) -> None:
+    # Given documents of chunks, each with a vector, When each chunk is a row
+    documents = [{"doc": d, "chunks": [{"vector": [d, c], "text": f"{d}.{c}"} for c in range(3)]} for d in range(4)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(each) + "\n" for each in documents))
+    layout = Layout.beside(open_corpus(tmp_path / "in.jsonl", "chunks.*.vector"), ["doc"])
+    # Then the columns of its document go along
+    write_results(tmp_path / "out.jsonl", batches(range(12), with_ids=False), layout=layout)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["doc"] for row in rows] == [d for d in range(4) for _ in range(3)]
+
+
 def test_an_array_has_no_columns_to_carry(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((3, 2)))
-    assert open_corpus(tmp_path / "a.npy").table is None
-    assert open_table(tmp_path / "a.npy") is None
+    with pytest.raises(CorpusError, match=r"a.npy is an array: it has no columns to take along"):
+        Layout.appended(open_corpus(tmp_path / "a.npy"))
 
 
 def test_every_kind_of_column_can_be_written_in_every_format(tmp_path: Path) -> None:
@@ -189,7 +214,7 @@ def test_every_kind_of_column_can_be_written_in_every_format(tmp_path: Path) -> 
     }
     held = pa.record_batch(columns)
     table = Table("it", held.schema, 2, lambda names: iter([held.select(list(names))]), str)
-    layout = Layout.beside(table, list(columns))
+    layout = Layout.beside(corpus_with(table), list(columns))
     # When they are written as each format, Then nothing is refused, and JSON has the values
     for name in ("a.parquet", "a.arrow", "a.jsonl", "a.csv", "a.tsv"):
         assert write_results(tmp_path / name, batches(range(2)), layout=layout) == 2

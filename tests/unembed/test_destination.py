@@ -10,15 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from unembed.corpus import Corpus
 from unembed.corpus.table import Table
 from unembed.errors import InputError, OutputError
 from unembed.generations import SCHEMA, from_columns, json_lines
 from unembed.results import Destination, Sink, destination_of, write_results
 from unembed.results import write as writing
+from unembed.results.whole import whole_file
 from unembed.schemas import RowStatus
 
 ROWS = from_columns(range(3), text=["a", "b,\tc", None], status=[RowStatus.OK, RowStatus.OK, RowStatus.ERROR])
@@ -199,7 +202,8 @@ def test_a_column_that_a_format_cannot_hold_is_known_before_the_work() -> None:
     # Given a column of a type that parquet does not have
     odd = pa.schema([("u", pa.dense_union([pa.field("a", pa.int64()), pa.field("b", pa.string())]))])
     table = Table("odd.arrow", odd, 0, lambda _names: iter(()), str)
-    layout = writing.Layout.beside(table, ["u"])
+    corpus = Corpus("odd.arrow", 0, 2, np.dtype(np.float32), lambda: iter(()), str, table=table)
+    layout = writing.Layout.beside(corpus, ["u"])
     # When it is to go along, Then the error says so, and other formats take it
     with pytest.raises(InputError, match="cannot be written as parquet, which has no such type"):
         writing.require_writable(destination_of("/dev/null", "parquet"), layout)
@@ -223,3 +227,17 @@ def test_a_program_that_reads_stdout_slowly_gets_all_of_it(tmp_path: Path) -> No
     done = subprocess.run(command, capture_output=True, check=True, timeout=120)
     assert done.stdout.count(b"\n") == 10_000
     assert done.stderr == b""
+
+
+def test_what_a_killed_process_has_left_goes_and_what_another_writes_stays(tmp_path: Path) -> None:
+    # Given half a file of a process that was killed, and one that is being written
+    dead = tmp_path / ".unembed-1-dead"
+    dead.write_bytes(b"half")
+    with whole_file(tmp_path / "other.jsonl") as other:
+        other.write(b"so far")
+        other.flush()
+        # When rows are written beside them, Then the first is gone, and the second becomes whole
+        write_results(tmp_path / "a.jsonl", [ROWS])
+        assert not dead.exists()
+    assert (tmp_path / "other.jsonl").read_bytes() == b"so far"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "other.jsonl"]

@@ -86,7 +86,7 @@ def test_what_broke_off_goes_on_for_the_same_job_and_begins_anew_for_another(
         write_results(f"{tmp_path}/", breaking(), made_by=made_by())
     assert names(tmp_path) == [parts.NOTE, "part-00000.parquet", "part-00001.parquet"]
     first = (tmp_path / "part-00000.parquet").stat().st_ino, (tmp_path / "part-00000.parquet").stat().st_mtime_ns
-    (tmp_path / ".unembed-1-dead").touch()  # of a process that was killed
+    (tmp_path / ".unembed-1-dead").write_bytes(b"half")  # of a process that was killed
     # When the rows are written again, for the same job or for another
     assert write_results(f"{tmp_path}/", batches(), made_by=made_by(again)) == 10
     # Then all are there, and the parts that were whole are the old ones or new ones

@@ -25,7 +25,7 @@ def read_corpus(
     collection: str | None = None,
 ) -> Corpus:
     """The corpus that IN... names; says what was read. Raises what `open_corpus` raises."""
-    with fetching() as progress:
+    with _fetching() as progress:
         corpus = open_corpus(
             sources,
             column,
@@ -55,7 +55,7 @@ def say_bad_rows(corpus: Corpus) -> None:
 
 
 @contextmanager
-def fetching() -> Iterator[Progress]:
+def _fetching() -> Iterator[Progress]:
     """Shows how far what comes once, or from afar, is: a bar, or a line every five seconds."""
     if not err.is_terminal:
         yield _Lines().show

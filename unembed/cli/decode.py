@@ -85,7 +85,7 @@ def decode(
     to = destination_of(output, format)
     given.take_gpu_memory(gpu_memory)
     corpus = read_corpus(sources, column, id_column, cells, input_format, query, collection)
-    layout = outputs.layout_of(corpus.table, corpus.what, carry, append)
+    layout = outputs.layout_of(corpus, carry, append)
     outputs.check_room(to, layout, corpus.rows, corpus.dim * corpus.dtype.itemsize if append else 0)
     if dry_run:
         server = server_for(url, home)

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from unembed.cli.console import say
-from unembed.corpus.table import Table
+from unembed.corpus import Corpus
 from unembed.errors import InputError
 from unembed.results import Destination, Layout, require_writable
 from unembed.results.destination import FORMATS
@@ -57,15 +57,13 @@ Append = Annotated[
 ]
 
 
-def layout_of(table: Table | None, what: str, carry: Sequence[str] | None, append: bool) -> Layout | None:
+def layout_of(corpus: Corpus, carry: Sequence[str] | None, append: bool) -> Layout | None:
     """The columns that come out; says which of them got another name. None: those of the results alone."""
     if not carry and not append:
         return None
     if carry and append:
         raise InputError("--append takes all columns along, so it does not go with --carry")
-    if table is None:
-        raise InputError(f"{what} is an array: it has no columns to take along")
-    layout = Layout.appended(table) if append else Layout.beside(table, _paths(table, carry or ()))
+    layout = Layout.appended(corpus) if append else Layout.beside(corpus, _paths(corpus, carry or ()))
     if layout.note:
         say(layout.note, "dim")
     return layout
@@ -79,11 +77,9 @@ def check_room(to: Destination, layout: Layout | None, rows: int, row_bytes: int
         say(warning, "yellow")
 
 
-def _paths(table: Table, carry: Sequence[str]) -> list[str]:
+def _paths(corpus: Corpus, carry: Sequence[str]) -> list[str]:
     """Names between commas; a column that has a comma in its own is named alone."""
+    columns = corpus.table.schema.names if corpus.table else []
     return [
-        path
-        for named in carry
-        for path in ([named] if named in table.schema.names else map(str.strip, named.split(",")))
-        if path
+        path for named in carry for path in ([named] if named in columns else map(str.strip, named.split(","))) if path
     ]

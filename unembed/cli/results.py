@@ -11,11 +11,10 @@ import typer
 from unembed.cli import options as given
 from unembed.cli import outputs
 from unembed.cli.console import out, say
-from unembed.cli.corpora import fetching
+from unembed.cli.corpora import read_corpus
 from unembed.cli.kept_jobs import job_to_read
 from unembed.cli.tables import row_table
-from unembed.corpus import open_table
-from unembed.corpus.table import Table
+from unembed.corpus import Corpus
 from unembed.errors import InputError
 from unembed.generations import json_lines, rows_of
 from unembed.results import Destination, Layout, destination_of, write_results
@@ -51,6 +50,9 @@ def results(
     carry: outputs.Carry = None,
     append: outputs.Append = False,
     source: From = None,
+    column: given.Column = None,
+    id_column: given.IdColumn = None,
+    cells: given.Cells = None,
     input_format: given.InputFormat = None,
     query: given.Query = None,
     collection: given.Collection = None,
@@ -61,7 +63,11 @@ def results(
 ) -> None:
     """Write a job's rows to a file, or show the first ones. Works while the job runs, and without a server, too."""
     to = destination_of(output, format) if output else None
-    layout = _layout(source, _opened(input_format, query, collection), carry, append, to)
+
+    def read(named: list[str]) -> Corpus:
+        return read_corpus(named, column, id_column, cells, input_format, query, collection)
+
+    layout = _layout(source, read, to, carry or [], append)
     with job_to_read(job_id, url, home) as handle:
         batches = _first(handle.result_batches(order="index"), limit if to or as_json or limit else _SHOWN)
         if as_json:
@@ -81,10 +87,10 @@ def results(
 
 def _layout(
     source: list[str] | None,
-    opened: Callable[[list[str]], Table | None],
-    carry: list[str] | None,
-    append: bool,
+    read: Callable[[list[str]], Corpus],
     to: Destination | None,
+    carry: list[str],
+    append: bool,
 ) -> Layout | None:
     """The columns that come out of --from, --carry and --append. Raises InputError for one without the others."""
     if not carry and not append:
@@ -95,24 +101,15 @@ def _layout(
         raise InputError("columns are taken from the corpus that the job was decoded from: name it with --from")
     if to is None:
         raise InputError("columns are taken along into a file: name it with -o")
-    return outputs.layout_of(opened(source), "the corpus", carry, append)
-
-
-def _opened(input_format: str | None, query: str | None, collection: str | None) -> Callable[[list[str]], Table | None]:
-    def opened(source: list[str]) -> Table | None:
-        with fetching() as progress:
-            return open_table(source, input_format=input_format, query=query, collection=collection, progress=progress)
-
-    return opened
+    return outputs.layout_of(read(source), carry, append)
 
 
 def _require_the_same(layout: Layout | None, job: Job) -> None:
     """Raises InputError when the corpus has not as many rows as the job."""
-    rows = layout.source.rows if layout else None
-    if layout and rows is not None and job.sealed_at is not None and rows != job.rows.total:
+    if layout is not None and job.sealed_at is not None and layout.source.rows != job.rows.total:
         raise InputError(
-            f"{layout.source.what} has {rows:,} rows, but the job {job.id} has {job.rows.total:,}: it is not the "
-            "corpus that they were decoded from"
+            f"{layout.source.what} has {layout.source.rows:,} rows, but the job {job.id} has {job.rows.total:,}: it is "
+            "not the corpus that they were decoded from"
         )
 
 

@@ -9,7 +9,7 @@ from unembed.corpus.base import Corpus
 from unembed.corpus.columns import CANDIDATES
 from unembed.corpus.memory import corpus_from_array
 from unembed.corpus.one_cell import Coding
-from unembed.corpus.open import as_corpus, open_corpus, open_table
+from unembed.corpus.open import as_corpus, open_corpus
 from unembed.corpus.payload import decode_payload, decode_raw, encode_payload
 from unembed.corpus.referenced import ReferencedCorpus, ReferenceReader, open_reference
 from unembed.corpus.slices import FLOAT_DTYPES, Slice, Vectors
@@ -30,5 +30,4 @@ __all__ = [
     "encode_payload",
     "open_corpus",
     "open_reference",
-    "open_table",
 ]

@@ -21,6 +21,7 @@ from unembed.corpus.slices import Slice, Vectors
 from unembed.errors import CorpusError
 
 if TYPE_CHECKING:
+    from unembed.corpus.paths import Field
     from unembed.corpus.table import Table
 
 Chunk = tuple[Vectors, Ids | None]  # (n, D) vectors and their n ids, as many rows as come easily
@@ -39,6 +40,7 @@ class Corpus:
     notes: tuple[str, ...] = ()  # what its owner should know: which columns were taken, what fell away
     bad: BadRows = field(default_factory=BadRows)  # of the last time that it was read
     table: Table | None = None  # the rows as they lie in its source; an array has none
+    id_field: Field | None = None  # where its ids are in the table
 
     @cached_property
     def fingerprint(self) -> str:

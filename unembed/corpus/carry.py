@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from unembed.corpus.base import Corpus
+from unembed.corpus.ids import read_ids
 from unembed.corpus.json_text import Broken, JsonText, is_json, values_of
 from unembed.corpus.paths import Field, parse, type_at
 from unembed.corpus.table import Table
 from unembed.errors import CorpusError
+
+
+class CarriedRows(NamedTuple):
+    """Some rows of the source."""
+
+    rows: pa.RecordBatch
+    ids: pa.Array[Any] | None  # theirs, as the corpus has them
 
 
 @dataclass(frozen=True)
@@ -22,28 +31,33 @@ class Carried:
 
     what: str
     schema: pa.Schema
-    rows: int | None  # None: not known before they are read
-    batches: Callable[[], Iterator[pa.RecordBatch]]  # of this schema, a few thousand rows at a time
+    rows: int
+    batches: Callable[[], Iterator[CarriedRows]]  # of this schema, a few thousand rows at a time
 
 
-def carried(table: Table, paths: Sequence[str] | None = None) -> Carried:
+def carried(corpus: Corpus, paths: Sequence[str] | None = None) -> Carried:
     """The columns at these paths; None is all of them. Raises CorpusError for one that is not there.
 
     What is JSON is read through once, as the types of its values are known only then.
     """
+    table = corpus.table
+    if table is None:
+        raise CorpusError(f"{corpus.what} is an array: it has no columns to take along")
     fields = [Field(name) for name in table.schema.names] if paths is None else _fields(table, paths)
-    columns = list(dict.fromkeys(field.column for field in fields))
+    ids = corpus.id_field
+    columns = list(dict.fromkeys(field.column for field in (*fields, *([ids] if ids else []))))
     kinds = [_kind(table.schema, field) for field in fields]
     if table.dtype is not None and any(map(_may_vary, kinds)):
         kinds = _kinds_met(table.batches(columns), fields)
     schema = pa.schema([(str(field), kind) for field, kind in zip(fields, kinds, strict=True)])
 
-    def batches() -> Iterator[pa.RecordBatch]:
+    def batches() -> Iterator[CarriedRows]:
         for batch in table.batches(columns):
             arrays = [_as(field.of(batch), kind) for field, kind in zip(fields, kinds, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            named = None if ids is None else pa.array(read_ids(ids.of(batch)), pa.string())
+            yield CarriedRows(pa.RecordBatch.from_arrays(arrays, schema=schema), named)
 
-    return Carried(table.what, schema, table.rows, batches)
+    return Carried(table.what, schema, corpus.rows, batches)
 
 
 def _fields(table: Table, paths: Sequence[str]) -> list[Field]:

@@ -90,28 +90,6 @@ def open_corpus(
     return replace(corpus, notes=(said(passed_over), *corpus.notes)) if passed_over else corpus
 
 
-def open_table(
-    source: Source | Sequence[Source],
-    *,
-    input_format: str | None = None,
-    query: str | None = None,
-    collection: str | None = None,
-    progress: Progress = lambda _what, _done, _total: None,
-) -> Table | None:
-    """The rows of files or of a store as they lie there, whatever their vectors are; None for arrays.
-
-    Raises what `open_corpus` raises.
-    """
-    named = [os.fspath(each) for each in ([source] if isinstance(source, (str, PathLike)) else source)]
-    if query is not None or collection is not None or any(map(is_store, named)):
-        store: Table = _of_store(named, input_format)(query=query, collection=collection, progress=progress)
-        return store
-    files, _ = _files(named, input_format, progress)
-    opened = [_opened(file, None, None, None, input_format) for file in files]
-    tables = [each for each in opened if isinstance(each, Table)]
-    return joined_tables(_called(named, files), tables) if len(tables) == len(opened) else None
-
-
 def _of_store(named: Sequence[str], input_format: str | None) -> Callable[..., Table]:
     if not any(map(is_store, named)):
         schemes = ", ".join(f"{scheme}:" for scheme in STORES)

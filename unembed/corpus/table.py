@@ -75,7 +75,7 @@ def corpus_of(
         return hashlib.sha256("\0".join(meant).encode()).hexdigest()
 
     notes = (*columns.notes, *([others] if others else []), *cost_of(cells, kind))
-    return Corpus(table.what, rows, dim, dtype, chunks, digest, notes, bad, table)
+    return Corpus(table.what, rows, dim, dtype, chunks, digest, notes, bad, table, columns.ids)
 
 
 def read_piece(

@@ -8,9 +8,10 @@ from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from unembed.corpus.carry import Carried, carried
-from unembed.corpus.table import Table
+from unembed.corpus.base import Corpus
+from unembed.corpus.carry import Carried, CarriedRows, carried
 from unembed.errors import InputError
 from unembed.generations import SCHEMA
 
@@ -29,14 +30,14 @@ class Layout:
     note: str  # which columns of the source have got another name, as the results have that one
 
     @classmethod
-    def beside(cls, table: Table, paths: Sequence[str]) -> Self:
+    def beside(cls, corpus: Corpus, paths: Sequence[str]) -> Self:
         """All columns of the results, and these of the source after them. Raises CorpusError for one it lacks."""
-        return cls._of(carried(table, paths), tuple(SCHEMA.names), source_first=False)
+        return cls._of(carried(corpus, paths), tuple(SCHEMA.names), source_first=False)
 
     @classmethod
-    def appended(cls, table: Table) -> Self:
+    def appended(cls, corpus: Corpus) -> Self:
         """A copy of the source with the text and its quality. Raises CorpusError."""
-        return cls._of(carried(table), APPENDED, source_first=True)
+        return cls._of(carried(corpus), APPENDED, source_first=True)
 
     @classmethod
     def _of(cls, source: Carried, results: tuple[str, ...], *, source_first: bool) -> Self:
@@ -65,8 +66,26 @@ class Layout:
             done = 0
             while done < len(indices):
                 some = source.at(indices[done:])
-                yield self._together(some, batch.slice(done, some.num_rows))
-                done += some.num_rows
+                rows = batch.slice(done, some.rows.num_rows)
+                self._require_the_same(some, rows)
+                yield self._together(some.rows, rows)
+                done += rows.num_rows
+
+    def _require_the_same(self, source: CarriedRows, rows: pa.RecordBatch) -> None:
+        """Raises InputError for a row with another id than it has in the source; one that was lost has none."""
+        if source.ids is None:
+            return
+        differs: Any = pc.not_equal(source.ids, rows.column("id")).fill_null(False)
+        place = pc.index(differs, True).as_py()
+        if place < 0:
+            return
+        index, theirs, ours = (
+            column[place].as_py() for column in (rows.column("index"), source.ids, rows.column("id"))
+        )
+        raise InputError(
+            f"row {index} of {self.source.what} has the id {theirs!r}, but that of the results has {ours!r}: it is not "
+            "the corpus that they were decoded from, or its rows come in another order"
+        )
 
     def _together(self, source: pa.RecordBatch, rows: pa.RecordBatch) -> pa.RecordBatch:
         ours = [rows.column(name) for name in self.results]
@@ -80,26 +99,26 @@ class _Source:
 
     def __init__(self, source: Carried) -> None:
         self._what = source.what
-        self._batches = source.batches()
-        self._batch: Any = None
-        self._first = self._next = 0  # the indices of the batch's first row, and of the one after it
+        self._pieces = source.batches()
+        self._piece: CarriedRows | None = None
+        self._first = self._next = 0  # the indices of the piece's first row, and of the one after it
 
-    def at(self, indices: Any) -> pa.RecordBatch:
-        """Those of the first of these (N,) indices that lie in one batch: at least one."""
-        while indices[0] >= self._next:
-            self._batch = next(self._batches, None)
-            if self._batch is None:
+    def at(self, indices: Any) -> CarriedRows:
+        """Those of the first of these (N,) indices that lie in one piece: at least one."""
+        while self._piece is None or indices[0] >= self._next:
+            self._piece = next(self._pieces, None)
+            if self._piece is None:
                 raise InputError(
                     f"{self._what} has {self._next:,} rows, but the results have a row {indices[0]}: it is not the "
                     "corpus that they were decoded from"
                 )
-            self._first, self._next = self._next, self._next + self._batch.num_rows
+            self._first, self._next = self._next, self._next + self._piece.rows.num_rows
         if indices[0] < self._first or (np.diff(indices) <= 0).any():
             raise InputError("columns are carried in the order of the corpus: pass result_batches(order='index')")
-        count = int(np.searchsorted(indices, self._next))
-        places = indices[:count] - self._first
-        if places[-1] - places[0] == count - 1:
-            rows: pa.RecordBatch = self._batch.slice(int(places[0]), count)
-        else:
-            rows = self._batch.take(pa.array(places))
-        return rows
+        places = indices[: np.searchsorted(indices, self._next)] - self._first
+        rows, ids = self._piece
+        if places[-1] - places[0] == len(places) - 1:
+            first, count = int(places[0]), len(places)
+            return CarriedRows(rows.slice(first, count), None if ids is None else ids.slice(first, count))
+        chosen: Any = pa.array(places)
+        return CarriedRows(rows.take(chosen), None if ids is None else ids.take(chosen))

@@ -86,10 +86,10 @@ def write_parts(
 
 
 def _begin(folder: Path, note: PartsNote) -> None:
-    """Forgets what is not of the same job and shape, and files that never became whole."""
+    """Forgets what is not of the same job and shape."""
     same = note.made_by is not None and _read(folder) == note
     for path in folder.iterdir():
-        if _is_half(path) or (not same and _PART.fullmatch(path.name)):
+        if not same and _PART.fullmatch(path.name):
             path.unlink(missing_ok=True)
     if not same:
         _write(folder / NOTE, note.model_dump(mode="json"))

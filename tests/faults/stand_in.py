@@ -109,9 +109,11 @@ PARENT_TOO: Final = "parent too"
 def patch(faults: Faults) -> None:
     """Makes this process one of the site's."""
     from unembed.models.store import attempts, jobs
+    from unembed.models.store.values import Beat
     from unembed.worker import celery, runtime
 
     finish, write_rows, add_batch = attempts.Attempts.finish, attempts.write_rows, jobs.Jobs.add_batch
+    heartbeat = attempts.Attempts.heartbeat
 
     def noted_finish(self: attempts.Attempts, batch_id: str, attempt: int, *args: Any, **more: Any) -> bool:
         finished = finish(self, batch_id, attempt, *args, **more)
@@ -119,6 +121,12 @@ def patch(faults: Faults) -> None:
         if finished:
             faults.come_past(AFTER_COMMIT, batch_id)
         return finished
+
+    def noted_heartbeat(self: attempts.Attempts, batch_id: str, attempt: int, *args: Any, **more: Any) -> Beat:
+        beat = heartbeat(self, batch_id, attempt, *args, **more)
+        if beat is Beat.FENCED:  # told before it asks to commit, where the heart is the faster
+            faults.note("fenced", batch_id, attempt)
+        return beat
 
     def written_rows(connection: Connection, batch: RowMapping, rows: pa.RecordBatch) -> None:
         write_rows(connection, batch, rows)
@@ -133,6 +141,7 @@ def patch(faults: Faults) -> None:
         (faults.folder / f"child-of-{os.getppid()}").write_text(str(os.getpid()))
 
     attempts.Attempts.finish = noted_finish  # type: ignore[method-assign]
+    attempts.Attempts.heartbeat = noted_heartbeat  # type: ignore[method-assign]
     jobs.Jobs.add_batch = added_batch  # type: ignore[method-assign]
     attempts.write_rows = written_rows
     runtime.prepare = prepare

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Never
 
@@ -18,6 +17,7 @@ from unembed.cli.console import STARTED, Exit, job_exit_code, say
 from unembed.cli.corpora import say_bad_rows
 from unembed.cli.foreground import Place, Wanted, foreground
 from unembed.cli.glance import Glance
+from unembed.cli.going_on import how, how_far, texts_of, time_of
 from unembed.cli.progress import Display, display
 from unembed.cli.tables import RowTally, summary
 from unembed.client import Client
@@ -116,7 +116,7 @@ class _Run:
                 place.check()  # says more, if it is the reason
                 raise
             except InputError:
-                if self._job is None or not _texts(self._job):
+                if self._job is None or not texts_of(self._job):
                     place.over()  # nothing to go on with
                 raise
             say_bad_rows(self._wanted.corpus)
@@ -128,7 +128,7 @@ class _Run:
         return handle.job
 
     def _end(self, job: Job, place: Place) -> None:
-        if job.batches.dead and _texts(job):
+        if job.batches.dead and texts_of(job):
             say(f"batches that failed for good: {job.batches.dead:,}; the same command tries them again", "yellow")
         else:
             place.over()
@@ -180,9 +180,9 @@ class _Run:
 
     def _begun(self, job: Job, place: Place) -> None:
         if self._job is None and place.run is not None and place.run.note.job_id == job.id:
-            when = _when(place.run.note.begun_at)
-            rows = self._rows(job)
-            say(f"going on with job {job.id} of {when}: {rows}; --fresh begins anew")
+            when = time_of(place.run.note.begun_at)
+            so_far = how_far(job, self._wanted.corpus.rows)
+            say(f"going on with job {job.id} of {when}: {so_far}; --fresh begins anew")
         self._job = job
         place.is_job(job.id)
 
@@ -206,33 +206,6 @@ class _Run:
                 f"{known.message}; the texts are kept: unembed results {handle.id} -o ELSEWHERE{home}"
             ) from error
 
-    def _rows(self, job: Job) -> str:
-        return f"{_texts(job):,} of {self._wanted.corpus.rows:,} rows are decoded"
-
     def how_to_go_on(self) -> str:
         """After an interruption."""
-        again = "run the same command again to go on"
-        place, job = self._place, self._job
-        if place is None or job is None:
-            return again
-        if place.run is None:
-            return "nothing is kept, as there is no home folder" if place.is_own else _elsewhere(job, self._output)
-        if place.is_own:
-            return f"{again}: {self._rows(job)}"
-        if not self._is_sent:
-            return f"{again}: the corpus is only partly sent"
-        return f"the job continues; to come back to it, run the same command again, or: {_elsewhere(job, self._output)}"
-
-
-def _texts(job: Job) -> int:
-    return job.rows.ok + job.rows.fallback
-
-
-def _elsewhere(job: Job, output: Destination) -> str:
-    return f"unembed wait {job.id} && unembed results {job.id} -o {output}"
-
-
-def _when(moment: datetime) -> str:
-    """The time of day, with the date if that is another."""
-    local = moment.astimezone()
-    return f"{local:%H:%M}" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
+        return how(self._place, self._job, self._wanted.corpus.rows, self._output, is_sent=self._is_sent)

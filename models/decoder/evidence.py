@@ -26,7 +26,7 @@ def evidence_of(ranked: Ranked, vectors: Vectors, engine: Engine, sketch: Sketch
         words=np.array([len(text.split()) for text in best.texts], dtype=np.int64),
         diversity=np.array([word_diversity(text) for text in best.texts], dtype=np.float64),
         truncated=best.truncated,
-        chosen=np.bincount(ranked.candidates.row) > 1,
+        candidates=np.bincount(ranked.candidates.row),
         round_trip=ranked.best_round_trips,
         **({} if sketch is None else _seen_by(sketch, best.texts, vectors)),
     )

@@ -32,7 +32,16 @@ import numpy.typing as npt
 from unembed.models.decoder.config import Calibration
 
 FEATURES = ("log_prob", "pmi", "least_log_prob", "log_length", "log_words", "diversity", "truncated")
-SKETCH_FEATURES = ("chosen", "sketch", "nearness", "log_distance", "log_sketch_length", "known_pairs")
+SKETCH_FEATURES = (
+    "chosen",
+    "log_candidates",
+    "log_surprisal",
+    "sketch",
+    "nearness",
+    "log_distance",
+    "log_sketch_length",
+    "known_pairs",
+)
 SEEN_FEATURES = ("round_trip", "log_round_trip_distance")  # where the text was embedded again
 SHORTEST: Final = 1e-3  # length or distance of which there is a logarithm
 
@@ -50,7 +59,7 @@ class Evidence:
     words: npt.NDArray[np.int64]  # between spaces; many pieces for few words are rare words, which are seldom right
     diversity: Floats
     truncated: npt.NDArray[np.bool_]  # it ran into the limit
-    chosen: npt.NDArray[np.bool_]  # among several: it seems better than it is, as it was chosen for seeming good
+    candidates: npt.NDArray[np.int64]  # of which it was chosen: the more, the better it seems, and the less that says
     # Known to decoders with a sketch:
     sketch: Floats | None = None  # cosine of the text's sketch and the given embedding
     nearness: Floats | None = None  # the same in the space that texts are judged in
@@ -72,7 +81,9 @@ class Evidence:
             "log_words": np.log(np.maximum(1, self.words)),
             "diversity": self.diversity,
             "truncated": self.truncated.astype(np.float64),
-            "chosen": self.chosen.astype(np.float64),
+            "chosen": (self.candidates > 1).astype(np.float64),
+            "log_candidates": np.log(self.candidates),
+            "log_surprisal": _log(-self.log_prob),
             "sketch": self.sketch,
             "nearness": self.nearness,
             "log_distance": None if self.nearness is None else _log(1.0 - self.nearness),
@@ -91,7 +102,7 @@ class Evidence:
 
 
 def _log(lengths: Floats) -> Floats:
-    """A text without a word that the sketch knows has a sketch of length 0."""
+    """A text without a word that the sketch knows has a sketch of length 0, a certain one a surprisal of 0."""
     return np.asarray(np.log(np.maximum(SHORTEST, lengths)))
 
 

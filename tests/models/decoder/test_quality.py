@@ -24,7 +24,7 @@ from unembed.models.decoder.quality import (
 def evidence(log_prob: float = -1.0, lm_log_prob: float = -2.0, **changes: object) -> Evidence:
     """Of one text."""
     known = {"least_log_prob": -3.0, "pieces": 10, "words": 4, "diversity": 1.0, "truncated": False}
-    known |= {"chosen": False} | changes
+    known |= {"candidates": 1} | changes
     known |= {"log_prob": log_prob, "lm_log_prob": lm_log_prob}
     return Evidence(**{name: np.array([value]) for name, value in known.items()})  # type: ignore[arg-type]
 
@@ -95,9 +95,11 @@ def test_what_the_sketch_knows_counts_where_there_is_one() -> None:
     # Given a calibration of a decoder with a sketch, which looks at one feature
     names = features_of(sketched=True, seen=False)
     assert names == (*FEATURES, *SKETCH_FEATURES)
-    text = evidence(chosen=True, sketch=0.8, nearness=0.6, sketch_length=2.0, known_pairs=0.5)
+    text = evidence(-0.5, candidates=8, sketch=0.8, nearness=0.6, sketch_length=2.0, known_pairs=0.5)
     expected = {
         "chosen": 1.0,
+        "log_candidates": math.log(8),
+        "log_surprisal": math.log(0.5),
         "sketch": 0.8,
         "nearness": 0.6,
         "log_distance": math.log(0.4),
@@ -115,7 +117,7 @@ def test_what_the_sketch_knows_counts_where_there_is_one() -> None:
 
 
 def test_no_distance_and_no_length_is_too_small_for_its_logarithm() -> None:
-    exact = evidence(nearness=1.0, sketch=1.0, sketch_length=0.0, known_pairs=0.0, round_trip=1.0)
+    exact = evidence(0.0, nearness=1.0, sketch=1.0, sketch_length=0.0, known_pairs=0.0, round_trip=1.0)
     assert np.isfinite(exact.features(features_of(sketched=True, seen=True))).all()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +24,15 @@ from unembed.models.decoder.tokenizer import UNKNOWN as UNKNOWN_PIECE
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.decoder.words import Word, capitalised, join, split, starts_capital, takes_space
 
-READ: Final = 4  # edits of words of a row that the network reads, each round
-READ_MOVED: Final = 2  # and edits of order
+
+class Reading(NamedTuple):
+    """How many edits of a row's texts the network reads."""
+
+    words: int
+    order: int
+
+
+READ: Final = Reading(4, 2)  # more, and likelier texts win over nearer ones: docs/lab.md
 USUAL: Final = Breadth()
 
 Parents = Sequence[tuple[int, tuple[Word, ...]]]  # (M,): the row of each text that is edited, and its words
@@ -43,7 +50,7 @@ class Editing:
     limit: int
     breadth: Breadth = USUAL
 
-    def edited(self, found: Candidates, places: Places, queries: Vectors) -> Candidates:
+    def edited(self, found: Candidates, places: Places, queries: Vectors, read: Reading = READ) -> Candidates:
         """What the candidates at these places (M,) become, none of which is among those found.
 
         queries (M, J) are what each is to come near to.
@@ -55,15 +62,17 @@ class Editing:
         for row, text in zip(found.row.tolist(), found.texts, strict=True):
             if row in known:
                 known[row].add(text)
-        rows, texts = self._written(parents, edits, known)
+        rows, texts = self._written(parents, edits, known, read)
         return self.read(rows, texts)
 
-    def _written(self, parents: Parents, edits: Edits, known: dict[int, set[str]]) -> tuple[list[int], list[str]]:
+    def _written(
+        self, parents: Parents, edits: Edits, known: dict[int, set[str]], read: Reading
+    ) -> tuple[list[int], list[str]]:
         """The rows and the texts of the best edits, no text twice."""
         rows: list[int] = []
         texts: list[str] = []
         for row, places in _by_row(parents):
-            for kind, most in ((slice(self.breadth.most), READ), (slice(self.breadth.most, None), READ_MOVED)):
+            for kind, most in ((slice(self.breadth.most), read.words), (slice(self.breadth.most, None), read.order)):
                 left = most
                 for place, number in _best_first(edits, places, kind):
                     if left == 0:

@@ -32,8 +32,8 @@ class Breadth:
     shortlist: int = 384  # words that are tried in a text: those that point where it lacks something
     exchanged: int = 6  # of them, in each word's place
     inserted: int = 8  # of them, between any two words
-    most: int = 12  # edits of words to give of each text
-    moved: int = 6  # and of order alone
+    most: int = 24  # edits of words to give of each text
+    moved: int = 8  # and of order alone
     longest: int = 48  # words that a text may come to have
 
 

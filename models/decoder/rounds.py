@@ -22,7 +22,7 @@ from torch import Tensor
 from unembed.models.decoder.beside import Beside
 from unembed.models.decoder.candidates import Candidates, Floats, Places
 from unembed.models.decoder.checkpoint import Checkpoint
-from unembed.models.decoder.editing import Editing
+from unembed.models.decoder.editing import READ, Editing, Reading
 from unembed.models.decoder.edits import Editor
 from unembed.models.decoder.engines import Engine
 from unembed.models.decoder.needs import check_needs
@@ -45,6 +45,7 @@ from unembed.schemas import DecodeOptions, Precision
 
 BEST: Final = 4  # texts of a row that are edited in a round
 FOLLOWED: Final = 2  # and between two verdicts
+OFFERED: Final = Reading(12, 4)  # edits that are read between two verdicts: the encoder, and not the network, chooses
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class Hunt:
         shares = stages(self.options.embed) if self.options.edits else [self.options.embed]
         for number, share in enumerate(shares):
             if number:
-                hunted = self._with_edits(hunted, self._nearest(hunted))
+                hunted = self._with_edits(hunted, self._nearest(hunted), OFFERED)
             candidates, verdicts = hunted.pool.candidates, hunted.verdicts
             unseen = np.where(verdicts.known, -np.inf, self._worth(hunted))
             asked = best_of_rows(candidates.row, unseen, share)
@@ -206,7 +207,7 @@ class Hunt:
         scores = np.where(verdicts.known, verdicts.cosines, self._worth(hunted))
         return nearest_first(hunted.pool.candidates, verdicts.cosines, scores, self.options)
 
-    def _with_edits(self, hunted: Hunted, places: Places) -> Hunted:
+    def _with_edits(self, hunted: Hunted, places: Places, read: Reading = READ) -> Hunted:
         """With what the candidates at these places (K,) become that were not edited yet."""
         pool, row = hunted.pool, hunted.pool.candidates.row
         places = places[~pool.edited[places]]
@@ -215,7 +216,7 @@ class Hunt:
         aimed = self.queries[row[places]]  # (K, J)
         if hunted.verdicts.known.any():
             aimed = aims(aimed, errors(pool.sketches, hunted.verdicts, row)[places])
-        found = self.editing.edited(pool.candidates, places, aimed)
+        found = self.editing.edited(pool.candidates, places, aimed, read)
         pool = pool.as_edited(places)
         return hunted.grown(pool.with_more(Pool.of(found, self.editing.sketch)) if len(found) else pool)
 

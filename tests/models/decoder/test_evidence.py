@@ -34,7 +34,7 @@ def test_the_sketch_says_how_near_the_text_of_each_row_is(tmp_path: Path) -> Non
     assert evidence.sketch == pytest.approx(SKETCH.cosines(texts, vectors(5)), abs=1e-6)
     assert evidence.nearness == pytest.approx(SKETCH.nearness(texts, SKETCH.queries(vectors(5))), abs=1e-6)
     # And they were chosen among several
-    assert evidence.chosen.all()
+    assert (evidence.candidates > 1).all()
 
 
 def test_neighbours_that_the_sketch_knows_are_counted_and_a_text_without_known_words_is_no_error(
@@ -51,7 +51,7 @@ def test_neighbours_that_the_sketch_knows_are_counted_and_a_text_without_known_w
     assert evidence.known_pairs == pytest.approx([3 / 4, 2 / 3, 0.0, 0.0])
     assert evidence.sketch is not None
     assert (evidence.sketch[3], evidence.sketch_length[3]) == (0.0, 0.0)  # type: ignore[index]
-    assert not evidence.chosen.any()
+    assert not (evidence.candidates > 1).any()
 
 
 def test_without_a_sketch_nothing_is_known_of_it(tmp_path: Path) -> None:

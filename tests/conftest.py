@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 import redis
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests import services
 
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No clock decides whether a test passes: a machine may be busy.
+hypothesis_settings.register_profile("unembed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("unembed")
 
 DATABASES = ("sqlite", "postgresql")
 _OTHER = pytest.StashKey[str]()

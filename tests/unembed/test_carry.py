@@ -244,3 +244,20 @@ def test_every_kind_of_column_can_be_written_in_every_format(tmp_path: Path) -> 
         "a",
     )
     assert pq.read_table(tmp_path / "a.parquet")["decimal"].to_pylist() == [Decimal("1.50"), None]
+
+
+@pytest.mark.parametrize("name", ["out.arrow", "out.arrows", "out.parquet"])
+def test_categories_that_each_file_has_of_its_own_are_written(tmp_path: Path, name: str) -> None:
+    # Given two files whose categories differ, When they go along
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        kinds = pa.array([f"{number}-{row // 50}" for row in range(100)]).dictionary_encode()
+        vectors = pa.array([[float(row), 1.0] for row in range(100)])
+        pq.write_table(pa.table({"kind": kinds, "embedding": vectors}), tmp_path / "in" / f"{number}.parquet")
+    layout = Layout.beside(open_corpus(tmp_path / "in"), ["kind"])
+    write_results(tmp_path / name, batches(range(200), with_ids=False), layout=layout)
+    # Then each row has its own
+    path = str(tmp_path / name)
+    opened = {".parquet": pq.read_table, ".arrow": lambda path: pa.ipc.open_file(path).read_all()}
+    table = opened.get(Path(name).suffix, lambda path: pa.ipc.open_stream(path).read_all())(path)
+    assert table["kind"].to_pylist() == [f"{row // 100}-{row % 100 // 50}" for row in range(200)]

@@ -112,6 +112,8 @@ def _writing(to: Destination) -> Iterator[None]:
         raise OutputError.of(f"{to} cannot be written: {reason_of(error)}", error.errno) from error
     except pa.ArrowNotImplementedError as error:
         raise InputError(f"{to} cannot be written as {to.format}, which has no such type: {error}") from error
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{to} cannot be written as {to.format}: {error}") from error
 
 
 @contextmanager

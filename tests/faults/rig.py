@@ -234,12 +234,17 @@ class Site:
         for server in (self.queue_server, self.payload_server, self.database_server):
             if server is not None and not server.runs:
                 server.start()
-        for process in self.processes:
-            if not process.runs:
-                process.start()
+
+        def is_mended() -> bool:
+            for process in self.processes:
+                if not process.runs:
+                    process.start()
+            return sum(worker.is_ready for worker in self.workers) >= ready
+
+        is_mended()
         for worker in self.workers:
             worker.go_on()
-        await_(lambda: sum(worker.is_ready for worker in self.workers) >= ready, 60, f"{ready} workers are ready")
+        await_(is_mended, 180, f"{ready} workers are ready")  # on a busy machine a worker takes a minute to start
 
     def clear(self) -> None:
         """No job is open, even if the last test has failed, and no payload is left of a batch that it left dead."""

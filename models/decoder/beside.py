@@ -8,6 +8,7 @@ edited. What the sketch errs on it is known without an encoder, and corrects the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -38,7 +39,7 @@ class Beside:
         part = slice(first, last)
         return Beside(self.bank, self.row[part] - begin, self.texts[part], self.embeddings[part], self.cosines[part])
 
-    @property
+    @cached_property
     def places(self) -> dict[tuple[int, str], int]:
         """Of each row and text, its place."""
         return {pair: place for place, pair in enumerate(zip(self.row.tolist(), self.texts, strict=True))}

@@ -199,7 +199,6 @@ class GenerativeDecoder(TextDecoder):
         """`beside` are phrases of a bank: where one of them is the best text, the row says so, and has no scores but
         its cosine, for those were calibrated on the network's texts."""
         scored = self.decode_batch(vectors, indices, options, seed, beside)
-        own = {name: getattr(scored.quality, name) for name in SCORES}
         rows = from_columns(
             indices,
             text=scored.texts,
@@ -208,11 +207,10 @@ class GenerativeDecoder(TextDecoder):
             tokens=scored.best.lengths,
             round_trip=scored.ranked.best_round_trips,
             off_manifold=self.off_manifold(vectors),
-            **own,
+            **{name: getattr(scored.quality, name) for name in SCORES},
         )
-        borrowed = scored.ranked.best_borrowed  # (N,)
-        if beside is not None and borrowed.any():
-            rows = where(borrowed, _borrowed(rows, beside), rows)
+        if beside is not None:
+            rows = where(scored.ranked.best_borrowed, _borrowed(rows, beside), rows)
         bank = beside.bank if beside is not None else ""
         answered = Answered(
             rows, scored.decode_ms, scored.score_ms, candidates=lambda row: scored.ranked.listed(row, self.name, bank)

@@ -69,8 +69,8 @@ class Ranked:
     @property
     def best_borrowed(self) -> Flags:
         """(N,)"""
-        rows = zip(self.best.row.tolist(), self.best.texts, strict=True)
-        return np.fromiter((pair in self.borrowed for pair in rows), np.bool_, len(self.best))
+        pairs = ((int(self.candidates.row[place]), self.candidates.texts[place]) for place in self.firsts.tolist())
+        return np.array([pair in self.borrowed for pair in pairs], dtype=np.bool_)
 
     @property
     def best_round_trips(self) -> Floats | None:

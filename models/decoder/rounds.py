@@ -144,11 +144,10 @@ class Hunt:
         begun = Hunted(pool, Verdicts.none(len(pool), self.queries.shape[1]))
         if beside is None or not len(beside):
             return begun
-        known = _pairs(found)
-        new = [pair for pair in beside.places if pair not in known]
+        phrases, known = beside.places, _pairs(found)
+        new = [pair for pair in phrases if pair not in known]
         read = self.editing.read([row for row, _ in new], [text for _, text in new])
         begun = begun.grown(pool.with_more(Pool.of(read, sketch)))
-        phrases = beside.places
         pairs = zip(begun.pool.candidates.row.tolist(), begun.pool.candidates.texts, strict=True)
         placed = [(place, phrases[pair]) for place, pair in enumerate(pairs) if pair in phrases]
         places, of = np.asarray(placed, dtype=np.int64).reshape(-1, 2).T

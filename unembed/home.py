@@ -76,7 +76,7 @@ def running_server(home: Path) -> Server | None:
 def answering_server(home: Path) -> Server | None:
     """The server that runs from this folder, if it answers: its process may be gone, and its number be another's."""
     server = running_server(home)
-    return server if server and _answers(server.url) else None
+    return server if server and answers(server.url) else None
 
 
 def known_url(url: str | None = None, home: Path | None = None) -> str | None:
@@ -99,12 +99,13 @@ def require_url(url: str | None = None, home: Path | None = None) -> str:
     return found
 
 
-def _answers(url: str) -> bool:
+def answers(url: str, path: str = "/healthz") -> bool:
+    """Whether a server says there that all is well."""
     parts = urlsplit(url)
     try:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWERS_WITHIN)
         with closing(connection):
-            connection.request("GET", "/healthz")
+            connection.request("GET", path)
             return connection.getresponse().status == http.client.OK
     except (OSError, ValueError, http.client.HTTPException):
         return False

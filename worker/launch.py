@@ -12,7 +12,6 @@ is, the workers wait at their standard input.
 
 from __future__ import annotations
 
-import http.client
 import logging
 import os
 import secrets
@@ -28,10 +27,11 @@ from types import TracebackType
 from typing import Final
 
 from unembed.errors import CannotWorkError, InputError, MissingExtraError
-from unembed.home import Server, remove_server, started_at, write_server
+from unembed.home import Server, answers, remove_server, started_at, write_server
 from unembed.models.settings import read_settings
 from unembed.models.sqlite import sqlite_url
 from unembed.quick_imports import quick_imports
+from unembed.runs import DATABASE_FILE
 from unembed.worker import devices, redis_server
 from unembed.worker.home_lock import HomeLock
 from unembed.worker.supervisor import WHEN_LET_GO, Part, Supervisor
@@ -124,7 +124,7 @@ class Stack:
         exits.callback(self._remove_if_over)  # while the lock is ours
         lock.end_leftovers()
         port, flower_port = _free_ports(*self._ports)
-        database_url = self._database_url or sqlite_url(self.home / "unembed.db")
+        database_url = self._database_url or sqlite_url(self.home / DATABASE_FILE)
 
         path = exits.enter_context(redis_server.socket_path(self.home))
         environment = _environment(database_url, path, port)
@@ -251,14 +251,7 @@ def _port(wanted: int, option: str, held: ExitStack) -> int:
 
 
 def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return answers(f"http://{LOOPBACK}:{port}", "/readyz")
 
 
 def _await(supervisor: Supervisor, part: str, ready: Callable[[], bool]) -> None:

@@ -196,7 +196,7 @@ def _database(given: Path | None) -> Iterator[Finding]:
         url = read_settings().database_url
     else:
         try:
-            own = home_folder(given) / "unembed.db"
+            own = home_folder(given) / runs.DATABASE_FILE
         except InputError:
             return  # the check of the home folder says so
         if not own.exists():

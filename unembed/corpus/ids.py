@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from unembed.corpus.json_text import Broken, is_json, values_of
-from unembed.corpus.paths import bare, bare_type
+from unembed.corpus.paths import bare, bare_type, is_text
 
 Ids = tuple[str | None, ...]
 
@@ -30,7 +30,7 @@ def is_id_type(kind: Any) -> bool:
         return kind.field(0).name.startswith("$") and is_id_type(kind.field(0).type)
     if types.is_boolean(kind) or types.is_null(kind):
         return False
-    return bool(types.is_primitive(kind) or _is_text(kind) or _is_bytes(kind) or types.is_decimal(kind))
+    return bool(types.is_primitive(kind) or is_text(kind) or _is_bytes(kind) or types.is_decimal(kind))
 
 
 def read_ids(array: Any) -> Ids:
@@ -39,7 +39,7 @@ def read_ids(array: Any) -> Ids:
     array = bare(array)
     if pa.types.is_temporal(array.type) or pa.types.is_integer(array.type):
         array = array.cast(pa.string())  # as Arrow writes it: quickly, and Python has no nanoseconds
-    if _is_text(array.type) and not pc.any(pc.match_substring(array, "\0")).as_py():
+    if is_text(array.type) and not pc.any(pc.match_substring(array, "\0")).as_py():
         return tuple(array.to_pylist())
     return tuple(kept(written(value)) for value in values_of(array))
 
@@ -94,10 +94,6 @@ def _of_bytes(value: bytes) -> str:
     except UnicodeDecodeError:
         return value.hex()
     return text if text.isprintable() else value.hex()
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_bytes(kind: Any) -> bool:

@@ -53,7 +53,7 @@ def type_at(kind: Any, steps: Sequence[str]) -> Any:
     kind = bare_type(kind)
     if not steps or is_json(kind):
         return kind
-    if _is_text(kind):
+    if is_text(kind):
         return pa.string()
     if pa.types.is_struct(kind):
         names = [kind.field(at).name for at in range(kind.num_fields)]
@@ -72,7 +72,7 @@ def follow(array: Any, steps: Sequence[str]) -> Any:
         return array
     array = bare(array)
     kind = array.type
-    if is_json(kind) or _is_text(kind):
+    if is_json(kind) or is_text(kind):
         whole = values_of(array) if is_json(kind) else map(_parsed, array.to_pylist())
         return array_of([within(value, steps) for value in whole])
     if pa.types.is_struct(kind):
@@ -154,7 +154,8 @@ def is_list(kind: Any) -> bool:
     )
 
 
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Text of any kind."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 

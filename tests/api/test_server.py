@@ -56,7 +56,7 @@ def server(
         yield "127.0.0.1", port
     finally:
         process.terminate()
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
     assert b"Traceback" not in output, output.decode()
 
 

@@ -244,7 +244,7 @@ def test_a_worker_that_is_killed_is_started_again_and_the_job_goes_on(stack: Sta
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     # Then nothing of them is left, others take their place, and every row is there, once
-    await_(lambda: not any(map(is_alive, families)), 20)
+    await_(lambda: not any(map(is_alive, families)), 60)
     finished(handle)
     assert handle.job.state is JobState.SUCCEEDED
     assert has_each_row_once(handle, 1200)

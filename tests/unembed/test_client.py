@@ -40,7 +40,7 @@ def test_a_corpus_goes_in_and_its_texts_come_out_in_order(client: Client, hand: 
     hand.start()
     ids = [f"id-{i}" for i in range(25)]
     # When an array with ids is submitted in batches of 4 and waited for
-    job = client.submit(vectors(), decoder=DECODER, batch_size=4, ids=ids).wait(timeout=30)
+    job = client.submit(vectors(), decoder=DECODER, batch_size=4, ids=ids).wait(timeout=60)
     # Then every row is there, once, with its id
     rows = list(job.results(order="index"))
     assert job.job.state is JobState.SUCCEEDED
@@ -78,7 +78,7 @@ def test_rows_that_are_not_finite_end_as_error_rows_and_the_job_as_partial(clien
     job = client.submit(sent, decoder=DECODER, batch_size=10)
     hand.work()
     # Then the job is partial, which is no exception, and that row alone is an error
-    assert job.wait(timeout=30).job.state is JobState.PARTIAL
+    assert job.wait(timeout=60).job.state is JobState.PARTIAL
     assert [row.index for row in job.results() if row.status is RowStatus.ERROR] == [3]
 
 
@@ -88,7 +88,7 @@ def test_a_job_without_a_text_is_an_exception_unless_it_is_not_wanted(client: Cl
     hand.work()
     # When it is waited for, Then the failure is not silent, but its rows can be had
     with pytest.raises(JobFailedError, match=job.id):
-        job.wait(timeout=30)
+        job.wait(timeout=60)
     assert len(list(job.wait(check=False).results())) == 3
 
 
@@ -137,7 +137,7 @@ def test_one_page_is_read_ahead_and_no_more() -> None:
         taken = [next(batches).column("index")[0].as_py() for _ in range(2)]
         # Then three pages have been asked for, and no fourth when the caller leaves
         assert taken == [0, 1]
-        assert all(asked.acquire(timeout=30) for _ in range(3))
+        assert all(asked.acquire(timeout=60) for _ in range(3))
         batches.close()
     assert not asked.acquire(timeout=0.1)
 
@@ -255,7 +255,7 @@ def test_an_interrupted_submit_is_continued_under_its_key(client: Client, hand: 
     hand.work()
     # Then it is the same job, whole
     assert job.id == before.id
-    assert [row.index for row in job.wait(timeout=30).results("index")] == list(range(25))
+    assert [row.index for row in job.wait(timeout=60).results("index")] == list(range(25))
 
 
 def test_a_submit_is_continued_with_the_batches_that_it_was_begun_with(client: Client, hand: Hand) -> None:
@@ -269,7 +269,7 @@ def test_a_submit_is_continued_with_the_batches_that_it_was_begun_with(client: C
     job = client.submit(vectors(), decoder=DECODER, batch_size=10, idempotency_key="k")
     hand.work()
     assert {batch.rows for batch in client.batches(job.id)} == {2, 1}
-    assert [row.index for row in job.wait(timeout=30).results("index")] == list(range(25))
+    assert [row.index for row in job.wait(timeout=60).results("index")] == list(range(25))
 
 
 def test_what_the_server_lost_is_sent_again_and_nothing_else(
@@ -296,7 +296,7 @@ def test_what_the_server_lost_is_sent_again_and_nothing_else(
     assert job.id == first.id
     assert sorted(path[-1] for path in sent) == ["1", "2", "3", "4"]
     hand.work()
-    assert job.wait(timeout=30).job.state is JobState.SUCCEEDED
+    assert job.wait(timeout=60).job.state is JobState.SUCCEEDED
     assert [row.index for row in job.results("index")] == list(range(25))
 
 
@@ -309,7 +309,7 @@ def test_a_dead_batch_is_retried(client: Client, hand: Hand) -> None:
     # When it is retried, Then the job runs again, and every row is there once
     assert job.retry().state is JobState.RUNNING
     hand.work()
-    assert job.wait(timeout=30).job.state is JobState.SUCCEEDED
+    assert job.wait(timeout=60).job.state is JobState.SUCCEEDED
     assert [row.index for row in job.results("index")] == list(range(25))
     # And then there is nothing to retry any more
     with pytest.raises(ConflictError, match="no dead batch"):

@@ -156,7 +156,7 @@ def test_parts_die_with_their_supervisor_by_whatever_death(tmp_path: Path) -> No
     process.kill()
     process.communicate()
     # Then the part is gone too
-    await_(lambda: not is_alive(pid), 10)
+    await_(lambda: not is_alive(pid), 60)
 
 
 def test_a_log_that_has_grown_large_is_set_aside(

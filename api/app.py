@@ -12,6 +12,8 @@ from fastapi.openapi.utils import get_openapi
 
 from unembed.api import auth, health, problems, routes
 from unembed.api.deps import Deps
+from unembed.api.encodings import Unpacking
+from unembed.api.head import Head
 from unembed.api.limits import BodyLimit
 from unembed.models.settings import Settings, read_settings
 from unembed.schemas import Generation, Problem
@@ -33,9 +35,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,  # short, and the same for as long as the verb is
     )
     app.state.deps = Deps.of(settings)
+    # The last one added is the first to see a request.
+    app.add_middleware(Unpacking, batch_bytes=settings.max_batch_bytes)
     app.add_middleware(BodyLimit, batch_bytes=settings.max_batch_bytes)
+    app.add_middleware(Head)
     if not settings.api_keys:
         app.add_middleware(auth.LoopbackOnly)
     app.include_router(routes.router)

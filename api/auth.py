@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from unembed.api import problems
+from unembed.api.deps import Deps
 from unembed.errors import AuthError, InputError
 from unembed.models.settings import Settings
 
@@ -43,8 +44,18 @@ def is_loopback(host: str) -> bool:
 async def client_of(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> str:
-    """Who asks: a digest of the API key, or "" where none is needed. AuthError for a missing or wrong key."""
-    settings: Settings = request.app.state.deps.settings
+    """Who asks: a digest of the API key, or "" where none is needed.
+
+    AuthError for a missing or wrong key; BusyError for a client that has asked too often of late.
+    """
+    deps: Deps = request.app.state.deps
+    client = _known(credentials, deps.settings)
+    if deps.settings.max_client_requests is not None:
+        deps.rates.take(client, deps.settings.max_client_requests)
+    return client
+
+
+def _known(credentials: HTTPAuthorizationCredentials | None, settings: Settings) -> str:
     if not settings.api_keys:
         return ""
     if credentials is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,6 +13,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from unembed.api.admission import Room
+from unembed.api.rates import Rates
 from unembed.models.database import create_engine
 from unembed.models.parts import Parts
 from unembed.models.payloads import Payloads
@@ -19,6 +21,7 @@ from unembed.models.settings import Settings
 from unembed.models.store import Store
 from unembed.worker.celery import make_app
 
+WAITS_AT_ONCE = 200  # each asks the database now and then; whoever comes on top is answered at once
 UPLOADS_AT_ONCE = 4  # each holds its body about twice; more would not be faster, only larger
 
 
@@ -32,7 +35,10 @@ class Deps:
     parts: Parts
     celery: Celery
     uploads: anyio.CapacityLimiter
+    waits: anyio.CapacityLimiter
     room: Room
+    rates: Rates
+    leaving: threading.Event  # the server is about to end: nobody is to be kept waiting
 
     @classmethod
     def of(cls, settings: Settings) -> Deps:
@@ -47,7 +53,10 @@ class Deps:
             parts=Parts(settings.results_roots),
             celery=make_app(settings),
             uploads=anyio.CapacityLimiter(UPLOADS_AT_ONCE),
+            waits=anyio.CapacityLimiter(WAITS_AT_ONCE),
             room=Room(),
+            rates=Rates(),
+            leaving=threading.Event(),
         )
 
     def close(self) -> None:

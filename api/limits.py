@@ -14,7 +14,7 @@ from unembed.errors import TooLargeError
 DOCUMENT_BYTES: Final = 64 * 1024  # of a JSON body; the largest that is valid has about 2 KiB
 
 # An answer before the end of the body leaves the rest of it on the connection: only closing it stops the sender.
-_CLOSE: Final = {"Connection": "close"}
+CLOSE: Final = {"Connection": "close"}
 
 
 class BodyLimit:
@@ -28,14 +28,19 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.batch_bytes if scope["method"] == "PUT" else DOCUMENT_BYTES
+        limit = limit_of(scope, self.batch_bytes)
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             detail = f"the body has {declared} bytes, but at most {limit} are accepted"
-            response = problems.problem(scope["path"], 413, detail, TooLargeError.code, headers=_CLOSE)
+            response = problems.problem(scope["path"], 413, detail, TooLargeError.code, headers=CLOSE)
             await response(scope, receive, send)
             return
         await self.app(scope, _limited(receive, limit), send)
+
+
+def limit_of(scope: Scope, batch_bytes: int) -> int:
+    """How many bytes the body of this request may have."""
+    return batch_bytes if scope["method"] == "PUT" else DOCUMENT_BYTES
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
@@ -47,7 +52,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
         read += len(message.get("body", b""))
         if read > limit:
             # An HTTPException, because FastAPI takes any other error in a body for one of parsing it.
-            raise HTTPException(413, f"the body has more than the {limit} bytes that are accepted", _CLOSE)
+            raise HTTPException(413, f"the body has more than the {limit} bytes that are accepted", CLOSE)
         return message
 
     return receive_within_limit

@@ -52,7 +52,7 @@ class _Extended(Problem, extra="allow"):
 def of_error(path: str, error: UnembedError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, UnavailableError | BusyError):
-        headers["Retry-After"] = str(RETRY_SECONDS)
+        headers["Retry-After"] = str(error.retry_after if isinstance(error, BusyError) else RETRY_SECONDS)
     if isinstance(error, AuthError):
         headers["WWW-Authenticate"] = "Bearer"
     return problem(path, error.status, error.message, error.code, headers=headers)
@@ -101,13 +101,16 @@ _MEANINGS: Final = {
     404: "There is nothing with this id",
     408: "The batch did not arrive in time",
     409: "The job's state forbids it",
-    413: "The body, or its number of rows, is over the limit",
-    415: "The body's media type is not one of those listed",
+    413: "The body, unpacked, or its number of rows, is over the limit",
+    415: "The body's media type or encoding is not one of those listed",
     422: "The request is well-formed, but its values are not acceptable",
-    429: "The queue or Redis has no room; `Retry-After` says when to try again",
+    429: "The queue or Redis has no room, or the key has made too many requests; `Retry-After` says when to try again",
     500: "An error that was not foreseen",
     503: "The database or Redis is down; `Retry-After` says when to try again",
 }
+
+
+BODY: Final = (400, 413, 415)  # what a body may meet
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pyarrow as pa
 from fastapi import Response
 
+from unembed.api.conditional import ETAG
 from unembed.generations import SCHEMA, json_lines
 from unembed.models.store import ResultsPage
 from unembed.schemas import ARROW_STREAM, JSON_LINES, NEXT_CURSOR
@@ -23,14 +24,16 @@ DESCRIBED: Final[dict[str, Any]] = {
             "description": "The `cursor` of the next page; absent when there is nothing more now, and, if "
             "the job has ended, ever",
             "schema": {"type": "string"},
-        }
+        },
+        **ETAG,
     },
 }
+LOOK_AGAIN: Final = "1"  # seconds; batches end every second or so
 
 
-def respond(page: ResultsPage, accept: str) -> Response:
+def respond(page: ResultsPage, accept: str, headers: dict[str, str]) -> Response:
     """The page in the media type that the Accept header prefers."""
-    headers = {"Vary": "Accept"} | ({NEXT_CURSOR: page.next_cursor} if page.next_cursor is not None else {})
+    headers |= {NEXT_CURSOR: page.next_cursor} if page.next_cursor is not None else {}
     if prefers_arrow(accept):
         return Response(_arrow_stream(page.rows), headers=headers, media_type=ARROW_STREAM)
     return Response(json_lines(page.rows), headers=headers, media_type=JSON_LINES)

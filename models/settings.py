@@ -165,6 +165,9 @@ class Settings(BaseSettings):
     )
     max_client_rows: int | None = Field(None, ge=1, description="the limit of rows for the jobs of one API key")
     max_client_bytes: ByteSize | None = Field(None, ge=1, description="the limit of bytes for the jobs of one API key")
+    max_client_requests: int | None = Field(
+        None, ge=1, description="how many requests a minute an API process answers to one API key; more get a 429"
+    )
     redis_maxmemory: ByteSize | None = Field(
         None,
         ge=16 * 1024**2,

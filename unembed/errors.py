@@ -148,6 +148,7 @@ class BusyError(UnembedError):
 
     code = "busy"
     status = 429
+    retry_after: int = 5  # seconds
 
 
 class AuthError(UnembedError):

@@ -241,6 +241,13 @@ class Jobs(StorePart):
         page, more = found[:limit], len(found) > limit
         return BatchPage(batches=page, next_cursor=ids.batches_cursor(page[-1].ordinal) if more else None)
 
+    def batch(self, job_id: str, ordinal: int) -> Batch:
+        """Raises NotFoundError."""
+        found = self._batches(job_id, select(BATCHES).where(BATCHES.c.ordinal == ordinal))
+        if not found:
+            raise NotFoundError(f"job {job_id} has no batch {ordinal}")
+        return found[0]
+
     def batches(self, job_id: str) -> list[Batch]:
         """All batches of a job by ordinal. Raises NotFoundError."""
         return self._batches(job_id, select(BATCHES))

@@ -19,7 +19,7 @@ from unembed.models.postgresql import BINARY
 from unembed.models.store import ids
 from unembed.models.store.part_pages import PagePlan, plan_page
 from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, StorePart, one
-from unembed.models.store.values import ResultsPage
+from unembed.models.store.values import ResultsPage, ResultsVersion
 from unembed.schemas import GENERATION_FIELDS, BatchState, JobState, Order
 
 _RANGES_A_QUERY = 200
@@ -49,6 +49,14 @@ class Results(StorePart):
             raise InputError(f"a page of {limit} rows; expected 1 or more")
         page = self._page(job_id, cursor, limit, order)
         return page.read(Parts(self.settings.results_roots)) if isinstance(page, PagePlan) else page
+
+    def version(self, job_id: str) -> ResultsVersion:
+        """Raises NotFoundError. The rows of a batch that is done do not change, so these few numbers tell."""
+        with self._read() as connection:
+            job = one(connection, select(JOBS.c.state, JOBS.c.batches_done).where(JOBS.c.id == job_id))
+        if job is None:
+            raise NotFoundError(f"no job has the id {job_id!r}")
+        return ResultsVersion(JobState(job["state"]), job["batches_done"])
 
     def _page(self, job_id: str, cursor: str | None, limit: int, order: Order) -> ResultsPage | PagePlan:
         with self._read() as connection:

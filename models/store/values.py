@@ -40,6 +40,14 @@ class ResultsPage:
     next_cursor: str | None  # None: nothing more now; more may come while the job runs
 
 
+@dataclass(frozen=True, slots=True)
+class ResultsVersion:
+    """While it is the same, so are a job's results."""
+
+    state: JobState
+    batches_done: int
+
+
 class Beat(StrEnum):
     """What a heartbeat learns."""
 

@@ -1,0 +1,32 @@
+"""What a request may say: its path's own parameters, and no others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import Path, Query, Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query as QueryParam
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from unembed.api.auth import Client
+
+JobId = Annotated[str, Path(description="From POST /v1/jobs", max_length=64, pattern="^[0-9A-Za-z_-]+$")]
+Ordinal = Annotated[int, Path(ge=0, lt=2**31, description="The number of the batch within the job, from 0")]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before", max_length=200)]
+
+_SHOWN: Final = 40  # characters of a name that is unknown
+
+
+async def refuse_unknown(request: Request, _client: Client) -> None:
+    """422 for a query parameter that this path does not have: what is misspelt would be ignored in silence."""
+    route = request.scope["route"]
+    assert isinstance(route, APIRoute), "it is a dependency of such routes"
+    known = sorted(
+        field.alias for field in get_flat_params(route.dependant) if isinstance(field.field_info, QueryParam)
+    )
+    unknown = sorted(set(request.query_params) - set(known))
+    if unknown:
+        expected = f"expected {', '.join(known)}" if known else "expected none"
+        raise HTTPException(422, f"the query parameter {unknown[0][:_SHOWN]!r} is unknown here; {expected}")

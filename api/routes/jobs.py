@@ -1,0 +1,153 @@
+"""Jobs: opened, estimated, sealed, looked at, cancelled, tried again, removed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from unembed.api import retention
+from unembed.api.auth import Client
+from unembed.api.conditional import ETAG, UNCHANGED, IfNoneMatch, has, tag_of, unchanged
+from unembed.api.deps import Deps, Needs
+from unembed.api.long_poll import Prefer, look_again_after, waited
+from unembed.api.problems import BODY, documented
+from unembed.api.queries import Cursor, JobId
+from unembed.estimates import Estimate, EstimateRequest
+from unembed.models.decoder import catalog
+from unembed.schemas import Job, JobCreate, JobPage, JobSeal, JobState
+
+router = APIRouter(tags=["jobs"])
+
+_CREATED: Final[dict[str, Any]] = {
+    "headers": {"Location": {"description": "The job's path", "schema": {"type": "string"}}}
+}
+# Of what a job waits for, what moves by itself: it alone is no news.
+_MOVES: Final[dict[str, Any]] = {"waiting": {"jobs_ahead": True, "rows_ahead": True, "seconds": True}}
+
+
+@router.post(
+    "/jobs",
+    status_code=201,
+    responses={
+        201: _CREATED,
+        200: {"model": Job, "description": "This idempotency key was used before, for this very job"} | _CREATED,
+        **documented(*BODY),
+    },
+)
+def create_job(
+    spec: JobCreate,
+    deps: Needs,
+    client: Client,
+    response: Response,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=200,
+            description="The same key and body return the same job",
+        ),
+    ] = None,
+) -> Job:
+    """Create a job. Then send its batches, and seal it when all are sent."""
+    _require_possible(spec, deps)
+    job, created = deps.store.jobs.create(spec, client=client, idempotency_key=idempotency_key)
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return job
+
+
+def _require_possible(spec: JobCreate, deps: Deps) -> None:
+    """Raises what says why no worker could do this job."""
+    entry = catalog.find(spec.decoder)
+    entry.require_dim(spec.embedding_dim)
+    entry.check_needs(spec.options)
+    if spec.results_uri is not None:
+        deps.parts.require(spec.results_uri)
+
+
+@router.post("/jobs:estimate", responses=documented(*BODY))
+def estimate_job(spec: EstimateRequest, deps: Needs, client: Client) -> Estimate:
+    """Say how long a job would take, by what the workers have done of late. Nothing is created."""
+    _require_possible(spec, deps)
+    return deps.store.waits.estimate(spec, client)
+
+
+@router.get("/jobs", responses=documented(400))
+def list_jobs(
+    deps: Needs,
+    _client: Client,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Cursor = None,
+    state: JobState | None = None,
+) -> JobPage:
+    """List jobs, the newest first. `next_cursor` is null on the last page."""
+    return deps.store.jobs.page(limit=limit, cursor=cursor, state=state)
+
+
+@router.get(
+    "/jobs/{job_id}",
+    response_model=Job,
+    responses={200: {"headers": ETAG}, **UNCHANGED, **documented(404)},
+)
+async def read_job(
+    job_id: JobId,
+    deps: Needs,
+    _client: Client,
+    request: Request,
+    if_none_match: IfNoneMatch = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Show a job: its state, its counts of rows and batches, its timings, and what it waits for.
+
+    With `Prefer: wait=N` the answer comes once the job has ended, or has changed from what `If-None-Match` names; after
+    N seconds (60 at most) in any case.
+    """
+
+    def look() -> tuple[Job, str]:
+        job = deps.store.jobs.get(job_id)
+        shown = job.model_copy(update={"waiting": deps.store.waits.of(job)})
+        return shown, tag_of(shown.model_dump(exclude=_MOVES))
+
+    def is_news() -> bool:
+        if if_none_match is None:
+            return deps.store.jobs.head(job_id).state.is_ended
+        job, tag = look()
+        return job.state.is_ended or not has(if_none_match, tag)
+
+    headers = await waited(request, deps, prefer, is_news)
+    job, tag = await to_thread.run_sync(look)
+    headers["ETag"] = tag
+    if not job.state.is_ended:
+        headers["Retry-After"] = look_again_after(job)
+    if has(if_none_match, tag):
+        return unchanged(headers)
+    return Response(job.model_dump_json(), headers=headers, media_type="application/json")
+
+
+@router.post("/jobs/{job_id}/seal", responses=documented(*BODY, 404, 409))
+def seal_job(job_id: JobId, seal: JobSeal, deps: Needs, _client: Client) -> Job:
+    """Say that all batches were sent. Answers 409 if a batch is missing or the rows have a gap. Safe to repeat."""
+    return deps.store.jobs.seal(job_id, seal.batches, seal.rows)
+
+
+@router.post("/jobs/{job_id}/cancel", responses=documented(404, 409))
+def cancel_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
+    """Cancel a job: no batch starts any more, running ones stop, finished rows stay. 409 if it has already ended."""
+    return deps.store.jobs.cancel(job_id)
+
+
+@router.post("/jobs/{job_id}/retry", responses=documented(404, 409))
+def retry_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
+    """Try the dead batches of a job again: those that failed at every attempt. Answers 409 if there is none.
+
+    A batch whose vectors are no longer in Redis stays dead until it is sent again with PUT.
+    """
+    return retention.retry(deps, job_id)
+
+
+@router.delete("/jobs/{job_id}", status_code=204, response_class=Response, responses=documented(404, 409))
+def remove_job(job_id: JobId, deps: Needs, _client: Client) -> None:
+    """Remove a job that has ended, with its batches, rows and vectors. Answers 409 while it has not ended."""
+    retention.remove(deps, job_id)

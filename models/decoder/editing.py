@@ -100,7 +100,7 @@ class Editing:
             else:  # a new word, or the one that stood at the start
                 own = self.sketch.ids[surface] if number == 0 else UNKNOWN
                 within = self.sketch.words[own] if own != UNKNOWN else surface
-                made.append(Word(within, takes_space(within)))
+                made.append(Word(within, takes_space(within, made[-1], first=len(made) == 1)))
         return made
 
     def read(self, rows: list[int], texts: list[str]) -> Candidates:

@@ -1,8 +1,9 @@
 """A text as words with their spacing, and back.
 
-A word is a run of characters other than white space and `. , ! ? ; : "`, or one of those marks: the chunks within which
-the tokenizer makes its pieces. Scripts that put no spaces between words, such as Chinese, Japanese and Thai, are split
-into single characters. A white space other than a plain space is a word of its own, so that nothing is lost.
+A word is a run of characters other than white space and the marks around words, such as `. , ! ? ; : " ( ) „ « ¿ ؟ ।`,
+or one of those marks. Hyphens and apostrophes are within words. Scripts that put no spaces between words, such as
+Chinese, Japanese and Thai, are split into single characters. A white space other than a plain space is a word of its
+own, so that nothing is lost.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-_MARKS: Final = '.,!?;:"'
+from unembed.word_f1 import UNSPACED
+
+_OPENING: Final = "([„¿¡"  # written next to the word after them
+_EITHER: Final = '"“”«»‹›'  # quotation marks that open in one language, or place, and close in another
+_BETWEEN: Final = "–—"  # with a space on both sides, usually
+_MARKS: Final = rf".,!?;:…)\]،؛؟।॥{re.escape(_OPENING)}{_EITHER}{_BETWEEN}"
 # What `\s` stands for, spelled out: twice as fast.
 _SPACES: Final = r" \t-\r\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-# Thai and Lao; Tibetan; Myanmar; Khmer; from the CJK radicals and punctuation through kana and the ideographs; their
-# compatibility and full-width forms; the ideographs beyond the basic plane. Not Hangul: Korean has spaces.
-_UNSPACED: Final = (
-    r"\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"
-    r"\u2e80-\u312f\u3190-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff"
-)
-_ONE: Final = rf"[^{_SPACES}{_MARKS}{_UNSPACED}]+|[^ ]"  # a run, or any other character
+_ONE: Final = rf"[^{_SPACES}{_MARKS}{UNSPACED}]+|[^ ]"  # a run, or any other character
 _WORD: Final = re.compile(_ONE)
 _SPACED_WORD: Final = re.compile(f"( ?)({_ONE})")
-_CLOSE: Final = re.compile(f"[{_MARKS}{_UNSPACED}]")
-_SENTENCE_ENDS: Final = frozenset(".!?。！？")
+_CLOSE: Final = re.compile(f"(?![{re.escape(_OPENING)}{_BETWEEN}])[{_MARKS}{UNSPACED}]")
+_SENTENCE_ENDS: Final = frozenset(".!?…。！？؟।॥")
 
 
 class Word(NamedTuple):
@@ -65,9 +65,19 @@ def starts_capital(word: Word) -> bool:
     return word.surface[:1].isupper()
 
 
-def takes_space(surface: str) -> bool:
-    """Whether a word usually has a space before it: a mark has none, nor a character of a script without spaces."""
-    return not _CLOSE.fullmatch(surface)
+def is_mark(surface: str) -> bool:
+    """Whether it has neither a letter nor a digit."""
+    return not any(map(str.isalnum, surface))
+
+
+def takes_space(surface: str, before: Word, *, first: bool) -> bool:
+    """Whether a word has a space after the word `before`, which may be the text's first: a mark that closes has none,
+    nor a character of a script without spaces, nor what follows a mark that opens."""
+    return not (_CLOSE.fullmatch(surface) or _opens(before, first))
+
+
+def _opens(word: Word, first: bool) -> bool:
+    return word.surface in _OPENING or (word.surface in _EITHER and (word.spaced or first))
 
 
 def capitalised(surface: str) -> str:

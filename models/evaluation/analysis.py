@@ -13,8 +13,9 @@ from unembed.errors import MissingExtraError
 from unembed.models.decoder.manifold import MANY, Manifold, means_of, unit
 from unembed.models.evaluation.measure import Measured
 from unembed.models.evaluation.reliability import CalibrationReport, Reliability, check, is_faithful, reliability
-from unembed.models.evaluation.scores import Scores, word_f1
+from unembed.models.evaluation.scores import Scores
 from unembed.schemas import Generation
+from unembed.word_f1 import word_f1
 
 RESAMPLES: Final = 1000
 TAILS: Final = (0.025, 0.975)

@@ -17,8 +17,9 @@ from unembed.models.decoder.base import TextDecoder
 from unembed.models.decoder.manifold import MANY
 from unembed.models.evaluation.analysis import RESAMPLES, Analysis
 from unembed.models.evaluation.figures import quality_figure, reliability_figure, risk_figure
-from unembed.models.evaluation.scores import FAITHFUL_F1, WORD
+from unembed.models.evaluation.scores import FAITHFUL_F1
 from unembed.schemas import DecodeOptions
+from unembed.word_f1 import WORD
 
 TEMPLATE: Final = "page.html"
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from unembed.models.evaluation.scores import FAITHFUL_F1, word_f1
+from unembed.models.evaluation.scores import FAITHFUL_F1
+from unembed.word_f1 import word_f1
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.models.decoder.vectors import Vectors
-from unembed.models.evaluation.scores import decode_all, word_f1
+from unembed.models.evaluation.scores import decode_all
 from unembed.schemas import DecodeOptions
+from unembed.word_f1 import word_f1
 
 Floats = npt.NDArray[np.float64]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,8 +13,8 @@ from unembed.errors import MissingExtraError
 from unembed.generations import rows_of
 from unembed.models.decoder.base import TextDecoder
 from unembed.schemas import DecodeOptions, Generation
+from unembed.word_f1 import word_f1
 
-WORD: Final = re.compile(r"\w+(?:['’]\w+)*")
 MICRO_BATCH: Final = 1024
 FAITHFUL_F1: Final = 0.5  # from here a decoding counts as faithful
 
@@ -34,14 +32,6 @@ class Scores:
     exact: float  # share of rows equal to their text, character by character
     round_trip: float | None  # mean cosine of the decoding's embedding and the given one; None without an encoder
     rows_per_second: float
-
-
-def word_f1(text: str, reference: str) -> float:
-    """F1 of the two bags of words, case-folded, punctuation aside; 1 when both are empty."""
-    ours, theirs = Counter(WORD.findall(text.casefold())), Counter(WORD.findall(reference.casefold()))
-    shared = (ours & theirs).total()
-    total = ours.total() + theirs.total()
-    return 2.0 * shared / total if total else 1.0
 
 
 def decode_all(

@@ -7,6 +7,9 @@ That many are odd English matters little: they teach which word moves the embedd
 Two words are alike when the words right before and right after them are: the positive pointwise mutual information of
 each word with its neighbours on both sides, cut to `RANK` dimensions by a singular value decomposition (Levy and
 Goldberg, 2014). Everything is drawn from one seed.
+
+Nothing supposes a language, but for two things that are English: halves are joined at English words, so texts of other
+languages mostly have none, and "a" and "an" are made to fit where the texts themselves keep to that rule.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -33,6 +37,8 @@ RARE_WORDS_TOO: Final = 0.4  # a neighbour is drawn with probability ~ count ** 
 MORE_WORDS: Final = 0.35  # besides the first, up to three more words are exchanged, each with this probability
 CONNECTIVES: Final = ("and", "but", "because", "when", "if", "that", "who", "while", "to", "for", "with", "in")
 SHORTEST_HALF: Final = 8  # characters
+ARTICLES: Final = {"a": False, "an": True}  # each, and whether a vowel follows it
+LEAST_ENGLISH: Final = 0.8  # share of both that keep to it: German has an "an", and French an "a", of its own
 
 Floats = npt.NDArray[np.float32]
 
@@ -44,6 +50,7 @@ class LikeWords:
     neighbours: dict[str, tuple[str, ...]]
     weights: dict[str, npt.NDArray[np.float64]]  # of each word's neighbours; their sum is 1
     written: dict[str, str]  # how a word is written inside a text
+    english_articles: bool  # whether "a" and "an" are what they are in English
 
     @classmethod
     def learn(cls, texts: Sequence[str]) -> LikeWords:
@@ -70,7 +77,7 @@ class LikeWords:
             neighbours[word] = tuple(vocabulary[place] for place in near)
             share = np.array([counts[other] for other in neighbours[word]], dtype=np.float64) ** RARE_WORDS_TOO
             weights[word] = share / share.sum()
-        return cls(neighbours, weights, written)
+        return cls(neighbours, weights, written, _has_english_articles(folded))
 
     def exchange(self, text: str, random: np.random.Generator) -> str | None:
         """The text with one to four of its words exchanged; None when none can be."""
@@ -86,7 +93,7 @@ class LikeWords:
             new = self.written.get(new, new)
             raised = old[0].isupper() and self.written.get(old.lower(), old)[0].islower()
             tokens[place] = new[0].upper() + new[1:] if place == first or raised else new
-        return "".join(_with_articles(tokens))
+        return "".join(_with_articles(tokens) if self.english_articles else tokens)
 
 
 def augment(texts: Sequence[str], times: float, seed: int = 0, apart_from: Iterable[str] = ()) -> list[str]:
@@ -183,10 +190,25 @@ def _joined(texts: Sequence[str], count: int, random: np.random.Generator) -> It
         yield pairs[random.integers(len(pairs))][0] + pairs[random.integers(len(pairs))][1]
 
 
+def _has_english_articles(folded: Sequence[Sequence[str]]) -> bool:
+    """Whether "a" and "an" are both there, each nearly always before the letters that it fits."""
+    seen = Counter(
+        (word, _begins_with_vowel(after)) for text in folded for word, after in pairwise(text) if word in ARTICLES
+    )
+    return all(
+        seen[article, vowel] > LEAST_ENGLISH * (seen[article, vowel] + seen[article, not vowel])
+        for article, vowel in ARTICLES.items()
+    )
+
+
+def _begins_with_vowel(word: str) -> bool:
+    return word[0].lower() in "aeiou"
+
+
 def _with_articles(tokens: list[str]) -> list[str]:
     """ "a" or "an", by the letter that the next word now begins with."""
     for place, token in enumerate(tokens[:-2]):
-        if token.lower() in ("a", "an") and tokens[place + 2][0].isalpha():
-            article = "an" if tokens[place + 2][0].lower() in "aeiou" else "a"
+        if token.lower() in ARTICLES and tokens[place + 2][0].isalpha():
+            article = "an" if _begins_with_vowel(tokens[place + 2]) else "a"
             tokens[place] = article.capitalize() if token[0].isupper() else article
     return tokens

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unembed.models.decoder.sketch import END, MARKS, START, UNKNOWN
-from unembed.models.decoder.words import capitalised, ends_sentence, split, surfaces
+from unembed.models.decoder.words import capitalised, ends_sentence, is_mark, split, surfaces
 from unembed.models.training.chunks import chunks
 
 
@@ -93,7 +93,7 @@ def _written(texts: Sequence[str]) -> tuple[Counter[str], Counter[str]]:
         begins = True
         for word in words:
             (first if begins else within)[word.surface] += 1
-            begins = ends_sentence(word)
+            begins = ends_sentence(word) or (begins and is_mark(word.surface))
     return within, first
 
 

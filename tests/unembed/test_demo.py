@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from unembed.cli import demo, main
-from unembed.cli.demo_report import Pair, agreement, pair, pairs_table, spread, word_f1
+from unembed.cli.demo_report import Pair, agreement, pair, pairs_table, spread
 from unembed.schemas import Generation, RowStatus
 
 
@@ -26,30 +26,6 @@ def _shown(rendered: object, width: int = 100) -> str:
     with console.capture() as capture:
         console.print(rendered)
     return capture.get()
-
-
-@pytest.mark.parametrize(
-    ("reference", "text", "expected"),
-    [
-        ("The dog barks.", "the DOG barks", 1.0),
-        ("The dog barks.", "A cat sleeps.", 0.0),
-        ("a b c d", "a b", 2 / 3),
-        ("no no no", "no", 0.5),
-        ("I don't know", "i don't", 0.8),
-        ("words", "", 0.0),
-        ("...", "", 1.0),
-    ],
-)
-def test_word_f1_counts_the_words_that_are_shared(reference: str, text: str, expected: float) -> None:
-    assert word_f1(reference, text) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("text", ["It's a dog's life.", "Tom, Tom!", "café au lait", "no words in common", ""])
-def test_word_f1_is_that_of_the_model_card(text: str) -> None:
-    from unembed.models.evaluation.scores import word_f1 as on_the_card
-
-    for reference in ("It’s a dog's life.", "A café, Tom.", "?!"):
-        assert word_f1(reference, text) == on_the_card(text, reference)
 
 
 def test_rows_meet_their_references_by_index_in_whatever_order_they_come() -> None:

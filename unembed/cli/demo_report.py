@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,10 +12,10 @@ from rich.text import Text
 
 from unembed.cli.glance import printable
 from unembed.schemas import Generation, RowStatus
+from unembed.word_f1 import word_f1
 
 SHOWN: Final = 12  # rows of the table
 LONGEST: Final = 120  # characters of a cell
-_WORD: Final = re.compile(r"\w+(?:['’]\w+)*")
 _SCORES: Final = {"all": "overall_quality", "flu": "fluency", "coh": "coherence", "div": "diversity"}
 
 LEGEND: Final = (
@@ -35,7 +33,7 @@ class Pair:
 
     @property
     def word_f1(self) -> float:
-        return word_f1(self.reference, self.row.text or "")
+        return word_f1(self.row.text or "", self.reference)
 
     @property
     def is_exact(self) -> bool:
@@ -45,14 +43,6 @@ class Pair:
 def pair(references: Sequence[str], rows: Iterable[Generation]) -> list[Pair]:
     """`references` are in the corpus's order; rows come in any."""
     return [Pair(references[row.index], row) for row in rows]
-
-
-def word_f1(reference: str, text: str) -> float:
-    """F1 of the two bags of words, without case and punctuation; 1 when both are empty."""
-    expected, found = (Counter(_WORD.findall(words.casefold())) for words in (reference, text))
-    if not expected or not found:
-        return float(expected == found)
-    return 2 * (expected & found).total() / (expected.total() + found.total())
 
 
 def ranking_score(pairs: Iterable[Pair]) -> str:

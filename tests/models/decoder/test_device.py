@@ -13,8 +13,8 @@ from tests.models.decoder.toy import random_checkpoint, vectors
 from unembed.errors import InputError
 from unembed.models.decoder import GenerativeDecoder, UntrainedDecoderWarning, create_generative_decoder
 from unembed.models.decoder.device import PRECISIONS, Device, choose, fastest
-from unembed.models.evaluation.scores import word_f1
 from unembed.schemas import Precision
+from unembed.word_f1 import word_f1
 
 
 def test_the_catalogue_is_read_without_torch() -> None:

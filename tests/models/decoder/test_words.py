@@ -18,9 +18,10 @@ from unembed.models.decoder.words import (
     split,
     starts_capital,
     surfaces,
+    takes_space,
 )
 
-TEXT = st.text() | st.text(st.sampled_from("aZß 1.,!?;:\"'-\t\n 。、かカ漢กΣİ한"))
+TEXT = st.text() | st.text(st.sampled_from("aZß 1.,!?;:\"'-\t\n 。、かカ漢กΣİ한йЁ„“«»—([؟।"))
 
 
 @given(TEXT)
@@ -47,6 +48,10 @@ def test_a_word_is_never_empty_and_holds_no_space(text: str) -> None:
         ("Don't go, Tom!", ["Don't", " go", ",", " Tom", "!"]),
         ('He said: "no..."', ["He", " said", ":", ' "', "no", ".", ".", ".", '"']),
         ("Größe 3,5", ["Größe", " 3", ",", "5"]),
+        ("„Да“, «Ёж» (1)…", ["„", "Да", "“", ",", " «", "Ёж", "»", " (", "1", ")", "…"]),
+        ("Nein — nie: O'Hara", ["Nein", " —", " nie", ":", " O'Hara"]),
+        ("أين هو؟", ["أين", " هو", "؟"]),
+        ("यह हिन्दी है।", ["यह", " हिन्दी", " है", "।"]),
         ("私はAIです。", ["私", "は", "AI", "で", "す", "。"]),
         ("ไป ไหน", ["ไ", "ป", " ไ", "ห", "น"]),
         ("나는 학생이다.", ["나는", " 학생이다", "."]),
@@ -75,6 +80,23 @@ def test_only_a_letter_with_a_capital_of_one_character_gets_it() -> None:
     assert [capitalised(surface) for surface in ("she", "Berlin")] == ["She", "Berlin"]
     # And a letter without a capital of one character stays as it is
     assert [capitalised(surface) for surface in ("éa", "ßa", "3rd", "漢", "")] == ["Éa", "ßa", "3rd", "漢", ""]
+
+
+@pytest.mark.parametrize(
+    ("before", "surface", "spaced"),
+    [
+        ("Er", "ging", True), ("Er", ".", False), ("Er", "“", False), ("Er", "—", True), ("—", "ging", True),
+        ("„", "Er", False), (" (", "Er", False), (' "', "Er", False), ('"', "Er", True), ("»", "Er", True),
+        (" «", "Er", False), ("¿", "Qué", False), ("は", "で", False),
+    ],
+)  # fmt: skip
+def test_a_word_has_a_space_before_it_unless_a_mark_opened(before: str, surface: str, spaced: bool) -> None:
+    word = Word(before.strip(), before.startswith(" "))
+    assert takes_space(surface, word, first=False) == spaced
+
+
+def test_a_quotation_mark_at_the_start_of_a_text_opens() -> None:
+    assert not takes_space("Er", Word('"'), first=True)
 
 
 def test_capitals_and_the_ends_of_sentences_are_seen() -> None:

@@ -42,6 +42,16 @@ def test_an_exchanged_text_differs_keeps_its_shape_and_its_article_fits() -> Non
         assert article == ("an" if thing[0] in "aeiou" else "a"), text
 
 
+def test_a_german_preposition_is_no_english_article() -> None:
+    # Given German texts, in which "an" stands before any letter
+    people = ("Tom", "Maria", "Anna", "Otto", "dich")
+    texts = [f"{name} {verb} an {other}." for name in NAMES for verb in ("denkt", "schreibt") for other in people]
+    like, random = LikeWords.learn(texts + [" ".join(FILLERS)] * 130), np.random.default_rng(0)
+    # When words are exchanged, Then it stays as it is
+    made = [like.exchange("Tom denkt an Maria.", random) for _ in range(50)]
+    assert all(text is not None and " an " in text for text in made)
+
+
 def test_a_text_with_nothing_to_exchange_gives_none() -> None:
     assert LikeWords.learn(TEXTS).exchange("Quite unknown here!", np.random.default_rng(0)) is None
 

@@ -27,7 +27,6 @@ from benchmarks.asked import say
 from benchmarks.machine import machine
 from benchmarks.quality_page import DATA, write
 from benchmarks.quality_ways import DecodingWay, Part, decoders_for, ways_for
-from unembed.cli.evaluate import parse_text_set
 from unembed.errors import InputError, UnembedError
 from unembed.generations import rows_of
 from unembed.models.decoder.base import TextDecoder
@@ -38,7 +37,7 @@ from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.analysis import analyse
 from unembed.models.evaluation.measure import Measured
 from unembed.models.evaluation.scores import score
-from unembed.models.evaluation.text_sets import Library, TextSet, read_texts
+from unembed.models.evaluation.text_sets import Library, TextSet
 from unembed.schemas import DEFAULT_DECODER, Generation
 
 ROWS: Final = 350  # two sets take about eleven minutes
@@ -91,7 +90,7 @@ def _measure(given: argparse.Namespace, arguments: Sequence[str]) -> None:
     """Measures, and writes the numbers. Raises InputError or CheckpointError for what cannot be measured, UnembedError
     when it is stopped before there is anything to write."""
     torch.set_num_threads(1)
-    sets: list[TextSet] = [parse_text_set(one) for one in given.sets]
+    sets: list[TextSet] = [TextSet.parse(one) for one in given.sets]
     if not sets:
         raise InputError("no texts to decode; expected at least one --set NAME=TEXTS")
     if given.rows < 1 or given.parts < 1:
@@ -107,8 +106,8 @@ def _measure(given: argparse.Namespace, arguments: Sequence[str]) -> None:
     library = Library(network.encoder, None, say)
     found, stopped = [], False
     for one in sets:
-        lines = read_texts([one.texts])[: given.rows]
-        vectors = np.ascontiguousarray(library.vectors(one, lines, given.rows), dtype=np.float32)
+        lines, found_vectors = library.read(one, given.rows)
+        vectors = np.ascontiguousarray(found_vectors, dtype=np.float32)
         pieces, stopped = in_turns(one.name, decoders_for(network, bank), ways, vectors, given.parts)
         if pieces[ways[0]]:
             found.append(_scored(one.name, network, lines, vectors, pieces))

@@ -21,7 +21,7 @@ from unembed.models.decoder.self_test import make_self_test
 from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.models.evaluation.measure import measure
-from unembed.models.evaluation.text_sets import Library, Say, TextSet, read_texts
+from unembed.models.evaluation.text_sets import Library, Say, TextSet
 from unembed.models.training.augment import augment
 from unembed.models.training.calibrate import calibrate_both
 from unembed.models.training.card import Trained, write_card
@@ -126,9 +126,7 @@ def gather(plan: Plan, say: Say) -> Material:
     run_folder = plan.folder / "run"
     run_folder.mkdir(parents=True, exist_ok=True)
     library = Library(plan.encoder, run_folder, say)
-    texts = [read_texts([one.texts]) for one in plan.train]
-    vectors = np.concatenate([library.vectors(one, lines) for one, lines in zip(plan.train, texts, strict=True)])
-    lines = [line for part in texts for line in part]
+    lines, vectors = library.read_all(plan.train)
     warm = WarmStart.read(plan.start_from, plan.architecture) if plan.start_from else None
     config, tokenizer = _network(plan, vectors.shape[1], lines, warm, say)
     pairs, left_out = pair(lines, vectors, tokenizer, plan.max_pieces)
@@ -137,8 +135,7 @@ def gather(plan: Plan, say: Say) -> Material:
     if warm:
         _tell(warm, pairs, config, say)
     fresh = Library(plan.encoder, None, say)  # in float32, as `unembed evaluate` embeds them
-    dev = {one.name: (read_texts([one.texts]), one) for one in plan.dev}
-    held_out = {name: HeldOut(lines, fresh.vectors(one, lines)) for name, (lines, one) in dev.items()}
+    held_out = {one.name: HeldOut(*fresh.read(one)) for one in plan.dev}
     for name, held in held_out.items():
         if held.embeddings.shape[1] != config.embedding_dim:
             raise InputError(
@@ -189,7 +186,7 @@ def _made(
         )
     texts = augment(lines, plan.recipe.augment, plan.recipe.seed, held_out)
     say(f"made {len(texts):,} new texts from the {len(lines):,}")
-    vectors = library.vectors(TextSet("new texts", plan.folder), texts)
+    vectors = library.embedded("new texts", texts)
     made, _ = pair(texts, vectors, tokenizer, plan.max_pieces)
     return made
 

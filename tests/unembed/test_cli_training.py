@@ -98,8 +98,8 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_decoded(
     ("args", "message"),
     [
         ([], "no texts to score on; expected at least one --set NAME=TEXTS"),
-        (["--set", "toys.txt"], "cannot read the set 'toys.txt'; expected NAME=TEXTS"),
-        (["--set", "a=gone.txt"], "the set 'a=gone.txt' names 'gone.txt', which is not a file"),
+        (["--set", "a="], "cannot read the set 'a='; expected [NAME=]TEXTS"),
+        (["--set", "a=gone.txt"], "the set 'a=gone.txt' names 'gone.txt', which does not exist"),
     ],
 )
 def test_evaluate_names_what_it_cannot_read(unembed: Run, folder: Path, args: list[str], message: str) -> None:
@@ -187,7 +187,7 @@ def test_tune_prints_the_command_that_trains_with_the_best_recipe(unembed: Run, 
 
 def test_a_bank_is_made_of_texts_and_their_embeddings_and_can_be_evaluated(unembed: Run, folder: Path) -> None:
     # Given texts with their vectors, When a bank is made of them
-    done = unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "toys.npy", "--threshold", "0.5")
+    done = unembed("bank", "toys.txt,toys.npy", "-o", "phrases", "--threshold", "0.5")
     assert done.code == 0, done.err
     assert "wrote the phrase bank 'phrases' to phrases: 36 different phrases" in done.err
     # Then it is a decoder, which knows them all
@@ -198,15 +198,15 @@ def test_a_bank_is_made_of_texts_and_their_embeddings_and_can_be_evaluated(unemb
 
 def test_a_bank_whose_embeddings_do_not_fit_is_refused(unembed: Run, folder: Path) -> None:
     np.save(folder / "few.npy", vectors(3))
-    done = unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "few.npy")
+    done = unembed("bank", "toys.txt,few.npy", "-o", "phrases")
     assert done.code == 2
-    assert "36 phrases need embeddings of shape (36, dim), not (3, 16)" in done.err
+    assert "36 texts need embeddings of shape (36, dim), not float32 of shape (3, 16)" in done.err
 
 
 def test_a_hybrid_is_learnt_of_a_decoder_and_a_bank(unembed: Run, folder: Path) -> None:
     # Given a decoder and a bank of the same texts
     random_checkpoint(folder / "toy")
-    assert unembed("bank", "toys.txt", "-o", "phrases", "--embeddings", "toys.npy").code == 0
+    assert unembed("bank", "toys.txt,toys.npy", "-o", "phrases").code == 0
     # When they are joined on held-out texts
     args = ["--decoder", "toy", "--bank", "phrases", "--dev", "toys=toys.txt,toys.npy"]
     done = unembed("hybrid", "-o", "both", *args)

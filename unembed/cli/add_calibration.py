@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from unembed.cli.console import out, say
-from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
 from unembed.cli.training_options import Threads
+from unembed.corpus.named import FORMS
 from unembed.threads import wait_without_spinning
 
 
@@ -19,7 +19,7 @@ def add_calibration(
         list[str],
         typer.Option(
             "--set",
-            help="Texts that the decoder was not trained on: NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy. May be repeated.",
+            help=f"Texts that the decoder was not trained on: {FORMS}. May be repeated.",
         ),
     ],
     threads: Threads = 0,
@@ -33,10 +33,11 @@ def add_calibration(
     with needs("train"):
         import torch
 
+        from unembed.models.evaluation.text_sets import TextSet
         from unembed.models.training.add_calibration import add_calibration as add
         from unembed.models.training.card import recorded_checks
     if threads:
         torch.set_num_threads(threads)
-    made = add(decoder, list(map(parse_text_set, sets)), say)
+    made = add(decoder, list(map(TextSet.parse, sets)), say)
     say(f"{decoder} is now calibrated on {made.blind.rows:,} texts")
     out.print_json(data=recorded_checks(made))

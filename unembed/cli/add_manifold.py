@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,11 +13,11 @@ from unembed.cli.extras import needs
 def add_manifold(
     decoder: Annotated[str, typer.Argument(help="A decoder's name, or a checkpoint's folder.")],
     sources: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            help="Files of embeddings, or of texts (.txt, one a line), like those that the decoder was trained on.",
-            exists=True,
-            dir_okay=False,
+            metavar="SOURCE",
+            help="Embeddings: SOURCE[:COLUMN], or a file of texts, one a line; like those that the decoder was trained "
+            "on.",
         ),
     ],
 ) -> None:
@@ -26,7 +25,7 @@ def add_manifold(
 
     `unembed train` does this by itself. The weights are not touched. The limits found are printed as JSON.
     """
-    with needs("minilm" if any(path.suffix == ".txt" for path in sources) else "decoder"):
+    with needs("decoder"):
         from unembed.models.training.add_manifold import add_manifold as add
     made = add(decoder, sources)
     say(f"{decoder} now marks such rows as off_manifold; the limits come from {made.limits.rows:,} embeddings")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,9 @@ from unembed.cli.extras import needs
 
 def add_self_test(
     decoder: Annotated[str, typer.Argument(help="A decoder's name, or a checkpoint's folder.")],
-    corpus: Annotated[Path, typer.Argument(help="A file of embeddings; its first rows are used.", dir_okay=False)],
+    corpus: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Embeddings, SOURCE[:COLUMN]; the first rows are used.")
+    ],
 ) -> None:
     """Give an older checkpoint a self-test: a few embeddings, and what it decodes them to today.
 

@@ -8,7 +8,6 @@ import typer
 
 from unembed.cli import training_options as given
 from unembed.cli.console import out, say
-from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
 from unembed.threads import wait_without_spinning
 
@@ -23,12 +22,13 @@ def add_sketch(
     `unembed train` does this by itself. The weights are not touched. How well it estimates is printed as JSON.
     """
     wait_without_spinning()
-    with needs("decoder" if all("," in one for one in sets) else "minilm"):
+    with needs("decoder"):
         import torch
 
+        from unembed.models.evaluation.text_sets import TextSet
         from unembed.models.training.add_sketch import add_sketch as add
     if threads:
         torch.set_num_threads(threads)
-    made = add(decoder, list(map(parse_text_set, sets)), say)
+    made = add(decoder, list(map(TextSet.parse, sets)), say)
     say(f"{decoder} now has a sketch of {len(made.words):,} words and {len(made.pairs):,} pairs of words")
     out.print_json(made.fit.model_dump_json())

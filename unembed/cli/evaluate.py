@@ -15,6 +15,7 @@ from unembed.cli import options as given
 from unembed.cli.console import err, out, say
 from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.extras import needs
+from unembed.corpus.named import FORMS
 from unembed.errors import InputError
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions
 from unembed.threads import wait_without_spinning
@@ -26,7 +27,7 @@ def evaluate(
     decoder: Annotated[str, typer.Argument(help="A decoder's name, or a checkpoint's folder.")] = DEFAULT_DECODER,
     sets: Annotated[
         list[str] | None,
-        typer.Option("--set", help="What to score it on: NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy. May be repeated."),
+        typer.Option("--set", help=f"What to score it on: {FORMS}. May be repeated."),
     ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Use only the first N rows of each set.")] = None,
     round_trip: Annotated[
@@ -52,21 +53,20 @@ def evaluate(
         from unembed.models.decoder.create import load_decoder
         from unembed.models.decoder.encoder import shared_encoder
         from unembed.models.evaluation.measure import measure
-        from unembed.models.evaluation.text_sets import Library, read_texts
+        from unembed.models.evaluation.text_sets import Library, TextSet
 
         if report is not None:
             from unembed.models.evaluation.analysis import analyse, doubt_of
             from unembed.models.evaluation.page import Subject, write_report
     model = load_decoder(decoder, device, precision)
     encoder_name = model.encoder
-    library = Library(encoder_name, None, lambda _: None)
+    library = Library(encoder_name, None, say)
     scores: dict[str, Any] = {}
     analyses = []
     with err.status("") as status:
-        for one in map(parse_text_set, sets):
-            lines = read_texts([one.texts])[:rows]
-            status.update(f"embedding {one.name}")
-            vectors = library.vectors(one, lines, rows)
+        for one in map(TextSet.parse, sets):
+            status.update(f"reading {one.name}")
+            lines, vectors = library.read(one, rows)
             encoder = shared_encoder(encoder_name) if round_trip and encoder_name else None
 
             def show_progress(done: int, name: str = one.name, total: int = len(lines)) -> None:
@@ -94,20 +94,6 @@ def _check_report(path: Path) -> None:
         raise InputError(f"cannot write {str(path)!r}; expected a name ending in .html")
     if not path.parent.is_dir():
         raise InputError(f"cannot write {str(path)!r}; {str(path.parent)!r} is not a folder")
-
-
-def parse_text_set(spec: str) -> Any:
-    """NAME=TEXTS[,EMBEDDINGS] as a TextSet. Raises InputError naming the value."""
-    from unembed.models.evaluation.text_sets import TextSet
-
-    name, _, files = spec.partition("=")
-    texts, _, embeddings = files.partition(",")
-    if not name or not texts:
-        raise InputError(f"cannot read the set {spec!r}; expected NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy")
-    for path in filter(None, (texts, embeddings)):
-        if not Path(path).is_file():
-            raise InputError(f"the set {spec!r} names {path!r}, which is not a file")
-    return TextSet(name, Path(texts), Path(embeddings) if embeddings else None)
 
 
 def _show(scores: dict[str, Any]) -> None:

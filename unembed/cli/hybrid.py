@@ -10,8 +10,8 @@ import typer
 from unembed.cli import options as given
 from unembed.cli.console import say
 from unembed.cli.decode_flags import decode_options, flag
-from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
+from unembed.corpus.named import FORMS
 from unembed.errors import InputError
 from unembed.schemas import DEFAULT_DECODER
 
@@ -24,9 +24,7 @@ def hybrid(
     decoder: given.Decoder = DEFAULT_DECODER,
     dev: Annotated[
         list[str] | None,
-        typer.Option(
-            "--dev", help="Texts to learn from when to prefer which: NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy."
-        ),
+        typer.Option("--dev", help=f"Texts to learn from when to prefer which: {FORMS}."),
     ] = None,
     candidates: Annotated[int, flag("candidates")] = 8,
     embed: Annotated[int, flag("embed")] = 8,
@@ -87,10 +85,7 @@ def _held_out(dev: list[str], encoder: str | None) -> tuple[list[str], Any]:
     """The texts of all sets and their embeddings (N, D)."""
     import numpy as np
 
-    from unembed.models.evaluation.text_sets import Library, read_texts
+    from unembed.models.evaluation.text_sets import Library, TextSet
 
-    sets = [parse_text_set(one) for one in dev]
-    texts = [read_texts([one.texts]) for one in sets]
-    library = Library(encoder, None, say)
-    vectors = [library.vectors(one, lines) for one, lines in zip(sets, texts, strict=True)]
-    return [line for lines in texts for line in lines], np.concatenate(vectors).astype(np.float32)
+    texts, vectors = Library(encoder, None, say).read_all(list(map(TextSet.parse, dev)))
+    return texts, np.asarray(vectors, np.float32)

@@ -11,7 +11,6 @@ import typer
 
 from unembed.cli import training_options as given
 from unembed.cli.console import Exit, say
-from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
 from unembed.cli.options import Device
 from unembed.cli.tables import duration
@@ -95,6 +94,7 @@ def train(
         import torch
 
         from unembed.models.decoder.device import choose
+        from unembed.models.evaluation.text_sets import TextSet
         from unembed.models.training.recipe import Recipe
         from unembed.models.training.run import Plan, train_decoder
     if threads:
@@ -103,8 +103,8 @@ def train(
     plan = Plan(
         name=out.resolve().name,
         folder=out,
-        train=tuple(map(parse_text_set, sets)),
-        dev=tuple(map(parse_text_set, dev or [])),
+        train=tuple(map(TextSet.parse, sets)),
+        dev=tuple(map(TextSet.parse, dev or [])),
         encoder=encoder,
         architecture=architecture,
         licence=licence,

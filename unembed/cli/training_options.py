@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from unembed.cli.options import ENCODERS
+from unembed.corpus.named import FORMS
 
 Sets = Annotated[
     list[str],
-    typer.Option("--set", help="A training set: NAME=TEXTS or NAME=TEXTS,EMBEDDINGS.npy. May be repeated."),
+    typer.Option("--set", help=f"A training set: {FORMS}. May be repeated."),
 ]
 TextEncoder = Annotated[
     str | None, typer.Option("--encoder", help=f"The encoder for texts without embeddings: {ENCODERS}.")

@@ -10,7 +10,6 @@ import typer
 
 from unembed.cli import training_options as given
 from unembed.cli.console import Exit, err, say
-from unembed.cli.evaluate import parse_text_set
 from unembed.cli.extras import needs
 from unembed.cli.options import Device
 from unembed.cli.train import stop_on_interrupt
@@ -57,6 +56,7 @@ def tune(
         import torch
 
         from unembed.models.decoder.device import choose
+        from unembed.models.evaluation.text_sets import TextSet
         from unembed.models.training.recipe import Recipe
         from unembed.models.training.run import Plan
         from unembed.models.training.tune import SearchLimits
@@ -67,8 +67,8 @@ def tune(
     plan = Plan(
         name="search",
         folder=out,
-        train=tuple(map(parse_text_set, sets)),
-        dev=tuple(map(parse_text_set, dev)),
+        train=tuple(map(TextSet.parse, sets)),
+        dev=tuple(map(TextSet.parse, dev)),
         encoder=encoder,
         licence="",
         recipe=Recipe(seed=seed),

@@ -88,6 +88,11 @@ def choose_columns(
     return Columns(vectors, ids, (found.choice(vectors, ids), *notes))
 
 
+def has_vectors(schema: Any, what: str, peek: Peek = lambda _: None) -> bool:
+    """Whether there is a column that might be taken for vectors: a table of texts has none."""
+    return _Finder(schema, what, peek).any_vectors()
+
+
 class _Finder:
     """One table's columns, looked at."""
 
@@ -151,6 +156,10 @@ class _Finder:
             f"{self._what} has no column named {' or '.join(CANDIDATES)}; its columns are "
             f"{listed(self._schema.names)}{self._within()}. Name the column of vectors with --column"
         )
+
+    def any_vectors(self) -> bool:
+        usual = [field for field in self._vectors if any(map(_usual, (field.column, *field.steps)))]
+        return bool(usual or self._floats or wide_columns(self._schema) or any(map(self._is_vector, self._maybe)))
 
     def ids(self, wanted: str | None, vectors: Field | Wide) -> tuple[Field | None, list[str]]:
         """The place of the ids; and what has to be said of those that cannot be taken."""

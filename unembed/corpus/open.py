@@ -90,6 +90,27 @@ def open_corpus(
     return replace(corpus, notes=(said(passed_over), *corpus.notes)) if passed_over else corpus
 
 
+def open_table(
+    source: str,
+    *,
+    column: str | None = None,
+    query: str | None = None,
+    collection: str | None = None,
+    progress: Progress = lambda _what, _done, _total: None,
+) -> Table:
+    """The rows of a source as they lie there, with all their columns. Raises as `open_corpus` does, and CorpusError
+    for arrays, which have no columns."""
+    if query is not None or collection is not None or is_store(source):
+        table: Table = _of_store([source], None)(query=query, collection=collection, column=column, progress=progress)
+        return table
+    files, _ = _files([source], None, progress)
+    tables = [_opened(file, None, None, None, None) for file in files]
+    what = _called([source], files)
+    if not all(isinstance(each, Table) for each in tables):
+        raise CorpusError(f"{what} is an array, which has no columns; expected a file with columns")
+    return joined_tables(what, [each for each in tables if isinstance(each, Table)])
+
+
 def _of_store(named: Sequence[str], input_format: str | None) -> Callable[..., Table]:
     if not any(map(is_store, named)):
         schemes = ", ".join(f"{scheme}:" for scheme in STORES)

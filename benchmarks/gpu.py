@@ -34,12 +34,12 @@ from benchmarks.gpu_roofline import Ceilings, ceilings, work_of
 from unembed.errors import InputError
 from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.config import RET_V2, RET_V21, NetworkConfig
-from unembed.models.decoder.device import Device, choose
 from unembed.models.decoder.engine import Generated
 from unembed.models.decoder.graph_engine import GPU_MEMORY, GraphEngine
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.torch_engine import TorchEngine
+from unembed.models.device import Device, choose
 from unembed.models.evaluation.workload import OfLength, piece_lengths
 from unembed.schemas import DEFAULT_DECODER, GREEDY
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from unembed.models.decoder.config import NetworkConfig
-from unembed.models.decoder.device import Device
+from unembed.models.device import Device
 
 _COPIED: Final = 256 * 1024**2  # bytes: more than any cache on the chip
 _COPIED_ON_CPU: Final = 4 * 1024**2

@@ -19,11 +19,11 @@ import torch
 
 from benchmarks.measuring import spent, stay_on_one_core
 from benchmarks.subject import serve
-from unembed.models.decoder.device import choose
 from unembed.models.decoder.engine import Generated, generate, piece_log_probs
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.resident import resident_bytes
 from unembed.models.decoder.sampling import Sampler
+from unembed.models.device import choose
 from unembed.schemas import DecodeOptions, Precision
 
 DECODER = "ret-v21-minilm"

@@ -30,10 +30,11 @@ from benchmarks.quality_ways import DecodingWay, Part, decoders_for, ways_for
 from unembed.errors import InputError, UnembedError
 from unembed.generations import rows_of
 from unembed.models.decoder.base import TextDecoder
-from unembed.models.decoder.encoder import Encoder, cosines, is_installed, shared_encoder
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.encoders.base import Encoder, cosines
+from unembed.models.encoders.registry import is_installed, shared_encoder
 from unembed.models.evaluation.analysis import analyse
 from unembed.models.evaluation.measure import Measured
 from unembed.models.evaluation.scores import score

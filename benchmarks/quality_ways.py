@@ -8,10 +8,10 @@ from typing import Final, Literal
 
 from unembed.models.decoder.base import TextDecoder
 from unembed.models.decoder.config import HybridConfig
-from unembed.models.decoder.encoder import is_installed
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.hybrid import HybridDecoder
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
+from unembed.models.encoders.registry import is_installed
 from unembed.schemas import GREEDY, DecodeOptions
 
 Kind = Literal["decoder", "sketch", "encoder", "bank"]

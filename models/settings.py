@@ -99,6 +99,11 @@ class Settings(BaseSettings):
         "commas; without it, nowhere",
     )
 
+    encoders: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="the encoders that decoders may run here, separated by commas, besides those that Unembed knows by "
+        "name: `openai:text-embedding-3-small`, `sentence-transformers:/models/mine`, `my_package:embed`",
+    )
     decoders: Path | None = Field(None, description="a folder of more decoders, each in a folder of its own name")
     device: Annotated[str, AfterValidator(_device)] = Field(
         "auto", description="where workers decode: `auto`, `cpu`, `cuda`, `cuda:0` or `mps`"
@@ -189,7 +194,7 @@ class Settings(BaseSettings):
         except RootsError as error:
             raise ValueError(error.message) from error
 
-    @field_validator("api_keys", "corpus_roots", "results_roots", mode="before")
+    @field_validator("api_keys", "corpus_roots", "encoders", "results_roots", mode="before")
     @classmethod
     def _split(cls, given: object) -> object:
         return tuple(each.strip() for each in given.split(",") if each.strip()) if isinstance(given, str) else given

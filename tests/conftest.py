@@ -81,7 +81,7 @@ def _auto_means(pytestconfig: pytest.Config) -> Iterator[None]:
     if precision is None:
         yield
         return
-    from unembed.models.decoder import device
+    from unembed.models import device
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device, "fastest", lambda torch_device: precision)
@@ -93,7 +93,7 @@ def _forced(config: pytest.Config) -> str | None:
     named: str | None = config.getoption("precision")
     if named != "other":
         return named
-    from unembed.models.decoder.device import choose
+    from unembed.models.device import choose
 
     if (given := config.stash.get(_OTHER, None)) is None:  # asked once, before `fastest` is another
         given = config.stash[_OTHER] = "bfloat16" if choose("cpu").precision == "float32" else "float32"

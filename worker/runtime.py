@@ -238,7 +238,7 @@ def prepare(device: str, precision: Precision, threads: int) -> None:
         import torch
 
         from unembed.models.decoder import create  # noqa: F401 - so that loading a decoder finds its modules there
-        from unembed.models.decoder.device import choose
+        from unembed.models.device import choose
 
     if threads:
         torch.set_num_threads(threads)

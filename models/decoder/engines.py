@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from unembed.errors import InputError
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.engine import LIKELIEST, Generated
 from unembed.models.decoder.folding import can_fold
 from unembed.models.decoder.graph_engine import GPU_MEMORY, tried
@@ -20,6 +19,7 @@ from unembed.models.decoder.native_library import find_native
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.torch_engine import TorchEngine
+from unembed.models.device import Device
 from unembed.schemas import DecodeOptions, EngineChoice
 
 

@@ -42,7 +42,6 @@ from unembed.models.decoder.config import (
     Defaults,
     NetworkConfig,
 )
-from unembed.models.decoder.device import Device, choose
 from unembed.models.decoder.editors import editor_for
 from unembed.models.decoder.edits import Editor
 from unembed.models.decoder.engines import Engine, engine_for
@@ -56,6 +55,7 @@ from unembed.models.decoder.ret import RET
 from unembed.models.decoder.rounds import Searcher
 from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.models.decoder.vectors import Indices, Vectors
+from unembed.models.device import Device, choose
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions, EngineChoice, Precision, RowStatus, Wire
 
 

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from unembed.models.decoder.cuda_graphs import CudaGraphs
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.engine import LIKELIHOOD_ROWS, Generated
 from unembed.models.decoder.failures import is_broken_device
 from unembed.models.decoder.ret import RET
@@ -26,6 +25,7 @@ from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.static_step import NOWHERE, Slots, StaticNetwork, bytes_a_piece, bytes_a_slot, compact
 from unembed.models.decoder.tokenizer import PAD
 from unembed.models.decoder.torch_engine import TorchEngine
+from unembed.models.device import Device
 from unembed.schemas import DecodeOptions
 
 GPU_MEMORY: Final = 200 * 1024**2  # bytes, unless another budget is named

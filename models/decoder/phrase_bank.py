@@ -32,9 +32,9 @@ from unembed.models.decoder.candidates import Candidate
 from unembed.models.decoder.catalog import CONFIG_FILE, read_config
 from unembed.models.decoder.checkpoint import checkpoint_folder
 from unembed.models.decoder.config import PHRASE_BANK, BankConfig
-from unembed.models.decoder.device import Device, choose
 from unembed.models.decoder.quality import word_diversity
 from unembed.models.decoder.vectors import Indices, Vectors, as_array, check
+from unembed.models.device import Device, choose
 from unembed.schemas import DecodeOptions, RowStatus
 
 Value = TypeVar("Value")

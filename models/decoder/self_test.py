@@ -27,13 +27,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from unembed.errors import CheckpointError
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.engine import Generated
 from unembed.models.decoder.engines import Engine, greedy
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.tokenizer import PAD, Tokenizer
 from unembed.models.decoder.torch_engine import TorchEngine
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.device import Device
 from unembed.schemas import Wire
 
 VECTORS_FILE: Final = "self_test.safetensors"

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from unembed.models.decoder.beam import beam_search
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.engine import LIKELIHOOD_ROWS, Generated, generate, piece_log_probs
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.sampling import Sampler
+from unembed.models.device import Device
 from unembed.schemas import DecodeOptions
 
 

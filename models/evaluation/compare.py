@@ -23,7 +23,7 @@ import torch
 
 from unembed.errors import InputError
 from unembed.models.decoder.config import RET_V2, RET_V21, NetworkConfig
-from unembed.models.decoder.device import choose
+from unembed.models.device import choose
 from unembed.models.evaluation.memory import MemoryUse, memory_use
 from unembed.models.evaluation.workload import Workload, piece_lengths, workload
 from unembed.schemas import Precision

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unembed.models.decoder.base import TextDecoder
-from unembed.models.decoder.encoder import Encoder, cosines
+from unembed.models.encoders.base import Encoder, cosines
 from unembed.models.evaluation.scores import Scores, decode_all, score
 from unembed.schemas import DecodeOptions, Generation
 

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 import torch
 
 from unembed.models.decoder.config import NetworkConfig
-from unembed.models.decoder.device import Device, choose
 from unembed.models.decoder.resident import reset_peak, resident_bytes
+from unembed.models.device import Device, choose
 from unembed.models.evaluation.workload import workload
 from unembed.schemas import Precision
 

@@ -24,8 +24,8 @@ from unembed.corpus.stacked import Mask, joined, stacked, usable
 from unembed.corpus.table import Table, corpus_of
 from unembed.corpus.texts import lines_of, text_field, texts_at
 from unembed.errors import CorpusError, InputError
-from unembed.models.decoder.encoder import Encoder, shared_encoder
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.encoders.registry import shared_encoder
 
 Say = Callable[[str], None]
 
@@ -136,7 +136,7 @@ class Library:
         if kept is not None and kept.exists():
             return _checked(np.load(kept, mmap_mode="r", allow_pickle=False), lines, kept)
         self._say(f"{name}: embedding {len(lines):,} texts with {self._name}")
-        encoder = shared_encoder(self._name) if self._device == "cpu" else Encoder(self._name, self._device)
+        encoder = shared_encoder(self._name, device=self._device)
         vectors = encoder.encode(lines, lambda done: self._say(f"  {done:,} of {len(lines):,}"))
         if kept is not None:
             vectors = vectors.astype(np.float16)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from unembed.models.decoder.config import NetworkConfig
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.engine import Generated, generate, log_likelihood
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.tokenizer import END, Tokenizer
+from unembed.models.device import Device
 from unembed.schemas import GREEDY
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from unembed.models.decoder.catalog import CONFIG_FILE
 from unembed.models.decoder.checkpoint import CARD_FILE, checkpoint_folder, network_config
-from unembed.models.decoder.encoder import is_installed
 from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.encoders.registry import is_installed
 from unembed.models.evaluation.text_sets import Say, TextSet
 from unembed.models.training.calibrate import Calibrated, calibrate_both
 from unembed.models.training.card import SCORES_FILE, calibration_section, recorded_checks, with_section

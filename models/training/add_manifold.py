@@ -13,9 +13,9 @@ from unembed.corpus.texts import lines_of
 from unembed.errors import DimensionError, InputError
 from unembed.models.decoder.checkpoint import CARD_FILE, checkpoint_folder, network_config
 from unembed.models.decoder.config import CheckpointConfig
-from unembed.models.decoder.encoder import shared_encoder
 from unembed.models.decoder.manifold import MOST_ROWS, Manifold, fit_manifold
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.encoders.registry import shared_encoder
 from unembed.models.evaluation.text_sets import open_vectors
 from unembed.models.training.card import manifold_section, with_section
 

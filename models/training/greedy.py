@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.engines import greedy
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.models.decoder.torch_engine import TorchEngine
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.device import Device
 from unembed.models.evaluation.scores import MICRO_BATCH, score
 from unembed.models.training.recipe import DevScore
 from unembed.schemas import GREEDY

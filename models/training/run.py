@@ -14,12 +14,12 @@ from torch import Tensor
 from unembed.errors import CheckpointError, InputError
 from unembed.models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from unembed.models.decoder.config import RET_V21, CheckpointConfig, NetworkConfig
-from unembed.models.decoder.encoder import shared_encoder
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.manifold import Manifold, fit_manifold
 from unembed.models.decoder.self_test import make_self_test
 from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.tokenizer import Tokenizer
+from unembed.models.encoders.registry import shared_encoder
 from unembed.models.evaluation.measure import measure
 from unembed.models.evaluation.text_sets import Library, Say, TextSet
 from unembed.models.training.augment import augment

@@ -16,10 +16,10 @@ from unembed.errors import BudgetError, InputError
 from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.create import create_generative_decoder
-from unembed.models.decoder.device import choose, fastest
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.resident import resident_bytes
 from unembed.models.decoder.ret import RET, Cache, count_parts
+from unembed.models.device import choose, fastest
 from unembed.models.evaluation.memory import memory_use
 from unembed.models.evaluation.scores import score, word_f1
 from unembed.models.evaluation.workload import Workload, workload

@@ -23,10 +23,10 @@ from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.config import Defaults
 from unembed.models.decoder.create import create_generative_decoder, load_decoder
-from unembed.models.decoder.device import choose, fastest
 from unembed.models.decoder.engines import engine_for
 from unembed.models.decoder.generative import GenerativeDecoder, UntrainedDecoderWarning
 from unembed.models.decoder.phrase_bank import Bank
+from unembed.models.device import choose, fastest
 from unembed.models.evaluation.scores import decode_all, score, word_f1
 from unembed.schemas import DEFAULT_DECODER, GREEDY, DecodeOptions, Generation, JobState, Precision, RowStatus
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from unembed.cli.console import say
+from unembed.cli.encoder_options import Encoder
 from unembed.cli.extras import needs
-from unembed.cli.options import ENCODERS, Device
+from unembed.cli.options import Device
 from unembed.corpus.named import FORMS
 
 
@@ -19,9 +20,7 @@ def bank(
         typer.Argument(metavar="SET", help=f"The phrases: {FORMS}. Without embeddings, --encoder makes them."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write; its name becomes the decoder's name.")],
-    encoder: Annotated[
-        str, typer.Option(help=f"The embedder of the phrases, and of the vectors to decode: {ENCODERS}.")
-    ] = "all-MiniLM-L6-v2",
+    encoder: Encoder = "all-MiniLM-L6-v2",
     threshold: Annotated[
         float, typer.Option(min=-1.0, max=1.0, help="Answer only if the nearest phrase has at least this cosine.")
     ] = 0.0,
@@ -29,8 +28,8 @@ def bank(
 ) -> None:
     """Make a phrase bank: a decoder that answers with the nearest of these texts, word for word."""
     with needs("decoder"):
-        from unembed.models.decoder.device import choose
         from unembed.models.decoder.phrase_bank import Bank
+        from unembed.models.device import choose
         from unembed.models.evaluation.text_sets import Library, TextSet
     library = Library(encoder, None, say, str(choose(device).torch_device))
     lines, vectors = library.read_all(list(map(TextSet.parse, sets)))

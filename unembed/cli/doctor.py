@@ -118,7 +118,7 @@ def _settings(_: Path | None) -> Iterator[Finding]:
 
 
 def _device(_: Path | None) -> Iterator[Finding]:
-    from unembed.models.decoder.device import choose
+    from unembed.models.device import choose
     from unembed.models.settings import read_settings
 
     settings = read_settings()

@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 
 from unembed.cli.console import say
-from unembed.cli.options import ENCODERS, Device
+from unembed.cli.encoder_options import Encoder
+from unembed.cli.options import Device
 from unembed.errors import InputError
 
 
 def embed(
     texts: Annotated[Path, typer.Argument(help="A UTF-8 text file, one text a line.", exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="The corpus to write: .npy, or .parquet with the texts.")],
-    encoder: Annotated[str, typer.Option(help=f"The embedder: {ENCODERS}.")] = "all-MiniLM-L6-v2",
+    encoder: Encoder = "all-MiniLM-L6-v2",
     device: Device = "cpu",
 ) -> None:
     """Embed each line of a text file. Needs the extra `minilm`."""
@@ -28,11 +29,11 @@ def embed(
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from unembed.models.decoder.device import choose
-        from unembed.models.decoder.encoder import Encoder
+        from unembed.models.device import choose
+        from unembed.models.encoders.registry import open_encoder
         from unembed.models.evaluation.text_sets import read_texts
     lines = read_texts([texts])
-    model = Encoder(encoder, str(choose(device).torch_device))
+    model = open_encoder(encoder, str(choose(device).torch_device))
     vectors = model.encode(lines, lambda done: say(f"{done:,} of {len(lines):,} texts embedded"))
     if out.suffix == ".npy":
         np.save(out, vectors)

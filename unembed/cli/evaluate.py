@@ -51,7 +51,7 @@ def evaluate(
     wait_without_spinning()
     with needs("train"):
         from unembed.models.decoder.create import load_decoder
-        from unembed.models.decoder.encoder import shared_encoder
+        from unembed.models.encoders.registry import shared_encoder
         from unembed.models.evaluation.measure import measure
         from unembed.models.evaluation.text_sets import Library, TextSet
 

@@ -21,7 +21,6 @@ from unembed.errors import InputError
 from unembed.home import require_url
 
 _SAY_AGAIN: Final = 60.0  # seconds
-ENCODERS: Final = "all-MiniLM-L6-v2 (384-d) or all-MiniLM-L6-v2-mean-max (768-d)"  # for help; free of torch
 CORPUS_PANEL, WHERE_PANEL = "The corpus", "Where it is decoded"
 
 Sources = Annotated[

@@ -93,7 +93,7 @@ def train(
     with needs("train"):
         import torch
 
-        from unembed.models.decoder.device import choose
+        from unembed.models.device import choose
         from unembed.models.evaluation.text_sets import TextSet
         from unembed.models.training.recipe import Recipe
         from unembed.models.training.run import Plan, train_decoder

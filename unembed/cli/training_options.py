@@ -6,15 +6,12 @@ from typing import Annotated
 
 import typer
 
-from unembed.cli.options import ENCODERS
+from unembed.cli.encoder_options import TextEncoder as TextEncoder
 from unembed.corpus.named import FORMS
 
 Sets = Annotated[
     list[str],
     typer.Option("--set", help=f"A training set: {FORMS}. May be repeated."),
-]
-TextEncoder = Annotated[
-    str | None, typer.Option("--encoder", help=f"The encoder for texts without embeddings: {ENCODERS}.")
 ]
 Architecture = Annotated[
     str,

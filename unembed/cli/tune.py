@@ -55,7 +55,7 @@ def tune(
     with needs("train"):
         import torch
 
-        from unembed.models.decoder.device import choose
+        from unembed.models.device import choose
         from unembed.models.evaluation.text_sets import TextSet
         from unembed.models.training.recipe import Recipe
         from unembed.models.training.run import Plan

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from tests.models.decoder.toy import DIM, random_checkpoint, vectors
 from unembed.errors import InputError
-from unembed.models.decoder import encoder as encoders
 from unembed.models.decoder import rank, search
 from unembed.models.decoder.candidates import Candidates, read
 from unembed.models.decoder.engine import Generated, generate
@@ -19,6 +18,8 @@ from unembed.models.decoder.generative import GenerativeDecoder, Scored
 from unembed.models.decoder.rank import Embedded, by_decoder, nearest_of_best
 from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.tokenizer import PAD
+from unembed.models.encoders.known import MINILM
+from unembed.models.encoders.registry import shared_encoder
 from unembed.schemas import DecodeOptions
 
 SAMPLED = DecodeOptions(candidates=6, temperature=1.0)
@@ -156,7 +157,7 @@ def test_auto_ranks_by_the_sketch_where_there_is_one() -> None:
 def test_the_shipped_decoder_keeps_the_candidate_that_is_nearest_when_embedded_again() -> None:
     # Given a sentence, embedded
     decoder = GenerativeDecoder.load("ret-v21-minilm", "cpu", "float32")
-    given = encoders.shared_encoder(encoders.MINILM).encode(["The children are playing in the garden."])
+    given = shared_encoder(MINILM).encode(["The children are playing in the garden."])
     # When it is decoded greedily, and from eight candidates that are all embedded again
     greedy = decoder.generate(given[0], candidates=1, round_trip=True)
     best = decoder.generate(given[0], candidates=8, embed=8, n_best=8)

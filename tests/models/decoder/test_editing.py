@@ -13,13 +13,13 @@ from unembed.models.decoder.candidates import Candidates
 from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint
 from unembed.models.decoder.config import CheckpointConfig
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.editing import Editing
 from unembed.models.decoder.edits import Breadth, Edits
 from unembed.models.decoder.engine import Generated
 from unembed.models.decoder.engines import Engine, engine_for
 from unembed.models.decoder.tokenizer import END, Tokenizer
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.device import Device
 from unembed.schemas import DEFAULT_DECODER
 
 EMBEDDINGS = vectors(3)

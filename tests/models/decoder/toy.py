@@ -92,7 +92,7 @@ def sketched_checkpoint(folder: Path, name: str = "toy") -> Path:
 def embed_with(monkeypatch: pytest.MonkeyPatch, encoder: Any) -> None:
     """Lets each decoder name an encoder, "toy", which is installed, and is this one."""
     monkeypatch.setattr(rank, "shared_encoder", lambda name, precision: encoder)
-    monkeypatch.setattr(rank, "is_installed", lambda name: True)
+    monkeypatch.setattr(rank, "why_not", lambda name: None)
     monkeypatch.setattr(GenerativeDecoder, "encoder", property(lambda self: "toy"))
 
 

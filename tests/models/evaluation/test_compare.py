@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from unembed.models.decoder.config import NetworkConfig
-from unembed.models.decoder.device import choose
 from unembed.models.decoder.resident import reset_peak, resident_bytes
 from unembed.models.decoder.tokenizer import END
+from unembed.models.device import choose
 from unembed.models.evaluation.compare import SUBJECTS, Benchmark, ratios
 from unembed.models.evaluation.memory import MemoryUse
 from unembed.models.evaluation.workload import workload

@@ -14,9 +14,9 @@ import torch
 from tests.models.decoder.toy import random_network
 from unembed.errors import InputError
 from unembed.models.decoder import native_library
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.engines import NativeEngine, TorchEngine, engine_for
 from unembed.models.decoder.native_library import LIBRARY, NEEDS, best, find_native, installed
+from unembed.models.device import Device
 
 ALL = {isa: Path(f"engine_{isa}.so") for isa in NEEDS}
 AVX2 = frozenset({"avx2", "fma"})

@@ -13,11 +13,11 @@ from torch import Tensor
 from tests.models.decoder.native.conftest import Native
 from tests.models.decoder.native.test_native_engine import EXAMPLES, NATS, SHAPES, lively, random_vectors
 from unembed.models.decoder.checkpoint import load_checkpoint
-from unembed.models.decoder.device import Device
 from unembed.models.decoder.engine import Generated, generate, piece_log_probs
 from unembed.models.decoder.sampling import Sampler
 from unembed.models.decoder.tokenizer import END, PAD
 from unembed.models.decoder.torch_engine import TorchEngine
+from unembed.models.device import Device
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions
 
 Pieces = list[int]

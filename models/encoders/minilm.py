@@ -2,7 +2,7 @@
 
 sentence-transformers pads a batch to its longest text and masks the rest; here nothing is padded, so nothing is masked,
 and queries, keys and values are one product. The vectors are those of sentence-transformers to the last bits, which
-`tests/models/decoder/test_minilm.py` holds them to; how much sooner they come is in docs/lab.md.
+`tests/models/encoders/test_minilm.py` holds them to; how much sooner they come is in docs/lab.md.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +25,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from unembed.errors import CheckpointError
+from unembed.models.device import fastest
+from unembed.models.encoders.known import KNOWN, MINILM
+from unembed.models.encoders.pooling import mean, mean_max
+from unembed.schemas import Precision
 
 MOST_TOKENS: Final = 256  # of a text, the marks at its ends included: what it was trained on
 AT_ONCE: Final = 2048  # tokens in the network together
@@ -41,6 +47,35 @@ _SHAPE: Final[dict[str, dict[str, object]]] = {
     "1_Pooling/config.json": {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False},
 }
 _MODULES: Final = ("Transformer", "Pooling", "Normalize")
+
+
+@dataclass(frozen=True)
+class PooledMiniLM:
+    """The network with one way to make a vector of a text's token states."""
+
+    network: MiniLM
+    pool: Callable[[Tensor], Tensor]
+    dim: int
+    chunk: int = 4096
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        return self.network.encode(texts, self.pool)
+
+
+def open_minilm(name: str, device: str, precision: Precision) -> PooledMiniLM:
+    """In bfloat16 only where that is asked for and the device has instructions for it."""
+    coarse = precision == "bfloat16" == fastest(torch.device(device))
+    network = _network(device, torch.bfloat16 if coarse else torch.float32)
+    return PooledMiniLM(network, mean if name == MINILM else mean_max, KNOWN[name].dim)
+
+
+@cache
+def _network(device: str, dtype: torch.dtype) -> MiniLM:
+    """One a device and precision, whichever encoders use it: it takes 90 MB."""
+    spec = find_spec(KNOWN[MINILM].module)
+    if spec is None or spec.origin is None:
+        raise CheckpointError(f"the package {KNOWN[MINILM].package} is installed, but has no files")
+    return MiniLM(Path(spec.origin).parent / "model", device, dtype)
 
 
 @dataclass(frozen=True)

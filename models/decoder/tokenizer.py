@@ -5,15 +5,20 @@ Choices:
   word. Measured on held-out lines, merges across words and unigram pieces were no shorter (docs/lab.md).
 - Case is folded: an upper-case letter is written as a shift mark and its lower-case form. With 256 pieces the table
   cannot afford "The" beside "the", and exact case still comes back.
+- The alphabet is the commonest characters: a third of the pieces, or up to half where texts have so many, as those in
+  Vietnamese do. Scripts of thousands of characters do not fit.
 - A character outside the alphabet becomes the replacement character when read back; it is never dropped silently.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
+from typing import Final
 
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as HubTokenizer
@@ -24,6 +29,7 @@ SPECIAL_PIECES = ("<pad>", "<end>", "<unk>")
 SHIFT = "\u21e7"  # ⇧: the next letter is a capital
 REPLACEMENT = "\ufffd"
 WORD = r" ?[^ .,!?;:\"]+|[.,!?;:\"]+| "  # a word with the space before it, or a run of punctuation
+WRITTEN: Final = 0.9999  # of all characters, by those that have a piece, where there is room for them
 
 _MAYBE_CAPITAL = re.compile(r"[A-Z\x80-\U0010ffff]")  # few letters of most texts: the rest need no look
 
@@ -48,6 +54,20 @@ def unfold_case(text: str) -> str:
     return first + "".join([part[:1].upper() + part[1:] for part in lifted])
 
 
+def most_characters(vocab_size: int) -> int:
+    """How many characters can have a piece of their own."""
+    return vocab_size // 2
+
+
+def _alphabet(texts: Iterable[str]) -> int:
+    """How many of the commonest characters make up nearly all of the texts."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(fold_case(text))
+    sums = list(accumulate(sorted(counts.values(), reverse=True)))
+    return 1 + sum(so_far < WRITTEN * sums[-1] for so_far in sums)
+
+
 class Tokenizer:
     """Text ↔ piece ids, saved as one tokenizer.json of the `tokenizers` library."""
 
@@ -55,14 +75,14 @@ class Tokenizer:
         self._inner = inner
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int = VOCAB_SIZE) -> Tokenizer:
+    def train(cls, texts: Sequence[str], vocab_size: int = VOCAB_SIZE) -> Tokenizer:
         inner = HubTokenizer(models.BPE(unk_token=SPECIAL_PIECES[UNKNOWN]))
         inner.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "isolated")
         inner.decoder = decoders.Fuse()
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             special_tokens=list(SPECIAL_PIECES),
-            limit_alphabet=vocab_size // 3,
+            limit_alphabet=min(max(vocab_size // 3, _alphabet(texts)), most_characters(vocab_size)),
             show_progress=False,
         )
         inner.train_from_iterator((fold_case(text) for text in texts), trainer)
@@ -83,6 +103,11 @@ class Tokenizer:
     def vocab_size(self) -> int:
         return int(self._inner.get_vocab_size())
 
+    @property
+    def pieces(self) -> dict[str, int]:
+        """Each piece and its id."""
+        return dict(self._inner.get_vocab(with_added_tokens=True))
+
     def widened(self, vocab_size: int) -> Tokenizer:
         """The same with pieces that no text has, up to `vocab_size`: for networks that were not trained."""
         wide = HubTokenizer.from_str(self._inner.to_str())
@@ -100,15 +125,15 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; what comes after the first end mark is not read."""
         read = ids[: ids.index(END)] if END in ids else ids
-        return unfold_case("".join(map(self._pieces.__getitem__, read)))
+        return unfold_case("".join(map(self._readings.__getitem__, read)))
 
     def decode_many(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return [self.decode(row) for row in rows]
 
     @cached_property
-    def _pieces(self) -> dict[int, str]:
+    def _readings(self) -> dict[int, str]:
         """What each id reads as; asking the library for each piece of each row would take longer than the rest."""
-        found = {number: piece for piece, number in self._inner.get_vocab(with_added_tokens=True).items()}
+        found = {number: piece for piece, number in self.pieces.items()}
         return _Reading(found | {UNKNOWN: REPLACEMENT, PAD: ""})
 
 

@@ -113,7 +113,10 @@ def _started(recipe: Recipe, config: CheckpointConfig) -> str:
         fresh = "the bridge and the gates, which read" if config.network.gated_units else "the bridge, which reads"
         but = f", except {fresh} {base.embedding_dim} dimensions there"
     origin = f"`{base.name}` (sha256 `{base.sha256[:16]}…`)"
-    return f"\n- started from the pieces and the weights of {origin}{but}; `{base.name}` has its own card"
+    taken = "the pieces and the weights"
+    if base.known_pieces is not None:
+        taken = f"the weights, and the vectors of {base.known_pieces} of {config.network.vocab_size} pieces,"
+    return f"\n- started from {taken} of {origin}{but}; `{base.name}` has its own card"
 
 
 def _chosen(last: Progress) -> str:

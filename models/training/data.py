@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from unembed.errors import InputError
-from unembed.models.decoder.tokenizer import END, PAD, Tokenizer
+from unembed.models.decoder.tokenizer import END, PAD, UNKNOWN, Tokenizer, most_characters
 
+MOST_UNREADABLE = 0.1  # share of pieces
 MEGABATCH = 64  # batches sorted by length together: enough for little padding, few enough for a well-mixed order
 
 
@@ -71,6 +72,21 @@ def pair(texts: Sequence[str], embeddings: np.ndarray, tokenizer: Tokenizer, max
     pieces = np.fromiter((piece for row in kept for piece in (*encoded[row], END)), dtype=np.uint16, count=starts[-1])
     chosen = embeddings if len(kept) == len(texts) else embeddings[kept]
     return Pairs(pieces, starts, chosen), len(texts) - len(kept)
+
+
+def check_alphabet(pairs: Pairs, texts: Sequence[str], tokenizer: Tokenizer) -> float:
+    """The share of the texts' pieces that are characters without a piece of their own.
+
+    Raises InputError where it is high: the script has more characters than there is room for.
+    """
+    share = float(np.mean(pairs.pieces == UNKNOWN))
+    if share > MOST_UNREADABLE:
+        raise InputError(
+            f"{share:.0%} of the texts' pieces would be unreadable: the texts have {len(set().union(*texts)):,} "
+            f"different characters, and {tokenizer.vocab_size} pieces have room for "
+            f"{most_characters(tokenizer.vocab_size)}; expected a script of letters, not Chinese, Japanese or Korean"
+        )
+    return share
 
 
 def epoch_batches(lengths: np.ndarray, batch_pieces: int, generator: np.random.Generator) -> Iterator[np.ndarray]:

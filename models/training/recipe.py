@@ -27,6 +27,7 @@ class StartingDecoder:
     name: str
     sha256: str  # of its weights, as they lay in its folder
     embedding_dim: int  # where the run's is another, the bridge began fresh
+    known_pieces: int | None = None  # of the run's own pieces, those that it has too; None: all are its pieces
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Recipe:
         Fields that the version which saved it did not know have their defaults.
         """
         theirs, ours = asdict(Recipe()) | saved, asdict(self)
+        if theirs["base"]:
+            theirs["base"] = asdict(StartingDecoder(**theirs["base"]))
         names = [name for name in theirs if name not in ours or theirs[name] != ours[name]]
         return {name: theirs[name] for name in names}, {name: ours.get(name) for name in names}
 

@@ -18,7 +18,7 @@ from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.manifold import Manifold, fit_manifold
 from unembed.models.decoder.self_test import make_self_test
 from unembed.models.decoder.sketch import Sketch
-from unembed.models.decoder.tokenizer import Tokenizer
+from unembed.models.decoder.tokenizer import REPLACEMENT, Tokenizer
 from unembed.models.encoders.registry import shared_encoder
 from unembed.models.evaluation.measure import measure
 from unembed.models.evaluation.text_sets import Library, Say, TextSet
@@ -26,7 +26,7 @@ from unembed.models.training.augment import augment
 from unembed.models.training.calibrate import calibrate_both
 from unembed.models.training.card import Trained, write_card
 from unembed.models.training.curves import CURVES_FILE, write_curves
-from unembed.models.training.data import Pairs, pair
+from unembed.models.training.data import Pairs, check_alphabet, pair
 from unembed.models.training.greedy import GreedyScorer, HeldOut
 from unembed.models.training.loop import REMEDY, Run
 from unembed.models.training.recipe import Progress, Recipe, StartingDecoder
@@ -128,12 +128,14 @@ def gather(plan: Plan, say: Say) -> Material:
     library = Library(plan.encoder, run_folder, say)
     lines, vectors = library.read_all(plan.train)
     warm = WarmStart.read(plan.start_from, plan.architecture) if plan.start_from else None
-    config, tokenizer = _network(plan, vectors.shape[1], lines, warm, say)
+    config, tokenizer, warm = _network(plan, vectors.shape[1], lines, warm, say)
     pairs, left_out = pair(lines, vectors, tokenizer, plan.max_pieces)
     if left_out:
         say(f"leaving out {left_out:,} texts that have more than {plan.max_pieces} pieces")
+    if rare := check_alphabet(pairs, lines, tokenizer):
+        say(f"{rare:.2%} of the pieces are characters too rare to have one: they will be written as {REPLACEMENT}")
     if warm:
-        _tell(warm, pairs, config, say)
+        _tell(warm, config, say)
     fresh = Library(plan.encoder, None, say)  # in float32, as `unembed evaluate` embeds them
     held_out = {one.name: HeldOut(*fresh.read(one)) for one in plan.dev}
     for name, held in held_out.items():
@@ -191,9 +193,13 @@ def _made(
     return made
 
 
-def _tell(warm: WarmStart, pairs: Pairs, config: NetworkConfig, say: Say) -> None:
-    """What is taken from the base, and how well it can write the texts. Raises InputError when it cannot."""
-    say(f"starting from {warm.base.name!r}; it does not know {warm.check_pieces(pairs):.2%} of the pieces")
+def _tell(warm: WarmStart, config: NetworkConfig, say: Say) -> None:
+    """What is taken from the base."""
+    say(f"starting from {warm.base.name!r}")
+    if warm.base.known_pieces is not None:
+        say(
+            f"it cannot write these texts: they have pieces of their own, and it knows {warm.base.known_pieces} of them"
+        )
     ours, theirs = config.embedding_dim, warm.base.embedding_dim
     if ours != theirs:
         fresh = "the bridge and the gates start" if config.gated_units else "the bridge starts"
@@ -254,8 +260,9 @@ def _sketch(material: Material, say: Say) -> Sketch | None:
 
 def _network(
     plan: Plan, embedding_dim: int, lines: Sequence[str], warm: WarmStart | None, say: Say
-) -> tuple[NetworkConfig, Tokenizer]:
-    """The network's shape and the pieces: the base's, where there is one, else learnt from the texts once.
+) -> tuple[NetworkConfig, Tokenizer, WarmStart | None]:
+    """The network's shape and the pieces: the base's, where there is one that can write the texts, else learnt from
+    them once; and the base, which knows of it.
 
     Raises CheckpointError when the run was begun with other pieces than the base's.
     """
@@ -263,16 +270,18 @@ def _network(
     numbers = {"embedding_dim": embedding_dim, "max_pieces": plan.max_pieces}
     numbers |= {} if plan.passes is None else {"passes": plan.passes}
     numbers |= {} if plan.gated_units is None else {"gated_units": plan.gated_units}
-    if warm:
+    config = warm.config(**numbers) if warm else NetworkConfig.of(plan.architecture, **numbers)
+    suits = warm is not None and warm.suits(lines)
+    if warm and suits:
         if not path.exists():
             warm.checkpoint.tokenizer.save(path)
-        tokenizer = Tokenizer.load(path)
-        if not tokenizer.same_as(warm.checkpoint.tokenizer):
-            raise CheckpointError(f"{path.parent} was started with other pieces than {warm.base.name!r} has; {REMEDY}")
-        return warm.config(**numbers), tokenizer
-    config = NetworkConfig.of(plan.architecture, **numbers)
-    if not path.exists():
+    elif not path.exists():
         say("learning the pieces")
         Tokenizer.train(lines, config.vocab_size).save(path)
     tokenizer = Tokenizer.load(path)
-    return config.model_copy(update={"vocab_size": tokenizer.vocab_size}), tokenizer  # fewer, where texts have no more
+    if warm and suits != tokenizer.same_as(warm.checkpoint.tokenizer):
+        raise CheckpointError(f"{path.parent} was started with other pieces than {warm.base.name!r} has; {REMEDY}")
+    if warm and not suits:
+        warm = warm.with_pieces(tokenizer)
+    # They are fewer where texts have no more.
+    return config.model_copy(update={"vocab_size": tokenizer.vocab_size}), tokenizer, warm

@@ -3,34 +3,40 @@
 A network for embeddings of another dimension takes everything but the bridge and the gates: what the layers know of
 language does not depend on the embedder. The bridge's LayerNorm is taken too, as it says how loud the layers expect the
 bridge to be.
+
+Texts with characters that the base cannot write, such as German ones with an English base, get pieces of their own. The
+vectors of those that the base has too are taken over, as is the rest of the network.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from unembed.errors import CheckpointError, InputError
+from unembed.errors import CheckpointError
 from unembed.models.decoder.checkpoint import WEIGHTS_FILE, Checkpoint, checkpoint_folder, load_checkpoint
 from unembed.models.decoder.config import NetworkConfig
-from unembed.models.decoder.tokenizer import UNKNOWN
-from unembed.models.training.data import Pairs
+from unembed.models.decoder.tokenizer import UNKNOWN, Tokenizer
 from unembed.models.training.recipe import StartingDecoder
 
 BRIDGE: Final = "bridge.weight"
 GATE: Final = "gate.weight"
-MOST_UNKNOWN: Final = 0.1  # share of pieces; with more, the base's pieces are those of another script
+PIECES: Final = "pieces.weight"
+MOST_UNKNOWN: Final = 0.001  # share of the base's pieces of the texts: with more, they get their own
+LOOKED_AT: Final = 20_000  # texts at most, at even steps
 
 
 @dataclass(frozen=True)
 class WarmStart:
     base: StartingDecoder
     checkpoint: Checkpoint
+    tokenizer: Tokenizer | None = None  # of the texts' own pieces; None: the base's suit them
 
     @classmethod
     def read(cls, name_or_folder: str | Path, architecture: str) -> WarmStart:
@@ -59,20 +65,34 @@ class WarmStart:
         """Whether the bridge is taken too."""
         return self.base.embedding_dim == embedding_dim
 
+    def suits(self, texts: Sequence[str]) -> bool:
+        """Whether the base can write them with its own pieces."""
+        pieces = self.checkpoint.tokenizer.encode_many(texts[:: max(1, len(texts) // LOOKED_AT)])
+        unknown = sum(ids.count(UNKNOWN) for ids in pieces)
+        return unknown <= MOST_UNKNOWN * sum(map(len, pieces))
+
+    def with_pieces(self, tokenizer: Tokenizer) -> WarmStart:
+        """The same for texts that have pieces of their own."""
+        theirs = self.checkpoint.tokenizer.pieces
+        known = sum(piece in theirs for piece in tokenizer.pieces)
+        return replace(self, base=replace(self.base, known_pieces=known), tokenizer=tokenizer)
+
     def weights(self, config: NetworkConfig) -> dict[str, Tensor]:
         """By name, for a network of this `config`; gates that the base has not, or in other number, begin fresh."""
         state = self.checkpoint.network.state_dict()
         fresh = set() if self.fits(config.embedding_dim) else {BRIDGE, GATE}
         if config.gated_units != self.checkpoint.config.network.gated_units:
             fresh.add(GATE)
+        if self.tokenizer is not None:
+            state[PIECES] = self._vectors_of(self.tokenizer, state[PIECES])
         return {name: value for name, value in state.items() if name not in fresh}
 
-    def check_pieces(self, pairs: Pairs) -> float:
-        """The share of pieces that the base cannot write. Raises InputError when they are too many to be of use."""
-        share = float(np.mean(pairs.pieces == UNKNOWN))
-        if share > MOST_UNKNOWN:
-            raise InputError(
-                f"{self.base.name!r} does not know {share:.0%} of the texts' pieces; expected at most "
-                f"{MOST_UNKNOWN:.0%}, so train without it and learn the pieces from the texts"
-            )
-        return share
+    def _vectors_of(self, tokenizer: Tokenizer, theirs: Tensor) -> Tensor:
+        """Of other pieces (V, H): the base's, of the pieces (B, H) that it has too; the rest is drawn, as long."""
+        generator = torch.Generator().manual_seed(0)
+        ours = torch.randn((tokenizer.vocab_size, theirs.shape[1]), generator=generator) * theirs.std()
+        known = self.checkpoint.tokenizer.pieces
+        for piece, number in tokenizer.pieces.items():
+            if piece in known:
+                ours[number] = theirs[known[piece]]
+        return ours

@@ -58,3 +58,32 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     pieces.save(tmp_path / "tokenizer.json")
     again = Tokenizer.load(tmp_path / "tokenizer.json")
     assert again.encode_many(TEXTS) == pieces.encode_many(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Größe, „Straße“ – Ärger über Übermut!", "Ёж: «съешь ещё этих мягких булок» — й?", "Ναι, Σίσυφος· όχι;",
+        "İstanbul'da ığdır", "שלום, עולם!", "هل أنت هنا؟", "यह हिन्दी है।", "ไปไหนมา",
+    ],
+)  # fmt: skip
+def test_texts_of_any_script_of_letters_come_back(text: str) -> None:
+    pieces = Tokenizer.train([text] * 20)
+    assert pieces.decode(pieces.encode(text)) == text
+
+
+def test_a_large_alphabet_gets_up_to_half_of_the_pieces() -> None:
+    # Given texts of 128 letters, When pieces are learnt, Then all have one
+    many = "".join(map(chr, range(0x561, 0x561 + 38))) + "".join(map(chr, range(0x10D0, 0x10D0 + 90)))
+    assert UNKNOWN not in Tokenizer.train([many] * 3).encode(many)
+    # And of more, the commonest
+    too_many = many + "".join(map(chr, range(0x4E00, 0x4E00 + 400)))
+    pieces = Tokenizer.train([*[many] * 3, too_many])
+    assert UNKNOWN not in pieces.encode(many)
+    assert pieces.encode(too_many).count(UNKNOWN) == 400
+
+
+def test_a_few_rare_characters_get_no_piece_beyond_a_third() -> None:
+    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 85)))
+    rare = "".join(map(chr, range(0x5000, 0x5000 + 20)))
+    assert Tokenizer.train([*[letters] * 10_000, rare]).encode(rare) == [UNKNOWN] * 20

@@ -14,8 +14,9 @@ from tests.models.decoder.toy import RECIPE, TEXTS, config, pairs, small_network
 from unembed.errors import CheckpointError, InputError
 from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.models.evaluation.text_sets import TextSet, read_texts
-from unembed.models.training.data import Pairs, epoch_batches, pair
+from unembed.models.training.data import Pairs, check_alphabet, epoch_batches, pair
 from unembed.models.training.loop import Run, disturb
 from unembed.models.training.optimiser import learning_rate
 from unembed.models.training.recipe import Progress
@@ -42,6 +43,18 @@ def test_texts_that_are_too_long_are_left_out_and_counted() -> None:
 def test_texts_and_embeddings_must_agree_in_number() -> None:
     with pytest.raises(InputError, match=r"36 texts need embeddings of shape \(36, dim\), not \(3, 16\)"):
         pair(TEXTS, vectors(3), tokenizer(), 32)
+
+
+def test_a_script_of_thousands_of_characters_is_refused_and_a_few_rare_ones_are_not() -> None:
+    # Given texts of 400 characters, all as common, and pieces that have room for a few
+    texts = ["".join(chr(0x4E00 + 10 * row + place) for place in range(10)) for row in range(40)]
+    pieces = Tokenizer.train(texts, vocab_size=48)
+    # When they are to be learnt, Then they are refused, with the numbers
+    told = r"8\d% of the texts' pieces would be unreadable: the texts have 400 different characters, and \d+ pieces"
+    with pytest.raises(InputError, match=told):
+        check_alphabet(pair(texts, vectors(40), pieces, 32)[0], texts, pieces)
+    # And texts with a few such characters are not
+    assert 0 < check_alphabet(pair([*TEXTS, "a 漢 b"], vectors(37), tokenizer(), 32)[0], TEXTS, tokenizer()) < 0.01
 
 
 def test_an_empty_line_is_refused_with_its_number(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from unembed.api.admission import Room
+from unembed.api.downloads import Downloads
 from unembed.api.rates import Rates
+from unembed.api.waiters import Waiters
 from unembed.models.database import create_engine
 from unembed.models.parts import Parts
 from unembed.models.payloads import Payloads
@@ -21,7 +23,6 @@ from unembed.models.settings import Settings
 from unembed.models.store import Store
 from unembed.worker.celery import make_app
 
-WAITS_AT_ONCE = 200  # each asks the database now and then; whoever comes on top is answered at once
 UPLOADS_AT_ONCE = 4  # each holds its body about twice; more would not be faster, only larger
 
 
@@ -35,7 +36,8 @@ class Deps:
     parts: Parts
     celery: Celery
     uploads: anyio.CapacityLimiter
-    waits: anyio.CapacityLimiter
+    waiters: Waiters
+    downloads: Downloads
     room: Room
     rates: Rates
     leaving: threading.Event  # the server is about to end: nobody is to be kept waiting
@@ -53,7 +55,8 @@ class Deps:
             parts=Parts(settings.results_roots),
             celery=make_app(settings),
             uploads=anyio.CapacityLimiter(UPLOADS_AT_ONCE),
-            waits=anyio.CapacityLimiter(WAITS_AT_ONCE),
+            waiters=Waiters(),
+            downloads=Downloads(),
             room=Room(),
             rates=Rates(),
             leaving=threading.Event(),
@@ -62,8 +65,9 @@ class Deps:
     def close(self) -> None:
         """Closes all that may be open, even if one of them objects."""
         with ExitStack() as exits:
-            for close in (self.engine.dispose, self.queue.close, self.payloads.close, self.celery.close):
-                exits.callback(close)
+            for part in (self.queue, self.payloads, self.celery, self.downloads):
+                exits.callback(part.close)
+            exits.callback(self.engine.dispose)
 
 
 async def _of_request(request: Request) -> Deps:

@@ -30,9 +30,9 @@ async def waited(request: Request, deps: Deps, prefer: str | None, is_news: Call
     """Returns when there is news, when the time is over, or when nobody waits any more; the headers of the answer say
     which preference was followed. `is_news` is called in a thread."""
     seconds = _asked(prefer)
-    if seconds is None or deps.waits.available_tokens == 0:
+    if seconds is None or deps.waiters.are_too_many:
         return {}
-    async with deps.waits:
+    with deps.waiters.one_more():
         until = time.monotonic() + seconds
         pause = _FIRST_PAUSE
         while not await to_thread.run_sync(is_news):

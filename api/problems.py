@@ -103,6 +103,7 @@ _MEANINGS: Final = {
     409: "The job's state forbids it",
     413: "The body, unpacked, or its number of rows, is over the limit",
     415: "The body's media type or encoding is not one of those listed",
+    416: "The file ends before the range begins",
     422: "The request is well-formed, but its values are not acceptable",
     429: "The queue or Redis has no room, or the key has made too many requests; `Retry-After` says when to try again",
     500: "An error that was not foreseen",

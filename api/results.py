@@ -1,24 +1,39 @@
-"""Pages of rows as a response: JSON lines, or an Arrow IPC stream for who asks for one."""
+"""Rows as a response: a page in the format that was asked for, or all of them as a file."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pyarrow as pa
 from fastapi import Response
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, MalformedRangeHeader, RangeNotSatisfiable
 
 from unembed.api.conditional import ETAG
+from unembed.api.downloads import KeptFile
 from unembed.generations import SCHEMA, json_lines
 from unembed.models.store import ResultsPage
-from unembed.schemas import ARROW_STREAM, JSON_LINES, NEXT_CURSOR
+from unembed.results.arrow import write_arrow_stream
+from unembed.results.parquet import write_parquet
+from unembed.results.separated import write_csv
+from unembed.schemas import ARROW_FILE, ARROW_STREAM, CSV, JSON_LINES, NEXT_CURSOR, PARQUET, ResultsFormat
+
+_MEDIA_TYPES: Final[dict[ResultsFormat, str]] = {
+    "arrow": ARROW_STREAM,
+    "parquet": PARQUET,
+    "csv": CSV,
+    "jsonl": JSON_LINES,
+}
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_LINES: Final = {"itemSchema": {"$ref": "#/components/schemas/Generation"}}
+_TEXT: Final = {"schema": {"type": "string"}}
 
 DESCRIBED: Final[dict[str, Any]] = {
-    "description": "One JSON document a line; or, with `Accept: application/vnd.apache.arrow.stream`, an Arrow IPC "
-    "stream with the same fields as columns. Any other `Accept` gets JSON lines.",
-    "content": {
-        JSON_LINES: {"itemSchema": {"$ref": "#/components/schemas/Generation"}},
-        ARROW_STREAM: {"schema": {"type": "string", "format": "binary"}},
-    },
+    "description": "One JSON document a line; or, by `format` or `Accept`, an Arrow IPC stream, a parquet file or CSV "
+    "with the same fields as columns. Any other `Accept` gets JSON lines.",
+    "content": {JSON_LINES: _LINES, ARROW_STREAM: _BINARY, PARQUET: _BINARY, CSV: _TEXT},
     "headers": {
         NEXT_CURSOR: {
             "description": "The `cursor` of the next page; absent when there is nothing more now, and, if "
@@ -28,22 +43,42 @@ DESCRIBED: Final[dict[str, Any]] = {
         **ETAG,
     },
 }
+_FILE: Final = {JSON_LINES: _LINES, ARROW_FILE: _BINARY, PARQUET: _BINARY, CSV: _TEXT}
+DESCRIBED_FILE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The file",
+        "content": _FILE,
+        "headers": {"ETag": {"description": "For `If-Range`: a hash of the file", "schema": {"type": "string"}}},
+    },
+    206: {
+        "description": "The bytes that `Range` asks for",
+        "content": {**_FILE, "multipart/byteranges": _BINARY},
+        "headers": {"Content-Range": {"description": "Which they are", "schema": {"type": "string"}}},
+    },
+}
 LOOK_AGAIN: Final = "1"  # seconds; batches end every second or so
 
 
-def respond(page: ResultsPage, accept: str, headers: dict[str, str]) -> Response:
-    """The page in the media type that the Accept header prefers."""
+def respond(page: ResultsPage, format: ResultsFormat, headers: dict[str, str]) -> Response:
+    """The page in this format."""
     headers |= {NEXT_CURSOR: page.next_cursor} if page.next_cursor is not None else {}
-    if prefers_arrow(accept):
-        return Response(_arrow_stream(page.rows), headers=headers, media_type=ARROW_STREAM)
-    return Response(json_lines(page.rows), headers=headers, media_type=JSON_LINES)
+    return Response(_written(page.rows, format), headers=headers, media_type=_MEDIA_TYPES[format])
 
 
-def prefers_arrow(accept: str) -> bool:
-    """Whether an Accept header names Arrow, and does not prefer JSON lines. A wildcard alone means JSON lines."""
+def _written(rows: pa.RecordBatch, format: ResultsFormat) -> bytes:
+    if format == "jsonl":
+        return json_lines(rows)
+    file = io.BytesIO()
+    batches: Iterator[pa.RecordBatch] = iter([rows])
+    {"arrow": write_arrow_stream, "parquet": write_parquet, "csv": write_csv}[format](file, SCHEMA, batches)
+    return file.getvalue()
+
+
+def preferred(accept: str) -> ResultsFormat:
+    """The format that an Accept header weighs most; a wildcard alone means JSON lines."""
     weights = dict(_weighted(each) for each in accept.lower().split(","))
-    arrow = weights.get(ARROW_STREAM, 0.0)
-    return arrow > 0.0 and arrow >= weights.get(JSON_LINES, 0.0)
+    best = max(_MEDIA_TYPES, key=lambda format: weights.get(_MEDIA_TYPES[format], 0.0))  # the first among equals
+    return best if weights.get(_MEDIA_TYPES[best], 0.0) > 0.0 else "jsonl"
 
 
 def _weighted(media_range: str) -> tuple[str, float]:
@@ -56,8 +91,22 @@ def _weighted(media_range: str) -> tuple[str, float]:
         return name, 0.0
 
 
-def _arrow_stream(rows: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, SCHEMA) as writer:
-        writer.write_batch(rows)
-    return bytes(sink.getvalue())
+class ResultsFile(FileResponse):
+    """All rows; `Range` and `If-Range` take a download up where it broke off."""
+
+    def __init__(self, kept: KeptFile, format: ResultsFormat, name: str) -> None:
+        media_type = ARROW_FILE if format == "arrow" else _MEDIA_TYPES[format]
+        super().__init__(kept.path, headers={"ETag": kept.tag}, media_type=media_type, filename=name)
+
+    @classmethod
+    def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
+        try:
+            return super()._parse_range_header(http_range, file_size)
+        except MalformedRangeHeader:
+            return []  # as if there were none, says RFC 9110
+        except RangeNotSatisfiable as error:
+            raise HTTPException(
+                416,
+                f"the file has {file_size} bytes, and the Range {http_range[:40]!r} is beyond them",
+                {"Content-Range": f"bytes */{error.max_size}"},
+            ) from None

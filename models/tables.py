@@ -92,6 +92,7 @@ class JobRow(Base):
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
     results_uri: Mapped[str | None] = mapped_column(Text)  # the folder of the batches' parts
     priority: Mapped[str] = mapped_column(String(8), server_default=Priority.NORMAL)
+    labels: Mapped[dict[str, str]] = mapped_column(JSON, default=dict, server_default="{}")
     turn: Mapped[float | None] = mapped_column(Float)  # among its client's jobs the lowest is next; NULL: it has ended
     batches_done: Mapped[int] = mapped_column(Integer, default=0)  # numbers the batches in the order they finished
     error: Mapped[str | None] = mapped_column(Text)

@@ -125,6 +125,7 @@ class Client:
         by_reference: bool = False,
         results_to: str | os.PathLike[str] | None = None,
         priority: Priority | str = Priority.NORMAL,
+        labels: Mapping[str, str] | None = None,
         progress: Sent | None = None,
         created: Callable[[Job], object] = lambda _job: None,
     ) -> JobHandle:
@@ -145,7 +146,8 @@ class Client:
         With `results_to`, a folder or URI under a root that the server allows, workers write the rows there, a parquet
         file a batch, and not into the database. They are read back as those of any job.
 
-        `priority` is the job's share of the workers while others wait too: "high", "normal" or "low".
+        `priority` is the job's share of the workers while others wait too: "high", "normal" or "low". `labels` are
+        names and values of your own, to find the job by.
         """
         corpus: Corpus | ReferencedCorpus
         if by_reference:
@@ -163,6 +165,7 @@ class Client:
             name=name,
             results_uri=None if results_to is None else as_uri(results_to),
             priority=priority,
+            labels=labels or {},
             fingerprint=corpus.fingerprint if idempotency_key else None,
         )
         # A key of our own makes it safe to try again when the answer to this request is lost.
@@ -206,10 +209,23 @@ class Client:
     def job(self, job_id: str) -> JobHandle:
         return JobHandle(self, self._api.fetch(Job, "GET", f"/v1/jobs/{job_id}"))
 
-    def jobs(self, limit: int = 50, cursor: str | None = None, state: JobState | None = None) -> JobPage:
-        """The newest jobs first; `next_cursor` leads to the next page."""
-        given = {"limit": limit, "cursor": cursor, "state": state}
-        params = {name: value for name, value in given.items() if value is not None}
+    def jobs(
+        self,
+        limit: int = 50,
+        cursor: str | None = None,
+        state: JobState | None = None,
+        *,
+        decoder: str | None = None,
+        name: str | None = None,
+        labels: Sequence[str] = (),
+    ) -> JobPage:
+        """The newest jobs first; `next_cursor` leads to the next page.
+
+        Those of this state and decoder, with `name` in their name, and with all `labels`: "team=search", or "team" for
+        any value.
+        """
+        given = {"limit": limit, "cursor": cursor, "state": state, "decoder": decoder, "name": name, "label": labels}
+        params = {key: value for key, value in given.items() if value is not None}
         page: JobPage = self._api.fetch(JobPage, "GET", "/v1/jobs", params=params)
         return page
 

@@ -39,6 +39,10 @@ from unembed.references import ResultsPart as ResultsPart
 ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
 RAW_BYTES: Final = "application/octet-stream"
 JSON_LINES: Final = "application/jsonl"
+PARQUET: Final = "application/vnd.apache.parquet"
+ARROW_FILE: Final = "application/vnd.apache.arrow.file"
+CSV: Final = "text/csv"
+EVENT_STREAM: Final = "text/event-stream"
 PROBLEM_JSON: Final = "application/problem+json"
 
 DEFAULT_DECODER: Final = "ret-v21-minilm"
@@ -102,6 +106,18 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 EngineChoice = Literal["auto", "native", "torch"]
 
 
+MAX_LABELS: Final = 32
+_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?"
+LABEL_FILTER: Final = rf"^{_LABEL}(=[^\x00]*)?$"
+Labels = Annotated[
+    dict[
+        Annotated[str, Field(pattern=f"^{_LABEL}$")],
+        Annotated[str, Field(max_length=200, pattern=_NO_NUL)],
+    ],
+    Field(max_length=MAX_LABELS, description="Names and values to find the job by"),
+]
+
+
 class JobCreate(Wire):
     """The body of POST /v1/jobs."""
 
@@ -136,6 +152,7 @@ class JobCreate(Wire):
     priority: Annotated[
         Priority, Field(description="The job's share while others wait: high is eight times normal, low an eighth")
     ] = Priority.NORMAL
+    labels: Labels = {}
 
 
 class JobSeal(Wire):
@@ -270,6 +287,7 @@ class Job(Wire):
     options: DecodeOptions
     results_uri: str | None = None  # the folder of its rows; without one they are in the database
     priority: Priority = Priority.NORMAL
+    labels: dict[str, str] = {}
     rows: RowCounts
     batches: BatchCounts
     timings: Timings
@@ -327,6 +345,7 @@ class Generation(Wire):
 
 GENERATION_FIELDS: Final = tuple(Generation.model_fields)
 
+ResultsFormat = Literal["jsonl", "csv", "parquet", "arrow"]
 Order = Literal["finished", "index"]  # of results: as batches finish, or as in the corpus
 NEXT_CURSOR: Final = "Unembed-Next-Cursor"  # the header of a page of results that says where the next one begins
 

@@ -6,25 +6,28 @@ from typing import Annotated, Any, Final
 
 from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import Field
 
-from unembed.api import retention
+from unembed.api import events, retention
 from unembed.api.auth import Client
-from unembed.api.conditional import ETAG, UNCHANGED, IfNoneMatch, has, tag_of, unchanged
+from unembed.api.conditional import ETAG, UNCHANGED, IfNoneMatch, has, unchanged
 from unembed.api.deps import Deps, Needs
 from unembed.api.long_poll import Prefer, look_again_after, waited
+from unembed.api.looks import look
 from unembed.api.problems import BODY, documented
 from unembed.api.queries import Cursor, JobId
 from unembed.estimates import Estimate, EstimateRequest
 from unembed.models.decoder import catalog
-from unembed.schemas import Job, JobCreate, JobPage, JobSeal, JobState
+from unembed.models.store import JobFilter
+from unembed.schemas import LABEL_FILTER, MAX_LABELS, Job, JobCreate, JobPage, JobSeal, JobState
 
 router = APIRouter(tags=["jobs"])
+
+LabelFilter = Annotated[str, Field(max_length=300, pattern=LABEL_FILTER)]
 
 _CREATED: Final[dict[str, Any]] = {
     "headers": {"Location": {"description": "The job's path", "schema": {"type": "string"}}}
 }
-# Of what a job waits for, what moves by itself: it alone is no news.
-_MOVES: Final[dict[str, Any]] = {"waiting": {"jobs_ahead": True, "rows_ahead": True, "seconds": True}}
 
 
 @router.post(
@@ -81,9 +84,23 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Cursor = None,
     state: JobState | None = None,
+    decoder: Annotated[str | None, Query(max_length=200, description="Jobs of this decoder")] = None,
+    name: Annotated[
+        str | None, Query(min_length=1, max_length=200, description="Jobs with this in their name, in any case")
+    ] = None,
+    label: Annotated[
+        list[LabelFilter],
+        Query(max_length=MAX_LABELS, description="Jobs with this label: `name=value`, or `name` with any value"),
+    ] = [],  # noqa: B006 - FastAPI copies it
 ) -> JobPage:
-    """List jobs, the newest first. `next_cursor` is null on the last page."""
-    return deps.store.jobs.page(limit=limit, cursor=cursor, state=state)
+    """List jobs, the newest first, that are all that is asked for. `next_cursor` is null on the last page."""
+    wanted = JobFilter(state=state, decoder=decoder, name=name, labels=tuple(map(_parted, label)))
+    return deps.store.jobs.page(limit=limit, cursor=cursor, wanted=wanted)
+
+
+def _parted(label: str) -> tuple[str, str | None]:
+    name, equals, value = label.partition("=")
+    return name, value if equals else None
 
 
 @router.get(
@@ -105,25 +122,34 @@ async def read_job(
     N seconds (60 at most) in any case.
     """
 
-    def look() -> tuple[Job, str]:
-        job = deps.store.jobs.get(job_id)
-        shown = job.model_copy(update={"waiting": deps.store.waits.of(job)})
-        return shown, tag_of(shown.model_dump(exclude=_MOVES))
-
     def is_news() -> bool:
         if if_none_match is None:
             return deps.store.jobs.head(job_id).state.is_ended
-        job, tag = look()
+        job, tag = look(deps, job_id)
         return job.state.is_ended or not has(if_none_match, tag)
 
     headers = await waited(request, deps, prefer, is_news)
-    job, tag = await to_thread.run_sync(look)
+    job, tag = await to_thread.run_sync(look, deps, job_id)
     headers["ETag"] = tag
     if not job.state.is_ended:
         headers["Retry-After"] = look_again_after(job)
     if has(if_none_match, tag):
         return unchanged(headers)
     return Response(job.model_dump_json(), headers=headers, media_type="application/json")
+
+
+@router.get("/jobs/{job_id}/events", response_class=Response, responses={**events.DESCRIBED, **documented(404)})
+def read_events(
+    job_id: JobId,
+    deps: Needs,
+    _client: Client,
+    last_event_id: Annotated[
+        str | None, Header(max_length=200, description="The `id` of the last event that was seen: go on after it")
+    ] = None,
+) -> Response:
+    """Follow a job as Server-Sent Events: the job as it is, and again whenever it has changed, until it has ended."""
+    job, tag = look(deps, job_id)
+    return events.respond(deps, job, tag, last_event_id)
 
 
 @router.post("/jobs/{job_id}/seal", responses=documented(*BODY, 404, 409))

@@ -1,11 +1,11 @@
 """Every SQL statement there is, behind one `Store`. Each method is one short transaction.
 
-    store.jobs        create, add_batch, seal, cancel, remove; head, get, page, batches, dead_batches
+    store.jobs        create, add_batch, seal, cancel, remove; head, get, page, batch, batches, dead_batches
     store.attempts    claim, heartbeat, finish, fail, release, cancel_running
     store.requeue     retry, after_resend
     store.sweeping    sweep, reclaim; queued, fail_missing_payloads, forget_payloads, done_or_cancelled;
                       cancel_unsealed, expired_jobs
-    store.results     page
+    store.results     page, errors, version
     store.workers     check_in, ended, forget, all, has_claimed, is_deaf
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog
     store.waits       of, estimate, pace
@@ -27,11 +27,11 @@ from unembed.models.store.queue import Queue
 from unembed.models.store.requeue import Requeue
 from unembed.models.store.results import Results
 from unembed.models.store.sweeping import Sweeping
-from unembed.models.store.values import Backlog, Beat, Claim, JobHead, QueueStats, ResultsPage, Swept, Worker
+from unembed.models.store.values import Backlog, Beat, Claim, JobFilter, JobHead, QueueStats, ResultsPage, Swept, Worker
 from unembed.models.store.waiting import WhyWaiting
 from unembed.models.store.workers import Workers
 
-__all__ = ["Backlog", "Beat", "Claim", "JobHead", "QueueStats", "ResultsPage", "Store", "Swept", "Worker"]
+__all__ = ["Backlog", "Beat", "Claim", "JobFilter", "JobHead", "QueueStats", "ResultsPage", "Store", "Swept", "Worker"]
 
 
 class Store:

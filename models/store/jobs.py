@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, delete, select, tuple_, update
 
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
 from unembed.models.clock import now
@@ -26,12 +26,12 @@ from unembed.models.store.sql import (
     to_head,
 )
 from unembed.models.store.turns import introduce, join
-from unembed.models.store.values import JobHead
+from unembed.models.store.values import ALL_JOBS, JobFilter, JobHead
 from unembed.references import ReferencedBatches
 from unembed.schemas import Batch, BatchPage, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState, batch_id_of
 
 _REMOVED_AT_ONCE = 16  # batches
-_CHANGES: Final = ("priority",)  # what may change while a job waits: nothing that decides its texts
+_CHANGES: Final = ("priority", "labels")  # what may change while a job waits: nothing that decides its texts
 
 _JOB: Final = select(JOBS).where(JOBS.c.id == bindparam("job"))
 _BATCH: Final = select(BATCHES).where(BATCHES.c.id == bindparam("batch"))
@@ -60,7 +60,7 @@ class Jobs(StorePart):
         """A new job, receiving, and whether it was created now.
 
         The same client with the same key and an equal spec gets the job it already has; with another spec,
-        IdempotencyError. Its priority may be another, which it has from then on.
+        IdempotencyError. Its priority and labels may be others, which it has from then on.
         """
         with self._write() as connection:
             introduce(connection, client)
@@ -220,11 +220,10 @@ class Jobs(StorePart):
         with self._read() as connection:
             return read_job(connection, job_id)
 
-    def page(self, limit: int = 50, cursor: str | None = None, state: JobState | None = None) -> JobPage:
+    def page(self, limit: int = 50, cursor: str | None = None, wanted: JobFilter = ALL_JOBS) -> JobPage:
         """A page of jobs, newest first."""
         statement = select(JOBS).order_by(JOBS.c.created_at.desc(), JOBS.c.id.desc()).limit(limit + 1)
-        if state is not None:
-            statement = statement.where(JOBS.c.state == state)
+        statement = statement.where(*_conditions(wanted))
         if cursor is not None:
             created_at, job_id = ids.read_jobs_cursor(cursor)
             statement = statement.where(tuple_(JOBS.c.created_at, JOBS.c.id) < (created_at, job_id))
@@ -261,6 +260,17 @@ class Jobs(StorePart):
             if connection.scalar(select(JOBS.c.id).where(JOBS.c.id == job_id)) is None:
                 raise NotFoundError(f"no job has the id {job_id!r}")
             return [to_batch(row) for row in connection.execute(statement).mappings()]
+
+
+def _conditions(wanted: JobFilter) -> Iterator[ColumnElement[bool]]:
+    for column, value in ((JOBS.c.state, wanted.state), (JOBS.c.decoder, wanted.decoder)):
+        if value is not None:
+            yield column == value
+    if wanted.name is not None:
+        yield JOBS.c.name.icontains(wanted.name, autoescape=True)
+    for name, value in wanted.labels:
+        label = JOBS.c.labels[name].as_string()
+        yield label.is_not(None) if value is None else label == value
 
 
 def cancel_locked(connection: Connection, job_id: str, why: str | None = None) -> None:

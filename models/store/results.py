@@ -17,10 +17,11 @@ from unembed.generations import SCHEMA, concatenated, error_rows, from_columns, 
 from unembed.models.parts import Parts
 from unembed.models.postgresql import BINARY
 from unembed.models.store import ids
+from unembed.models.store.error_pages import batches_with_errors, errors_page, only_errors
 from unembed.models.store.part_pages import PagePlan, plan_page
 from unembed.models.store.sql import BATCHES, GENERATIONS, JOBS, StorePart, one
 from unembed.models.store.values import ResultsPage, ResultsVersion
-from unembed.schemas import GENERATION_FIELDS, BatchState, JobState, Order
+from unembed.schemas import GENERATION_FIELDS, BatchState, JobState, Order, RowStatus
 
 _RANGES_A_QUERY = 200
 _ROWS_A_FETCH: Final = 500  # as many as stay in the processor's cache until they are columns
@@ -49,6 +50,30 @@ class Results(StorePart):
             raise InputError(f"a page of {limit} rows; expected 1 or more")
         page = self._page(job_id, cursor, limit, order)
         return page.read(Parts(self.settings.results_roots)) if isinstance(page, PagePlan) else page
+
+    def errors(self, job_id: str, *, cursor: str | None = None, limit: int = 1000) -> ResultsPage:
+        """A page of the rows without a text, at most `limit`, by index; those of dead batches once the job has ended.
+
+        While the job runs there may be more later, before the cursor too. Raises what `page` raises.
+        """
+        after = ids.read_index_cursor(cursor)
+        parts = Parts(self.settings.results_roots)
+        with self._read() as connection:
+            job = one(connection, select(JOBS.c.state).where(JOBS.c.id == job_id))
+            if job is None:
+                raise NotFoundError(f"no job has the id {job_id!r}")
+            batches = batches_with_errors(connection, job_id, after, JobState(job["state"]))
+
+        def read(batch: Any, begin: int, end: int) -> pa.RecordBatch:
+            if batch.part is not None:
+                return only_errors(parts.read(batch.part["uri"], begin - batch.first_index, end - begin))
+            within = GENERATIONS.c["index"].between(begin, end - 1)
+            errors = GENERATIONS.c.status == RowStatus.ERROR
+            with self._read() as connection:
+                found = _read(connection, _FIELDS.where(GENERATIONS.c.job_id == job_id, within, errors))
+            return in_order([found])
+
+        return errors_page(batches, after, limit, read)
 
     def version(self, job_id: str) -> ResultsVersion:
         """Raises NotFoundError. The rows of a batch that is done do not change, so these few numbers tell."""

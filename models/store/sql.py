@@ -151,10 +151,10 @@ def batch_counts(sums: Mapping[str, RowMapping]) -> BatchCounts:
 
 def _to_job(job: RowMapping, sums: Mapping[str, RowMapping]) -> Job:
     done = sums.get(BatchState.DONE)
-    plain = ("id", "name", "decoder", "embedding_dim", "seed", "results_uri", "priority", "error", "idempotency_key")
+    plain = ("id", "name", "decoder", "embedding_dim", "seed", "results_uri", "priority", "labels", "error")
     times = ("created_at", "sealed_at", "started_at", "finished_at")
     return Job(
-        **{name: job[name] for name in (*plain, *times)},
+        **{name: job[name] for name in (*plain, "idempotency_key", *times)},
         state=JobState(job["state"]),
         options=DecodeOptions.model_validate(job["options"]),
         rows=row_counts(sums),

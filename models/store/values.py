@@ -26,6 +26,19 @@ class JobHead:
 
 
 @dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs are meant: those that are all of this."""
+
+    state: JobState | None = None
+    decoder: str | None = None
+    name: str | None = None  # is part of theirs, in upper or lower case
+    labels: tuple[tuple[str, str | None], ...] = ()  # names with their values; None: any value
+
+
+ALL_JOBS = JobFilter()
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A batch, held by one attempt for as long as its lease is renewed."""
 

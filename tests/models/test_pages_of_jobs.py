@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import add_batches, generations, make_job, run_job
 from unembed.errors import InputError, NotFoundError
-from unembed.models.store import Store
+from unembed.models.store import JobFilter, Store
 from unembed.schemas import JobState, RowStatus, Timings
 
 AN_ID_WITH_NUL = base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 " + b"a\0" * 13).decode()
@@ -43,7 +43,7 @@ class TestPagesOfJobs:
     def test_jobs_can_be_asked_for_by_state(self, store: Store) -> None:
         make_job(store)
         cancelled = store.jobs.cancel(make_job(store).id)
-        assert store.jobs.page(state=JobState.CANCELLED).jobs == [cancelled]
+        assert store.jobs.page(wanted=JobFilter(state=JobState.CANCELLED)).jobs == [cancelled]
 
     def test_a_page_has_the_counts_of_each_job(self, store: Store) -> None:
         sizes = {}

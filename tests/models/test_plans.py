@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, event
 
 from tests.builders import add_batches, generations, make_job, run_job
 from unembed.models.settings import Settings
-from unembed.models.store import Store
+from unembed.models.store import JobFilter, Store
 from unembed.schemas import JobState, Timings
 
 GROWING = ("jobs", "batches", "generations")
@@ -99,8 +99,8 @@ def test_pages_are_read_by_indexes(engine: Engine, store: Store) -> None:
     with recording(engine) as asked:
         # When pages are read, the first and the following ones
         for state in (None, JobState.RECEIVING):
-            page = store.jobs.page(limit=1, state=state)
-            store.jobs.page(limit=1, state=state, cursor=page.next_cursor)
+            page = store.jobs.page(limit=1, wanted=JobFilter(state=state))
+            store.jobs.page(limit=1, wanted=JobFilter(state=state), cursor=page.next_cursor)
         for order in ("finished", "index"):
             rows = store.results.page(jobs[0].id, limit=1, order=order)
             store.results.page(jobs[0].id, limit=1, order=order, cursor=rows.next_cursor)

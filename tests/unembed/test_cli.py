@@ -171,6 +171,19 @@ def test_every_way_of_decoding_reaches_the_worker(run: Run, server: str, hand: H
         assert client.jobs().jobs[0].options == DecodeOptions.model_validate(given)
 
 
+def test_a_job_is_found_by_its_labels(run: Run, server: str, corpus: Path) -> None:
+    # Given two jobs, one with labels
+    job = run("submit", corpus, "--decoder", DECODER, "--label", "team=search", "--label", "run=[red]=2").out.strip()
+    other = run("submit", corpus, "--decoder", DECODER, "--name", "other").out.strip()
+    # When jobs are listed by label or name, Then they are found, and the labels are shown as they are
+    assert [found["id"] for found in json.loads(run("ls", "--json", "--label", "team=search").out)] == [job]
+    assert [found["id"] for found in json.loads(run("ls", "--json", "--name", "OTHER").out)] == [other]
+    assert "team=search, run=[red]=2" in run("status", job).out
+    # And a label without a value, or by a name that none can have, is refused
+    assert "labels.[run]" in run("submit", corpus, "--label", "[run]=1").err
+    assert "--label is 'team'; expected NAME=VALUE" in run("submit", corpus, "--label", "team").err
+
+
 def test_a_job_is_followed_with_status_wait_results_and_ls(run: Run, server: str, hand: Hand, corpus: Path) -> None:
     # Given a job of which a part is done
     job = run("submit", corpus, "--decoder", DECODER, "--batch-size", 10).out.strip()

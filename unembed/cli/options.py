@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -143,6 +144,17 @@ Priority = Annotated[
     ),
 ]
 
+Labels = Annotated[
+    list[str],
+    typer.Option(
+        "--label",
+        metavar="NAME=VALUE",
+        help="A label, to find the job by; can be given several times.",
+        show_default=False,
+        rich_help_panel=WHERE_PANEL,
+    ),
+]
+
 Decoder = Annotated[str, typer.Option("--decoder", help="The decoder's name.", rich_help_panel=PANEL)]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same texts.", rich_help_panel=PANEL)]
 Device = Annotated[
@@ -180,6 +192,14 @@ def take_gpu_memory(size: str | None) -> None:
     except ValidationError:
         raise InputError(f"--gpu-memory is {size!r}; expected bytes, or a size with a unit: 200MB, 2GiB") from None
     os.environ["UNEMBED_GPU_MEMORY"] = size
+
+
+def labels_of(given: Sequence[str]) -> dict[str, str]:
+    """Raises InputError for what has no name or no value."""
+    for each in given:
+        if not each.partition("=")[0] or "=" not in each:
+            raise InputError(f"--label is {each!r}; expected NAME=VALUE")
+    return {name: value for name, _, value in (each.partition("=") for each in given)}
 
 
 def connect(url: str | None, home: Path | None) -> Client:

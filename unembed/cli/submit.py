@@ -67,6 +67,7 @@ def submit(
     name: given.Name = None,
     results_to: ResultsTo = None,
     priority: given.Priority = Priority.NORMAL,
+    label: given.Labels = [],  # noqa: B006 - typer copies it
     idempotency_key: IdempotencyKey = None,
     dry_run: given.DryRun = False,
     url: given.Url = None,
@@ -77,6 +78,7 @@ def submit(
         raise InputError("--input-format does not go with --by-reference, where the suffix says what a file is")
     if by_reference and any(map(is_store, sources)):
         raise InputError(f"{shown_source(sources[0])} is a store, which is read here: leave out --by-reference")
+    labels = given.labels_of(label)
     corpus = (
         sources if by_reference else read_corpus(sources, column, id_column, cells, input_format, query, collection)
     )
@@ -98,6 +100,7 @@ def submit(
             by_reference=by_reference,
             results_to=results_to,
             priority=priority,
+            labels=labels,
             column=column if by_reference else None,
             id_column=id_column if by_reference else None,
             cells=cells if by_reference else None,

@@ -145,6 +145,9 @@ def job_details(job: Job) -> Table:
     table.add_row("decoder", f"{job.decoder}, {job.embedding_dim} dimensions, seed {job.seed}")
     if job.priority is not Priority.NORMAL:
         table.add_row("priority", job.priority.value)
+    if job.labels:
+        listed = ", ".join(f"{name}={value}" for name, value in job.labels.items())
+        table.add_row("labels", Text(printable(listed)))
     table.add_row("rows", f"{job.rows.done:,} of {job.rows.total:,}: {outcome(job.rows)}")
     table.add_row("batches", ", ".join(states) or "none yet")
     if why := why_it_waits(job):

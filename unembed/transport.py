@@ -41,7 +41,7 @@ _BUSY: Final = 429
 _AGAIN: Final = frozenset({502, 503, 504})
 _NEVER: Final = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL)
 _PLAIN: Final[dict[int, type[UnembedError]]] = {401: AuthError, 404: NotFoundError, 429: BusyError}
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 Stop = threading.Event
@@ -79,7 +79,7 @@ class Transport:
                 headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
                 timeout=timeout,
                 transport=transport,
-                trust_env=parts.hostname not in _LOOPBACK,  # a proxy has no way to this machine's own loopback
+                trust_env=parts.hostname not in LOOPBACK,  # a proxy has no way to this machine's own loopback
             )
         except ImportError as error:  # of a SOCKS proxy
             raise MissingExtraError(

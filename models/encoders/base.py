@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +15,22 @@ Vectors = npt.NDArray[np.float32]
 TellDone = Callable[[int], None]  # is told how many texts are done
 
 
-class Adapter(Protocol):
+class Adapter(ABC):
     """What runs an encoder's network, here or elsewhere."""
 
-    @property
-    def chunk(self) -> int:
-        """How many texts it is given at once, between two reports of progress."""
-        ...
+    chunk: ClassVar[int] = 1024  # texts that it is given at once, between two reports of progress
 
     @property
+    @abstractmethod
     def dim(self) -> int:
         """Of its vectors, before they are cut."""
-        ...
 
+    @abstractmethod
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.floating]:
         """Vectors (N, D) of any length, of at least one text."""
-        ...
+
+    def prepare(self, texts: Sequence[str]) -> None:  # noqa: B027 (most have nothing to do)
+        """Is called with all texts before the first of them are embedded."""
 
 
 class Encoder:
@@ -45,9 +46,11 @@ class Encoder:
 
         Raises InputError for vectors that are not as they should be.
         """
+        given = [self._prefix + text for text in texts] if self._prefix else texts
+        self._adapter.prepare(given)
         parts = []
-        for begin in range(0, len(texts), self._adapter.chunk):
-            chunk = [self._prefix + text for text in texts[begin : begin + self._adapter.chunk]]
+        for begin in range(0, len(given), self._adapter.chunk):
+            chunk = given[begin : begin + self._adapter.chunk]
             parts.append(self._unit(self._adapter.embed(chunk), len(chunk)))
             progress(begin + len(chunk))
         return np.concatenate(parts) if parts else np.empty((0, self.dim), np.float32)

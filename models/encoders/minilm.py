@@ -26,6 +26,7 @@ from torch import Tensor
 
 from unembed.errors import CheckpointError
 from unembed.models.device import fastest
+from unembed.models.encoders.base import Adapter
 from unembed.models.encoders.known import KNOWN, MINILM
 from unembed.models.encoders.pooling import mean, mean_max
 from unembed.schemas import Precision
@@ -49,24 +50,27 @@ _SHAPE: Final[dict[str, dict[str, object]]] = {
 _MODULES: Final = ("Transformer", "Pooling", "Normalize")
 
 
-@dataclass(frozen=True)
-class PooledMiniLM:
+class PooledMiniLM(Adapter):
     """The network with one way to make a vector of a text's token states."""
 
-    network: MiniLM
-    pool: Callable[[Tensor], Tensor]
-    dim: int
-    chunk: int = 4096
+    chunk = 4096
+
+    def __init__(self, network: MiniLM, name: str) -> None:
+        self._network, self._name = network, name
+        self._pool = mean if name == MINILM else mean_max
+
+    @property
+    def dim(self) -> int:
+        return KNOWN[self._name].dim
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        return self.network.encode(texts, self.pool)
+        return self._network.encode(texts, self._pool)
 
 
 def open_minilm(name: str, device: str, precision: Precision) -> PooledMiniLM:
     """In bfloat16 only where that is asked for and the device has instructions for it."""
     coarse = precision == "bfloat16" == fastest(torch.device(device))
-    network = _network(device, torch.bfloat16 if coarse else torch.float32)
-    return PooledMiniLM(network, mean if name == MINILM else mean_max, KNOWN[name].dim)
+    return PooledMiniLM(_network(device, torch.bfloat16 if coarse else torch.float32), name)
 
 
 @cache

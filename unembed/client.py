@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,8 @@ from pydantic import ValidationError
 
 from unembed.boundary import describe
 from unembed.corpus import Coding, Corpus, ReferencedCorpus, Slice, as_corpus, encode_payload, open_reference
-from unembed.errors import InputError, UnembedError
+from unembed.embedders import may_be_same
+from unembed.errors import EmbedderError, InputError, UnembedError
 from unembed.estimates import Estimate, EstimateRequest
 from unembed.generations import rows_of
 from unembed.home import require_url
@@ -121,6 +123,7 @@ class Client:
         id_column: str | None = None,
         ids: Sequence[object] | None = None,
         cells: Coding | str | None = None,
+        embedder: str | None = None,
         idempotency_key: str | None = None,
         by_reference: bool = False,
         results_to: str | os.PathLike[str] | None = None,
@@ -140,6 +143,9 @@ class Client:
         `column` and `id_column` are paths, `response.body.data.0.embedding`; without them, both are looked for. `cells`
         says what quantised numbers, or bytes, mean: `unembed.corpus.Coding`. A row without a vector is an error row.
 
+        `embedder` says whose vectors they are, "text-embedding-3-small"; without it, the corpus may. Where the decoder
+        reads another's, nothing is sent.
+
         With `by_reference` the source is a path or URI, or several, of parquet, Arrow or .npy files that the workers
         read themselves, under a root that the server allows; only their footers are read here, and no vector is sent.
 
@@ -156,6 +162,8 @@ class Client:
             corpus = _referenced(source, column, id_column, ids)
         else:
             corpus = as_corpus(source, column=column, id_column=id_column, ids=ids, cells=cells)
+        if named := embedder or (corpus.embedder if isinstance(corpus, Corpus) else None):
+            self._require_reader(decoder, named)
         spec = _checked(
             JobCreate,
             decoder=decoder,
@@ -182,6 +190,23 @@ class Client:
                 self._try_to_cancel(job.id)
             raise
         return JobHandle(self, job)
+
+    def _require_reader(self, decoder: str, embedder: str) -> None:
+        """Raises EmbedderError, naming the decoders that read this embedder's vectors, where this one does not."""
+        there = {one.name: one.encoder for one in self.decoders() if one.encoder}
+        reads = there.get(decoder)
+        if reads is None or may_be_same(reads, embedder):
+            return
+        others = [name for name, encoder in there.items() if may_be_same(encoder, embedder)]
+        advice = (
+            f"--decoder {others[0]} reads them"
+            if others
+            else "no decoder here reads them, and docs/training.md says how to make one"
+        )
+        raise EmbedderError(
+            f"the vectors are of {embedder!r}, but the decoder {decoder!r} reads those of {reads!r}; {advice}. If they "
+            f"are of {reads!r} after all: --embedder {shlex.quote(reads)}"
+        )
 
     def estimate(
         self,

@@ -6,6 +6,7 @@
     │   ├── SettingsError       a setting in the environment is not usable           400
     │   ├── DimensionError      an embedding has the wrong number of dimensions      422
     │   ├── UnknownDecoderError no decoder has this name                             422
+    │   ├── EmbedderError       the vectors are another embedder's                   422
     │   ├── RootsError          a URI is not under an allowed root                   422
     │   └── UnknownArchitectureError                                                 422
     ├── BudgetError             a network larger than the parameters allowed         422
@@ -92,6 +93,13 @@ class RootsError(InputError):
     """A URI is not under an allowed root."""
 
     code = "roots"
+    status = 422
+
+
+class EmbedderError(InputError):
+    """The vectors are those of another embedder than the decoder reads."""
+
+    code = "embedder"
     status = 422
 
 

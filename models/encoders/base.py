@@ -20,6 +20,8 @@ class Adapter(ABC):
 
     chunk: ClassVar[int] = 1024  # texts that it is given at once, between two reports of progress
 
+    keeps: bool = False  # what it has embedded, for later processes
+
     @property
     @abstractmethod
     def dim(self) -> int:
@@ -58,6 +60,11 @@ class Encoder:
     @property
     def dim(self) -> int:
         return self._cut or self._adapter.dim
+
+    @property
+    def keeps(self) -> bool:
+        """Whether texts that it has embedded are not embedded again, in a later process neither."""
+        return self._adapter.keeps
 
     def _unit(self, vectors: npt.NDArray[np.floating], texts: int) -> Vectors:
         """Cut to the first `dim` dimensions, where that was asked for, and scaled to length 1."""

@@ -42,6 +42,7 @@ class OpenAIEmbeddings(Adapter):
         self._key = key
         self._in_base64 = True  # a third of the bytes; until a server refuses it
         self._kept = KeptVectors(kept_file(f"{self._url} {spec.name} {spec.dim}")) if is_attended() else None
+        self.keeps = self._kept is not None
         self._dim: int | None = spec.dim
 
     @property

@@ -52,4 +52,4 @@ def _imported(name: str) -> Callable[[list[str]], Any]:
         ) from error
     if not callable(found):
         raise InputError(f"{name!r} is {type(found).__name__}; expected a function of a list of texts")
-    return found  # type: ignore[no-any-return]
+    return found

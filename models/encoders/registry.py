@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from importlib.util import find_spec
 from typing import Final
@@ -50,6 +50,16 @@ def shared_encoder(name: str, precision: Precision = "float32", device: str = "c
     return _shared(name, precision, device)
 
 
+def encoder_if_it_runs(name: str | None, say: Callable[[str], None]) -> Encoder | None:
+    """For what is better with an encoder and can be done without; says why it is without."""
+    if name is None:
+        return None
+    if (reason := why_not(name)) is not None:
+        say(f"without cosines of texts that are embedded again: the encoder {name!r} {reason}")
+        return None
+    return shared_encoder(name)
+
+
 def open_encoder(name: str, device: str = "cpu", precision: Precision = "float32") -> Encoder:
     """In bfloat16 only where that is asked for and the device has instructions for it.
 
@@ -65,7 +75,9 @@ def open_encoder(name: str, device: str = "cpu", precision: Precision = "float32
 def _require(name: str) -> Located:
     found = permitted(name)
     if found is None:
-        raise InputError(f"the encoder {name!r} is not allowed here; expected {ALLOWED} to list it")
+        raise InputError(
+            f"the encoder {name!r} is not allowed here; expected {ALLOWED} to list it, or --encoder where a verb has it"
+        )
     return found
 
 

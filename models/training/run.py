@@ -19,7 +19,7 @@ from unembed.models.decoder.manifold import Manifold, fit_manifold
 from unembed.models.decoder.self_test import make_self_test
 from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.tokenizer import REPLACEMENT, Tokenizer
-from unembed.models.encoders.registry import shared_encoder
+from unembed.models.encoders.registry import encoder_if_it_runs, shared_encoder
 from unembed.models.evaluation.measure import measure
 from unembed.models.evaluation.text_sets import Library, Say, TextSet
 from unembed.models.training.augment import augment
@@ -230,11 +230,11 @@ def export(
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
         all_texts = [line for lines in dev.values() for line in lines]
         all_vectors = np.concatenate(list(vectors.values()))
-        calibrated = calibrate_both(decoder, all_texts, all_vectors, seen=plan.encoder is not None)
+        encoder = encoder_if_it_runs(plan.encoder, say)
+        calibrated = calibrate_both(decoder, all_texts, all_vectors, seen=encoder is not None)
         config = calibrated.of(config)
         save_checkpoint(plan.folder, replace(checkpoint, config=config))
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
-        encoder = shared_encoder(plan.encoder) if plan.encoder else None
         for name, lines in dev.items():
             say(f"scoring on {name}")
             rows = slice(plan.dev_rows)

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from unembed.cli.console import out, say
+from unembed.cli.encoder_options import CheckpointEncoder
 from unembed.cli.extras import needs
+from unembed.cli.spending import Yes
 from unembed.cli.training_options import Threads
 from unembed.corpus.named import FORMS
 from unembed.threads import wait_without_spinning
@@ -22,6 +24,8 @@ def add_calibration(
             help=f"Texts that the decoder was not trained on: {FORMS}. May be repeated.",
         ),
     ],
+    encoder: CheckpointEncoder = None,
+    yes: Yes = False,
     threads: Threads = 0,
 ) -> None:
     """Calibrate a checkpoint anew, for its overall_quality: after it was given a sketch, or for other texts.

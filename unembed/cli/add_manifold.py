@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from unembed.cli.console import out, say
+from unembed.cli.encoder_options import CheckpointEncoder
 from unembed.cli.extras import needs
+from unembed.cli.spending import Yes
 
 
 def add_manifold(
@@ -20,6 +22,8 @@ def add_manifold(
             "on.",
         ),
     ],
+    encoder: CheckpointEncoder = None,
+    yes: Yes = False,
 ) -> None:
     """Let an older checkpoint mark rows whose vector does not look like an embedding of a text.
 

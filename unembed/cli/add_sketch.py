@@ -8,13 +8,17 @@ import typer
 
 from unembed.cli import training_options as given
 from unembed.cli.console import out, say
+from unembed.cli.encoder_options import CheckpointEncoder
 from unembed.cli.extras import needs
+from unembed.cli.spending import Yes
 from unembed.threads import wait_without_spinning
 
 
 def add_sketch(
     decoder: Annotated[str, typer.Argument(help="A decoder's name, or a checkpoint's folder.")],
     sets: given.Sets,
+    encoder: CheckpointEncoder = None,
+    yes: Yes = False,
     threads: given.Threads = 0,
 ) -> None:
     """Give an older checkpoint a sketch: it estimates the embeddings of texts from their words, without an encoder.

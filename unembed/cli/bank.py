@@ -11,6 +11,7 @@ from unembed.cli.console import say
 from unembed.cli.encoder_options import Encoder
 from unembed.cli.extras import needs
 from unembed.cli.options import Device
+from unembed.cli.spending import Yes
 from unembed.corpus.named import FORMS
 
 
@@ -25,6 +26,7 @@ def bank(
         float, typer.Option(min=-1.0, max=1.0, help="Answer only if the nearest phrase has at least this cosine.")
     ] = 0.0,
     device: Device = "cpu",
+    yes: Yes = False,
 ) -> None:
     """Make a phrase bank: a decoder that answers with the nearest of these texts, word for word."""
     with needs("decoder"):

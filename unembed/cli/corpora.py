@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
@@ -23,8 +24,12 @@ def read_corpus(
     input_format: str | None = None,
     query: str | None = None,
     collection: str | None = None,
+    embedder: str | None = None,
 ) -> Corpus:
-    """The corpus that IN... names; says what was read. Raises what `open_corpus` raises."""
+    """The corpus that IN... names; says what was read. Raises what `open_corpus` raises.
+
+    `embedder` is whose vectors they are, whatever the corpus says.
+    """
     with _fetching() as progress:
         corpus = open_corpus(
             sources,
@@ -39,7 +44,7 @@ def read_corpus(
     say(f"{corpus.what}: {corpus.rows:,} embeddings of {corpus.dim} dimensions, {corpus.dtype.name}")
     for note in corpus.notes:
         say(note, "dim")
-    return corpus
+    return replace(corpus, embedder=embedder or corpus.embedder)
 
 
 def say_bad_rows(corpus: Corpus) -> None:

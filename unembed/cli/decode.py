@@ -64,6 +64,7 @@ def decode(
     input_format: given.InputFormat = None,
     query: given.Query = None,
     collection: given.Collection = None,
+    embedder: given.Embedder = None,
     batch_size: BatchSize = None,
     decoder: given.Decoder = DEFAULT_DECODER,
     seed: given.Seed = 0,
@@ -84,7 +85,7 @@ def decode(
     """
     to = destination_of(output, format)
     given.take_gpu_memory(gpu_memory)
-    corpus = read_corpus(sources, column, id_column, cells, input_format, query, collection)
+    corpus = read_corpus(sources, column, id_column, cells, input_format, query, collection, embedder)
     layout = outputs.layout_of(corpus, carry, append)
     outputs.check_room(to, layout, corpus.rows, corpus.dim * corpus.dtype.itemsize if append else 0)
     if dry_run:

@@ -16,6 +16,15 @@ def _permit(given: str | None) -> str | None:
 
 
 Encoder = Annotated[str, typer.Option("--encoder", metavar="SPEC", help=f"The embedder: {KINDS}.", callback=_permit)]
+CheckpointEncoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="SPEC",
+        help="Let the encoder that the decoder names run, if it is this one; those that Unembed knows always may.",
+        callback=_permit,
+    ),
+]
 TextEncoder = Annotated[
     str | None,
     typer.Option(

@@ -14,7 +14,9 @@ import typer
 from unembed.cli import options as given
 from unembed.cli.console import err, out, say
 from unembed.cli.decode_flags import takes_decode_options
+from unembed.cli.encoder_options import CheckpointEncoder
 from unembed.cli.extras import needs
+from unembed.cli.spending import Yes
 from unembed.corpus.named import FORMS
 from unembed.errors import InputError
 from unembed.schemas import DEFAULT_DECODER, DecodeOptions
@@ -35,6 +37,8 @@ def evaluate(
     ] = True,
     seed: given.Seed = 0,
     options: DecodeOptions,
+    encoder: CheckpointEncoder = None,
+    yes: Yes = False,
     device: given.Device = "auto",
     precision: given.Precision = "auto",
     examples: Annotated[int, typer.Option(min=0, help="Show this many decoded texts of each set.")] = 5,
@@ -51,7 +55,7 @@ def evaluate(
     wait_without_spinning()
     with needs("train"):
         from unembed.models.decoder.create import load_decoder
-        from unembed.models.encoders.registry import shared_encoder
+        from unembed.models.encoders.registry import encoder_if_it_runs
         from unembed.models.evaluation.measure import measure
         from unembed.models.evaluation.text_sets import Library, TextSet
 
@@ -61,18 +65,18 @@ def evaluate(
     model = load_decoder(decoder, device, precision)
     encoder_name = model.encoder
     library = Library(encoder_name, None, say)
+    embedder = encoder_if_it_runs(encoder_name, say) if round_trip else None
     scores: dict[str, Any] = {}
     analyses = []
     with err.status("") as status:
         for one in map(TextSet.parse, sets):
             status.update(f"reading {one.name}")
             lines, vectors = library.read(one, rows)
-            encoder = shared_encoder(encoder_name) if round_trip and encoder_name else None
 
             def show_progress(done: int, name: str = one.name, total: int = len(lines)) -> None:
                 status.update(f"decoding {name}: {done:,} of {total:,}")
 
-            measured = measure(model, lines, vectors, encoder, options, seed, show_progress)
+            measured = measure(model, lines, vectors, embedder, options, seed, show_progress)
             scores[one.name] = asdict(measured.scores)
             if report is not None:
                 status.update(f"resampling {one.name}")

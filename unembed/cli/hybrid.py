@@ -10,7 +10,9 @@ import typer
 from unembed.cli import options as given
 from unembed.cli.console import say
 from unembed.cli.decode_flags import decode_options, flag
+from unembed.cli.encoder_options import CheckpointEncoder
 from unembed.cli.extras import needs
+from unembed.cli.spending import Yes
 from unembed.corpus.named import FORMS
 from unembed.errors import InputError
 from unembed.schemas import DEFAULT_DECODER
@@ -37,6 +39,8 @@ def hybrid(
     floor: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Reject decoded texts with a lower overall_quality than this.")
     ] = 0.0,
+    encoder: CheckpointEncoder = None,
+    yes: Yes = False,
     device: given.Device = "auto",
     precision: given.Precision = "auto",
 ) -> None:

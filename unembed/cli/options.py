@@ -118,6 +118,17 @@ Cells = Annotated[
         rich_help_panel=CORPUS_PANEL,
     ),
 ]
+Embedder = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder",
+        metavar="NAME",
+        help="Whose vectors they are: text-embedding-3-small. Default: what the corpus says. Vectors of "
+        "another embedder than the decoder reads are refused.",
+        show_default=False,
+        rich_help_panel=CORPUS_PANEL,
+    ),
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Rows in a batch.", rich_help_panel=CORPUS_PANEL)]
 Name = Annotated[
     str | None,

@@ -59,6 +59,7 @@ def submit(
     input_format: given.InputFormat = None,
     query: given.Query = None,
     collection: given.Collection = None,
+    embedder: given.Embedder = None,
     by_reference: ByReference = False,
     batch_size: given.BatchSize = DEFAULT_BATCH_SIZE,
     decoder: given.Decoder = DEFAULT_DECODER,
@@ -80,7 +81,9 @@ def submit(
         raise InputError(f"{shown_source(sources[0])} is a store, which is read here: leave out --by-reference")
     labels = given.labels_of(label)
     corpus = (
-        sources if by_reference else read_corpus(sources, column, id_column, cells, input_format, query, collection)
+        sources
+        if by_reference
+        else read_corpus(sources, column, id_column, cells, input_format, query, collection, embedder)
     )
     if dry_run:
         with given.connect(url, home) as client:
@@ -104,6 +107,7 @@ def submit(
             column=column if by_reference else None,
             id_column=id_column if by_reference else None,
             cells=cells if by_reference else None,
+            embedder=embedder,
             decoder=decoder,
             batch_size=batch_size,
             seed=seed,

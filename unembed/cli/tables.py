@@ -191,6 +191,8 @@ def summary(job: Job, batches: Iterable[Batch], tally: RowTally, wall: float) ->
         table.add_row("", f"{count:,}", Text(code, style="red"))
     if tally.off_manifold:
         doubt = "vectors that do not look like embeddings of texts, such as noise; ignore their texts"
+        if tally.off_manifold * 2 > job.rows.written:
+            doubt = f"more than half: probably vectors of another embedder than {job.decoder} reads; ignore their texts"
         table.add_row("off manifold", f"{tally.off_manifold:,}", Text(doubt, style="yellow"))
     if tally.scored:
         mean = f"mean of {tally.scored:,} rows, from 0 to 1"

@@ -82,6 +82,7 @@ def train(
     max_pieces: given.MaxPieces = 96,
     seed: given.Seed = 0,
     device: Device = "auto",
+    yes: given.Yes = False,
     threads: given.Threads = 0,
     report_every: Annotated[int, typer.Option(min=1, help="Report and save every N steps.")] = 200,
     score_rows: Annotated[

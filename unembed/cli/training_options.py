@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from unembed.cli.encoder_options import TextEncoder as TextEncoder
+from unembed.cli.spending import Yes as Yes
 from unembed.corpus.named import FORMS
 
 Sets = Annotated[

@@ -45,6 +45,7 @@ def tune(
     max_pieces: given.MaxPieces = 96,
     seed: given.Seed = 0,
     device: Device = "auto",
+    yes: given.Yes = False,
     threads: given.Threads = 0,
 ) -> None:
     """Search for good settings with short runs. Ctrl-C stops, and the same command continues from there.

@@ -41,6 +41,7 @@ class Corpus:
     bad: BadRows = field(default_factory=BadRows)  # of the last time that it was read
     table: Table | None = None  # the rows as they lie in its source; an array has none
     id_field: Field | None = None  # where its ids are in the table
+    embedder: str | None = None  # whose vectors they are, where the source says it
 
     @cached_property
     def fingerprint(self) -> str:

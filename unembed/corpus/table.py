@@ -19,6 +19,7 @@ from unembed.corpus.arrays import float_dtype
 from unembed.corpus.base import Chunk, Corpus
 from unembed.corpus.cells import BadRows, Ragged, dtype_of, fitted, fixed_dim, read_cells, value_type
 from unembed.corpus.columns import Columns, choose_columns
+from unembed.corpus.embedder import embedder_of
 from unembed.corpus.ids import read_ids
 from unembed.corpus.one_cell import Coding
 from unembed.corpus.opened import opened_up
@@ -75,7 +76,8 @@ def corpus_of(
         return hashlib.sha256("\0".join(meant).encode()).hexdigest()
 
     notes = (*columns.notes, *([others] if others else []), *cost_of(cells, kind))
-    return Corpus(table.what, rows, dim, dtype, chunks, digest, notes, bad, table, columns.ids)
+    embedder = embedder_of(table, columns.vectors)
+    return Corpus(table.what, rows, dim, dtype, chunks, digest, notes, bad, table, columns.ids, embedder)
 
 
 def read_piece(

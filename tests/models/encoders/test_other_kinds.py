@@ -79,7 +79,7 @@ def test_the_operator_may_allow_a_function(functions: str, monkeypatch: pytest.M
     monkeypatch.setenv("UNEMBED_ENCODERS", f"openai:some-model, {functions}:lists")
     assert shared_encoder(f"{functions}:lists").dim == 2
     monkeypatch.setenv("UNEMBED_ENCODERS", "openai:some-model?dims=3")
-    with pytest.raises(InputError, match="UNEMBED_ENCODERS: the encoder .* has the option 'dims=3'"):
+    with pytest.raises(InputError, match=r"UNEMBED_ENCODERS: the encoder .* has the option 'dims=3'"):
         shared_encoder("another:function")
 
 

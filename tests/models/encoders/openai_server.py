@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,12 +41,13 @@ class OpenAIServer:
         return [text for request in self.requests for text in request["input"]]
 
 
-def vector_of(text: str, dim: int = DIM) -> np.ndarray:
+def vector_of(text: str, dim: int | None = None) -> np.ndarray:
     return np.random.default_rng(crc32(text.encode())).standard_normal(DIM).astype(np.float32)[:dim]
 
 
 @contextmanager
-def openai_server() -> Iterator[OpenAIServer]:
+def openai_server(vector: Callable[[str, int | None], np.ndarray] = vector_of) -> Iterator[OpenAIServer]:
+    """`vector` is given a text and the dimensions that are asked for, if they are."""
     server = OpenAIServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -66,13 +67,13 @@ def openai_server() -> Iterator[OpenAIServer]:
             """The last text first."""
             texts = list(enumerate(body["input"]))[server.short_by :]
             return [
-                {"index": index, "embedding": self._coded(vector_of(text, body.get("dimensions", DIM)), body)}
+                {"index": index, "embedding": self._coded(vector(text, body.get("dimensions")), body)}
                 for index, text in reversed(texts)
             ]
 
         def _coded(self, vector: np.ndarray, body: dict[str, Any]) -> str | list[float]:
             if body.get("encoding_format") == "base64":
-                return base64.b64encode(vector.tobytes()).decode()
+                return base64.b64encode(vector.astype("<f4").tobytes()).decode()
             return [float(number) for number in vector]
 
         def _send(self, status: int, document: dict[str, Any], refusal: Refusal | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from unembed.api import problems
 from unembed.api.deps import Deps
 from unembed.errors import AuthError, InputError
+from unembed.home import is_loopback
 from unembed.models.settings import Settings
 
 _bearer = HTTPBearer(auto_error=False, description="Needed when the server has API keys (UNEMBED_API_KEYS).")
@@ -29,16 +29,6 @@ def refuse_to_be_exposed(settings: Settings) -> None:
             f"refusing to listen on {settings.host} without API keys, for anyone could then submit and read jobs: "
             "set UNEMBED_API_KEYS (comma-separated), or UNEMBED_HOST to a loopback address such as 127.0.0.1"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this name or address, without its port, is always this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 async def client_of(

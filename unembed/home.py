@@ -7,6 +7,7 @@ so that none of them needs a URL on the machine where it runs.
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import json
 import os
 import subprocess
@@ -108,6 +109,16 @@ def answers(url: str, path: str = "/healthz") -> bool:
             connection.request("GET", path)
             return connection.getresponse().status == http.client.OK
     except (OSError, ValueError, http.client.HTTPException):
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this name or address, without its port, is always this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
         return False
 
 

@@ -6,8 +6,6 @@ Hence no result backend, no retries with a countdown and no priorities here: the
 
 from __future__ import annotations
 
-import sys
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
@@ -38,7 +36,6 @@ def make_app(settings: Settings) -> Celery:
         **_MESSAGES,
         **_WORKERS,
         **_BROKER,
-        task_send_sent_event=settings.events,  # without it Flower does not see a batch before a worker takes it
     )
     return app
 
@@ -112,17 +109,3 @@ def publish(app: Celery, batch_id: str) -> None:
     except (OperationalError, RedisError, OSError) as error:
         url = app.connection_for_write().as_uri()  # without the password
         raise QueueUnavailableError(f"Redis at {url} does not take the message: {error}") from error
-
-
-@cache
-def _app_of_the_environment() -> Celery:
-    from unembed.models.settings import read_settings
-
-    return make_app(read_settings())
-
-
-def __getattr__(name: str) -> Celery:
-    """`unembed.worker.celery.app`, for `celery -A worker.celery` and Flower; made when first asked for."""
-    if name == "app":
-        return _app_of_the_environment()
-    raise AttributeError(f"module {sys.modules[__name__].__name__!r} has no attribute {name!r}")

@@ -16,6 +16,7 @@ from unembed.models.store import Store
 from unembed.roots import Roots
 from unembed.worker import runtime
 from unembed.worker.celery import make_app, publish
+from unembed.worker.feed import Feed, by_celery
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,15 @@ class Context:
     publish: Callable[[str], None]  # tells the workers that this batch waits
     references: ReferenceReader = field(default_factory=lambda: ReferenceReader(Roots()))
     parts: Parts = field(default_factory=lambda: Parts(()))
+    feed: Feed = field(default_factory=Feed)  # what Flower is told
     stopping: threading.Event = field(default_factory=threading.Event)  # set: hand the running batch back
     # The device, precision and engine that were last told to the database.
     introduced_as: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def device(self) -> str | None:
+        """Where this process decodes, once it has said so."""
+        return self.introduced_as[0][0] if self.introduced_as else None
 
     def check_in(self, device: str | None = None, precision: str | None = None, engine: str | None = None) -> None:
         """Raises StoreUnavailableError."""
@@ -51,4 +58,5 @@ def open_context(settings: Settings, name: str, pid: int) -> Context:
         publish=lambda batch_id: publish(app, batch_id),
         references=ReferenceReader(Roots.of(settings.corpus_roots)),
         parts=Parts(settings.results_roots),
+        feed=Feed(by_celery(app) if settings.events else None),
     )

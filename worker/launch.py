@@ -84,7 +84,7 @@ class Stack:
         self._exits = ExitStack()
 
     def __enter__(self) -> Stack:
-        _require_extras()
+        _require_extras(flower=self._ports[1] is not None)
         with ExitStack() as exits:
             self._start(exits)
             self._exits = exits.pop_all()
@@ -141,7 +141,8 @@ class Stack:
         supervisor.let_go()
 
         self.url = f"http://{LOOPBACK}:{port}"
-        self.flower_url = f"http://{LOOPBACK}:{flower_port}" if flower_port else None
+        prefix = environment.get("FLOWER_URL_PREFIX", "").strip("/")
+        self.flower_url = f"http://{LOOPBACK}:{flower_port}/{prefix}".rstrip("/") if flower_port else None
         _await(supervisor, "api", lambda: _is_ready(port))
         exits.callback(remove_server, self.home)
         pid = os.getpid()
@@ -188,7 +189,8 @@ class Stack:
         supervisor.add(Part("api", _python("unembed.api"), environment, stage=1, grace=5.0))
         if flower_port:
             secret = {"FLOWER_COOKIE_SECRET": secrets.token_urlsafe(32)}  # not on the command line, which all can read
-            supervisor.add(Part("flower", _flower(flower_port), environment | secret, stage=1, grace=3.0))
+            command = [*_python("unembed.worker.flower_server"), str(flower_port), WHEN_LET_GO]
+            supervisor.add(Part("flower", command, environment | secret, stage=1, grace=3.0, waits=True))
 
 
 def _worker_part(seat: str) -> str:
@@ -198,12 +200,6 @@ def _worker_part(seat: str) -> str:
 def _python(module: str) -> list[str]:
     # -P: the parts run in the home folder, and a file there named `redis.py` or `celery.py` must not be imported.
     return [sys.executable, "-P", "-m", module]
-
-
-def _flower(port: int) -> list[str]:
-    # Flower runs a flowerconfig.py that it finds where it is started; an empty file in its place.
-    where = [f"--address={LOOPBACK}", f"--port={port}", f"--conf={os.devnull}"]
-    return [*_python("celery"), "-A", "unembed.worker.celery", "flower", *where]
 
 
 def _environment(database_url: str, redis_socket: Path, port: int) -> dict[str, str]:
@@ -222,10 +218,10 @@ def _environment(database_url: str, redis_socket: Path, port: int) -> dict[str, 
     }
 
 
-def _require_extras() -> None:
-    for package, extra in (("uvicorn", "local"), ("fastapi", "local"), ("torch", "local")):
+def _require_extras(*, flower: bool) -> None:
+    for package in ("uvicorn", "fastapi", "torch", *(["flower"] if flower else [])):
         if find_spec(package) is None:
-            raise MissingExtraError.of(package, extra)
+            raise MissingExtraError.of(package, "local")
 
 
 def _free_ports(port: int | None, flower_port: int | None) -> tuple[int, int | None]:

@@ -17,6 +17,7 @@ from celery.worker.request import Request
 
 from unembed.errors import UnavailableError
 from unembed.home import started_at
+from unembed.schemas import BatchState
 from unembed.worker.context import Context
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,9 @@ def reclaim_from_predecessor(context: Context) -> int:
         )
         return 0
     if taken:
-        log.warning("the last %s died; batches returned to the queue: %d", context.name, taken)
-    return taken
+        log.warning("the last %s died; batches returned to the queue: %d", context.name, len(taken))
+        context.feed.lost(taken)
+    return len(taken)
 
 
 def _living_namesake(context: Context) -> int | None:
@@ -74,8 +76,12 @@ def _reclaim(context: Context, message: str) -> None:
     """What was claimed in answer to this message."""
     try:
         taken = context.store.sweeping.reclaim(context.name, message)
+        finished = [] if taken else context.store.attempts.latest(1, context.name)
     except UnavailableError as error:
         log.warning("the batch of a process that died will be queued again when its lease expires: %s", error)
-    else:
-        if taken:
-            log.warning("the process that decoded a batch died: the batch returns to the queue (message %s)", message)
+        return
+    if taken:
+        log.warning("the process that decoded a batch died: the batch returns to the queue (message %s)", message)
+    # It may have died after it had finished its batch, and before it could say so to Flower.
+    own = (each for each in finished if each.message == message and each.state is BatchState.DONE)
+    context.feed.lost([*taken, *own])

@@ -119,6 +119,7 @@ class _MainProcess:
             name=context.name,
             interval=settings.sweep_interval,
             parts=context.parts,
+            feed=context.feed,
         )
         sweeper.run(self._ended, self._show_life)
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
 from unembed.errors import UnavailableError, UnembedError
 from unembed.models.settings import read_settings
@@ -60,6 +60,13 @@ def start(sender: str, **_: Any) -> None:
         # Rather than take batches that it would only fail.
         os.kill(os.getppid(), CANNOT_WORK)
         os.kill(os.getppid(), signal.SIGTERM)
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def end(**_: Any) -> None:
+    """Called in the child when it ends in order."""
+    for opened in _opened:
+        opened.feed.flush()
 
 
 def tell_those_who_wait(opened: Context, why: str) -> None:

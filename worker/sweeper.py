@@ -20,6 +20,7 @@ from unembed.models.parts import Parts
 from unembed.models.payloads import Payloads
 from unembed.models.store import Store, Swept
 from unembed.worker.celery import QUEUE
+from unembed.worker.feed import Feed
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,13 @@ class Sweeper:
         name: str,
         interval: float,
         parts: Parts | None = None,
+        feed: Feed | None = None,
     ) -> None:
         self._store = store
         self._queue = queue
         self._payloads = payloads
         self._parts = parts or Parts(())
+        self._feed = feed or Feed()
         self._sweeps = 0
         self._publish = publish
         self._name = name
@@ -54,6 +57,7 @@ class Sweeper:
         if not self._leads():
             return None
         swept = self._store.sweeping.sweep(self._messages())
+        self._feed.lost(swept.expired)
         for batch_id in swept.publish:
             self._publish(batch_id)
         self._store.queue.mark_published(swept.publish)
@@ -61,7 +65,7 @@ class Sweeper:
             log.info(
                 "messages sent again: %d, leases expired: %d, batches failed for good: %d",
                 len(swept.publish),
-                swept.expired,
+                len(swept.expired),
                 swept.dead,
             )
         self._sweeps += 1

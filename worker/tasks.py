@@ -15,18 +15,17 @@ from typing import Any, Final, TypeVar
 
 from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from unembed.codes import FailureCode
 from unembed.corpus import Slice, decode_payload
 from unembed.corpus.storage import FileMissingError
 from unembed.errors import CorpusError, DimensionError, UnavailableError, UnembedError
+from unembed.generations import counts_of
 from unembed.models.decoder.failures import is_broken_device
 from unembed.models.parts import part_uri
 from unembed.models.payloads import PayloadDamagedError, PayloadMissingError
 from unembed.models.store import Claim
-from unembed.schemas import Timings
+from unembed.schemas import BatchState, RowStatus, Timings
 from unembed.worker import runtime
 from unembed.worker.celery import DECODE_BATCH
 from unembed.worker.context import Context
@@ -35,38 +34,26 @@ from unembed.worker.process import context, hands_back_on_sigterm
 
 log = logging.getLogger(__name__)
 
-Outcome = dict[str, Any]  # what Flower shows: small, and ids rather than texts
+Outcome = dict[str, Any]  # for the log: small, and ids rather than texts
 T = TypeVar("T")
 
 _PATIENCE: Final = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds between attempts to reach a database that is away
 
 
 @shared_task(  # type: ignore[untyped-decorator]
-    name=DECODE_BATCH, bind=True, Request="unembed.worker.lost_processes:BatchRequest"
+    name=DECODE_BATCH,
+    bind=True,
+    Request="unembed.worker.lost_processes:BatchRequest",
+    send_events=False,  # Celery's events tell of the message; we tell of the attempt (worker/flower_tasks.py)
 )
 def decode_batch(self: Task, batch_id: str) -> Outcome:
-    def tell(taken: str) -> None:
-        if taken != batch_id and worker.settings.events:
-            tell_flower(self, taken)
-
-    worker = context()
     with hands_back_on_sigterm():
-        return run(batch_id, worker, message=self.request.id, tell=tell)
+        return run(batch_id, context(), message=self.request.id)
 
 
-def tell_flower(task: Task, batch_id: str) -> None:
-    """From now on it shows this batch as the task's argument, instead of the one that its message was sent for."""
-    try:
-        task.send_event("task-started", args=repr([batch_id]), retry=False)
-    except (OperationalError, RedisError, OSError) as error:
-        log.warning("Flower was not told that batch %s is decoded: %s", batch_id, error)
-
-
-def run(
-    named: str, worker: Context, *, message: str | None = None, tell: Callable[[str], object] = lambda _: None
-) -> Outcome:
+def run(named: str, worker: Context, *, message: str | None = None) -> Outcome:
     """One attempt at the batch whose turn it is. `named` is the batch that the message was sent for, and is tried where
-    none waits. `tell` gets the id of the batch that was claimed.
+    none waits.
 
     Raises StoreUnavailableError alone: the lease, or the sweeper, brings the batch back.
     """
@@ -74,8 +61,11 @@ def run(
     claim = _retrying(lambda: _claim(named, worker, message))
     if claim is None:
         # Nothing waits, or for its back-off alone, and this message was one too many.
+        if message is not None and settings.events:
+            worker.feed.ignored(message, named, worker.name, _state_of(named, worker))
         return {"batch": named, "outcome": "not claimed"}
     batch_id = claim.batch.id
+    worker.feed.started(claim, worker.name, worker.device)
     try:
         with Heart(
             lambda rows: store.attempts.heartbeat(batch_id, claim.attempt, settings.lease, rows),
@@ -83,17 +73,19 @@ def run(
             worker.stopping,
             hung=_leave_to_another_child,
         ) as heart:
-            tell(batch_id)
             return _attempt(claim, worker, heart)
     except CancelledError:
         store.attempts.cancel_running(batch_id, claim.attempt)
         _forget_payload(batch_id, worker)
+        _tell(claim, worker, BatchState.CANCELLED)
         return _outcome(claim, "cancelled")
     except FencedError:
         _forget_parts(claim, worker, [claim.attempt])  # had it been this attempt that finished, it would not be fenced
+        _tell(claim, worker, BatchState.QUEUED, error=_FENCED)
         return _outcome(claim, "fenced")
     except HandBackError:
         _hand_back(claim, worker)
+        _tell(claim, worker, BatchState.QUEUED, error="its worker shuts down: the batch is handed back")
         return _outcome(claim, "handed back")
     except Exception as error:
         return _failed(claim, worker, error)
@@ -139,6 +131,7 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
         raise FencedError
     _forget_parts(claim, worker, range(1, claim.attempt))
     _forget_payload(batch.id, worker)
+    _tell(claim, worker, BatchState.DONE, rows_error=counts_of(decoded.rows.column("status"))[RowStatus.ERROR])
     return _outcome(claim, "done", rows=batch.rows, ms=round((time.perf_counter() - began) * 1000))
 
 
@@ -170,7 +163,9 @@ def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
     )
     if state is not None:  # else it may have finished after all, and the answer was lost
         _forget_parts(claim, worker, [claim.attempt])
+    _tell(claim, worker, state or BatchState.QUEUED, error=_FENCED if state is None else why)
     if is_broken_device(error):
+        worker.feed.flush()
         _leave_to_another_child()
     return _outcome(claim, "fenced" if state is None else f"failed, now {state}", error=code)
 
@@ -218,6 +213,20 @@ def _introduce(worker: Context, decoder: runtime.Decoder) -> None:
         worker.introduced_as[:] = [facts]
     except UnavailableError as error:
         log.warning("the worker could not say what it decodes with: %s", error)
+
+
+_FENCED: Final = "the batch was taken from it, and what it decoded is dropped"
+
+
+def _tell(claim: Claim, worker: Context, state: BatchState, *, rows_error: int = 0, error: str | None = None) -> None:
+    worker.feed.ended(claim, worker.name, state, device=worker.device, rows_error=rows_error, error=error)
+
+
+def _state_of(batch_id: str, worker: Context) -> BatchState | None:
+    try:
+        return worker.store.attempts.state_of(batch_id)
+    except UnavailableError:
+        return None  # it is for Flower alone
 
 
 def _outcome(claim: Claim, outcome: str, **more: Any) -> Outcome:

@@ -1,7 +1,7 @@
 """Every SQL statement there is, behind one `Store`. Each method is one short transaction.
 
     store.jobs        create, add_batch, seal, cancel, remove; head, get, page, batch, batches, dead_batches
-    store.attempts    claim, heartbeat, finish, fail, release, cancel_running
+    store.attempts    claim, heartbeat, finish, fail, release, cancel_running; latest, of, state_of
     store.requeue     retry, after_resend
     store.sweeping    sweep, reclaim; queued, fail_missing_payloads, forget_payloads, done_or_cancelled;
                       cancel_unsealed, expired_jobs
@@ -27,11 +27,34 @@ from unembed.models.store.queue import Queue
 from unembed.models.store.requeue import Requeue
 from unembed.models.store.results import Results
 from unembed.models.store.sweeping import Sweeping
-from unembed.models.store.values import Backlog, Beat, Claim, JobFilter, JobHead, QueueStats, ResultsPage, Swept, Worker
+from unembed.models.store.values import (
+    Attempt,
+    Backlog,
+    Beat,
+    Claim,
+    JobFilter,
+    JobHead,
+    QueueStats,
+    ResultsPage,
+    Swept,
+    Worker,
+)
 from unembed.models.store.waiting import WhyWaiting
 from unembed.models.store.workers import Workers
 
-__all__ = ["Backlog", "Beat", "Claim", "JobFilter", "JobHead", "QueueStats", "ResultsPage", "Store", "Swept", "Worker"]
+__all__ = [
+    "Attempt",
+    "Backlog",
+    "Beat",
+    "Claim",
+    "JobFilter",
+    "JobHead",
+    "QueueStats",
+    "ResultsPage",
+    "Store",
+    "Swept",
+    "Worker",
+]
 
 
 class Store:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, bindparam, case, func, or_, select, update
 
 from unembed.generations import counts_of
 from unembed.models.clock import now, seconds_between
 from unembed.models.store.job_end import settle
 from unembed.models.store.results import write_rows
-from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job_of, one, storable_error, to_batch, to_head
+from unembed.models.store.sql import (
+    BATCHES,
+    JOBS,
+    StorePart,
+    lock_job_of,
+    one,
+    storable_error,
+    to_attempt,
+    to_batch,
+    to_head,
+)
 from unembed.models.store.turns import STARTABLE, WAITS, charge
-from unembed.models.store.values import Beat, Claim
+from unembed.models.store.values import Attempt, Beat, Claim
 from unembed.models.store.workers import COUNT_FOR_WORKER
 from unembed.schemas import BatchState, JobState, ResultsPart, RowStatus, Timings
 
@@ -146,6 +157,27 @@ class Attempts(StorePart):
             settle(connection, job)
             return True
 
+    def latest(self, limit: int, worker: str | None = None) -> list[Attempt]:
+        """The last attempts at so many batches, that which began last first; of one worker, where it is named."""
+        statement = _LAST_ATTEMPTS.order_by(BATCHES.c.claimed_at.desc()).limit(limit)
+        if worker is not None:
+            statement = statement.where(BATCHES.c.worker == worker)
+        return self._attempts(statement)
+
+    def of(self, batch_ids: Sequence[str]) -> list[Attempt]:
+        """The last attempts at these batches, in any order."""
+        return self._attempts(_LAST_ATTEMPTS.where(BATCHES.c.id.in_(batch_ids)))
+
+    def _attempts(self, statement: Select[Any]) -> list[Attempt]:
+        with self._read() as connection:
+            return [to_attempt(row, row["job_name"]) for row in connection.execute(statement).mappings()]
+
+    def state_of(self, batch_id: str) -> BatchState | None:
+        """What has become of a batch; None when there is none of this id."""
+        with self._read() as connection:
+            state = connection.scalar(select(BATCHES.c.state).where(BATCHES.c.id == batch_id))
+            return None if state is None else BatchState(state)
+
     def cancel_running(self, batch_id: str, attempt: int) -> bool:
         """The worker has stopped because the job was cancelled. False: fenced, or the job was not cancelled."""
         with self._write() as connection:
@@ -186,6 +218,11 @@ def _held(connection: Connection, batch_id: str, attempt: int) -> RowMapping | N
     return one(connection, _HELD_BATCH, {"batch": batch_id, "held": attempt})
 
 
+_LAST_ATTEMPTS: Final = (
+    select(BATCHES, JOBS.c.name.label("job_name"))
+    .join_from(BATCHES, JOBS, BATCHES.c.job_id == JOBS.c.id)
+    .where(BATCHES.c.claimed_at.is_not(None))
+)
 _HELD: Final = and_(
     BATCHES.c.id == bindparam("batch"), BATCHES.c.attempt == bindparam("held"), BATCHES.c.state == BatchState.RUNNING
 )

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from unembed.errors import NotFoundError
 from unembed.models.database import transaction
 from unembed.models.settings import Settings
-from unembed.models.store.values import JobHead
+from unembed.models.store.values import Attempt, JobHead
 from unembed.models.tables import BatchRow, ClientRow, GenerationRow, JobRow, WorkerRow
 from unembed.schemas import Batch, BatchCounts, BatchState, DecodeOptions, Job, JobState, RowCounts, Timings
 
@@ -96,8 +96,21 @@ def to_batch(row: RowMapping) -> Batch:
 
 
 def to_head(job: RowMapping) -> JobHead:
-    plain = {name: job[name] for name in ("id", "decoder", "embedding_dim", "seed", "results_uri")}
+    plain = {name: job[name] for name in ("id", "name", "decoder", "embedding_dim", "seed", "results_uri")}
     return JobHead(**plain, state=JobState(job["state"]), options=DecodeOptions.model_validate(job["options"]))
+
+
+def to_attempt(batch: RowMapping, job_name: str | None) -> Attempt:
+    """Of a batch that was claimed."""
+    plain = ("rows", "worker", "device", "error", "rows_error", "claimed_at", "message")
+    return Attempt(
+        **{name: batch[name] for name in plain},
+        batch_id=batch["id"],
+        number=batch["attempt"],
+        job_name=job_name,
+        state=BatchState(batch["state"]),
+        ended_at=batch["queued_at"] if batch["state"] == BatchState.QUEUED else batch["finished_at"],
+    )
 
 
 def read_job(connection: Connection, job_id: str) -> Job:

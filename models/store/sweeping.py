@@ -20,9 +20,9 @@ from unembed.models.payloads import SEND_AGAIN
 from unembed.models.store.attempts import ended, queued_again
 from unembed.models.store.job_end import settle
 from unembed.models.store.jobs import cancel_locked
-from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job
+from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job, to_attempt
 from unembed.models.store.turns import WAITS
-from unembed.models.store.values import Swept
+from unembed.models.store.values import Attempt, Swept
 from unembed.schemas import BatchState, JobState, job_id_of
 
 _PUBLISH_AT_ONCE = 1000
@@ -45,23 +45,22 @@ class Sweeping(StorePart):
 
         `messages` is how many waited in the queue of messages just before.
         """
-        expired, dead = self._reclaim(_lease_ran_out(), _SILENT)
+        expired = self._reclaim(_lease_ran_out(), _SILENT)
         with self._read() as connection:
-            return Swept(_to_publish(connection, self.settings.republish_after, messages), expired, dead)
+            return Swept(_to_publish(connection, self.settings.republish_after, messages), expired)
 
-    def reclaim(self, worker: str, message: str | None = None) -> int:
-        """A worker is known to be dead: what it held need not wait for its lease to run out. How many batches it held.
+    def reclaim(self, worker: str, message: str | None = None) -> list[Attempt]:
+        """A worker is known to be dead: what it held need not wait for its lease to run out. The attempts it died in.
 
         `message` for what it took in answer to that one alone. The attempt counts, for it may be the batch that kills
         its workers.
         """
         held = and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.worker == worker)
-        taken, _ = self._reclaim(held if message is None else and_(held, BATCHES.c.message == message), _GONE)
-        return taken
+        return self._reclaim(held if message is None else and_(held, BATCHES.c.message == message), _GONE)
 
-    def reclaim_all(self) -> int:
+    def reclaim_all(self) -> list[Attempt]:
         """The same for every worker: all that used this database are known to be dead."""
-        return self._reclaim(BATCHES.c.state == BatchState.RUNNING, _GONE)[0]
+        return self._reclaim(BATCHES.c.state == BatchState.RUNNING, _GONE)
 
     def queued(self) -> set[str]:
         """The ids of all queued batches that need a payload."""
@@ -117,35 +116,32 @@ class Sweeping(StorePart):
             statement = select(JOBS.c.id).where(old).order_by(JOBS.c.finished_at).limit(_EXPIRED_AT_ONCE)
             return list(connection.scalars(statement))
 
-    def _reclaim(self, which: ColumnElement[bool], why: dict[str, str]) -> tuple[int, int]:
-        """How many batches were taken back, and how many of them are dead now."""
-        expired = dead = 0
+    def _reclaim(self, which: ColumnElement[bool], why: dict[str, str]) -> list[Attempt]:
+        """Takes these batches back; the attempts that this ends."""
+        lost: list[Attempt] = []
         with self._read() as connection:
             job_ids = connection.scalars(select(BATCHES.c.job_id).where(which).distinct()).all()
         for job_id in sorted(job_ids):
             with self._write() as connection:
-                taken, died = _reclaim_of(connection, job_id, which, why)
-            expired, dead = expired + taken, dead + died
-        return expired, dead
+                lost += _reclaim_of(connection, job_id, which, why)
+        return lost
 
 
 def _lease_ran_out() -> ColumnElement[bool]:
     return and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.lease_until < now())
 
 
-def _reclaim_of(
-    connection: Connection, job_id: str, which: ColumnElement[bool], why: dict[str, str]
-) -> tuple[int, int]:
+def _reclaim_of(connection: Connection, job_id: str, which: ColumnElement[bool], why: dict[str, str]) -> list[Attempt]:
     job = lock_job(connection, job_id)
-    lost = update(BATCHES).where(BATCHES.c.job_id == job_id, which)
+    lost = update(BATCHES).where(BATCHES.c.job_id == job_id, which).returning(BATCHES)
     if job["state"] == JobState.CANCELLING:
-        expired, dead = connection.execute(lost.values(ended(BatchState.CANCELLED))).rowcount, 0
+        taken = list(connection.execute(lost.values(ended(BatchState.CANCELLED))).mappings())
     else:
         last = lost.where(BATCHES.c.attempt >= BATCHES.c.max_attempts)
-        dead = connection.execute(last.values(ended(BatchState.DEAD) | why)).rowcount
-        expired = dead + connection.execute(lost.values(queued_again() | why)).rowcount
+        taken = list(connection.execute(last.values(ended(BatchState.DEAD) | why)).mappings())
+        taken += connection.execute(lost.values(queued_again() | why)).mappings()
     settle(connection, job)
-    return expired, dead
+    return [to_attempt(batch, job["name"]) for batch in taken]
 
 
 def _to_publish(connection: Connection, republish_after: float, messages: int) -> list[str]:

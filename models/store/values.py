@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from unembed.schemas import Batch, DecodeOptions, JobState, RowStatus
+from unembed.schemas import Batch, BatchState, DecodeOptions, JobState, RowStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class JobHead:
     embedding_dim: int
     seed: int
     options: DecodeOptions
+    name: str | None = None
     results_uri: str | None = None  # the folder that its rows are to be written to
 
 
@@ -45,6 +46,24 @@ class Claim:
     batch: Batch
     job: JobHead
     attempt: int  # the fence: whoever comes with another number than the row's is stale
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The last try at a batch, as its row keeps it, and what the batch is now."""
+
+    batch_id: str
+    number: int  # from 1
+    rows: int
+    job_name: str | None
+    worker: str
+    device: str | None
+    state: BatchState
+    error: str | None
+    rows_error: int
+    claimed_at: datetime
+    ended_at: datetime | None  # None while it runs
+    message: str | None  # the id of the message that it answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +91,12 @@ class Beat(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Swept:
     publish: list[str]  # the batches whose messages are to be sent (again); call mark_published afterwards
-    expired: int  # attempts whose lease ran out
-    dead: int  # of those, the ones that were the last
+    expired: list[Attempt]  # their leases ran out
+
+    @property
+    def dead(self) -> int:
+        """How many of the expired attempts were the last ones of their batches."""
+        return sum(attempt.state is BatchState.DEAD for attempt in self.expired)
 
 
 @dataclass(frozen=True, slots=True)

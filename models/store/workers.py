@@ -58,11 +58,12 @@ class Workers(StorePart):
             return list(connection.scalars(of_late))
 
     def has_claimed(self, name: str) -> bool:
-        """Whether a worker has taken a batch since it started."""
+        """Whether a worker has taken a batch since it started, or finished one whose job is gone."""
         since = select(WORKERS.c.started_at).where(WORKERS.c.name == name).scalar_subquery()
         took = select(BATCHES.c.id).where(BATCHES.c.worker == name, BATCHES.c.claimed_at >= since)
+        finished = select(WORKERS.c.name).where(WORKERS.c.name == name, WORKERS.c.last_done >= WORKERS.c.started_at)
         with self._read() as connection:
-            return bool(connection.scalar(select(took.exists())))
+            return bool(connection.scalar(select(or_(took.exists(), finished.exists()))))
 
     def is_deaf(self, name: str, seconds: float) -> bool:
         """Whether batches could have been taken for so long, and the worker has neither taken one nor runs one."""

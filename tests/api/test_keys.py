@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from unembed.api.auth import is_loopback
+from unembed.home import is_loopback
 from unembed.models.settings import Settings
 
 

@@ -37,6 +37,7 @@ NOT_RUN: Final = {
     "pip install -c constraints.txt -e '.[local,train]'": _SETS_UP,
     "unembed up": "the server that the other commands talk to was started by it",
     "unembed serve": "runs until it is stopped; tests/flow/test_parts_by_hand.py starts it",
+    "unembed flower": "runs until it is stopped; tests/faults/test_flower.py starts it",
     "unembed worker": "runs until it is stopped; tests/flow/test_parts_by_hand.py starts it",
     "docker compose up --build": _DOCKER,
     "docker compose -f docker-compose.yml -f compose.gpu.yaml up --build": _DOCKER,
@@ -97,7 +98,6 @@ def reader(folder: Path) -> Iterator[dict[str, str]]:
         "UNEMBED_DEVICE": "cpu",
         "UNEMBED_THREADS": "1",
         "UNEMBED_DATABASE_URL": f"sqlite:///{home}/unembed.db",  # of `unembed db upgrade`
-        "FLOWER_UNAUTHENTICATED_API": "true",
     }
     said = folder / "said"
     with said.open("wb") as out:

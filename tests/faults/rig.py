@@ -279,12 +279,13 @@ class Site:
         seconds: Seconds = 0.1,
         kinds: Mapping[int, Kind] | None = None,
         key: str | None = None,
+        name: str | None = None,
         client: Client | None = None,
     ) -> Load:
         """A job of so many batches with so many rows, a micro-batch of which takes so many seconds."""
         vectors = corpus(batches, rows, seconds, kinds or {})
         handle = (client or self.client).submit(
-            vectors, decoder=DECODER, batch_size=rows, seed=SEED, options=GREEDY, idempotency_key=key
+            vectors, decoder=DECODER, batch_size=rows, seed=SEED, options=GREEDY, idempotency_key=key, name=name
         )
         return Load(handle.id, vectors)
 

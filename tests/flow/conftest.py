@@ -52,7 +52,6 @@ def environment(decoders: Path) -> dict[str, str]:
         "UNEMBED_SWEEP_INTERVAL": "0.5",
         "UNEMBED_REPUBLISH_AFTER": "2",
         "UNEMBED_BACKOFF": "0.2",
-        "FLOWER_UNAUTHENTICATED_API": "true",
     }
 
 

@@ -16,7 +16,7 @@ from tests.flow.conftest import DECODER, environment
 from tests.models.decoder import toy
 from tests.worker.processes import await_, family_of, is_alive
 from unembed.client import Client
-from unembed.home import running_server
+from unembed.home import answers, running_server
 from unembed.models.settings import Settings
 from unembed.schemas import JobState
 
@@ -38,7 +38,7 @@ class Up:
                 [*UNEMBED, "up", "--home", str(home), "--port", "0", *flowers],
                 stdout=out,
                 stderr=out,
-                env=environment(decoders),
+                env=environment(decoders) | {"FLOWER_URL_PREFIX": "flower"},
                 start_new_session=True,
             )
 
@@ -94,6 +94,7 @@ def test_up_says_where_it_is_refuses_a_second_one_and_ends_with_ctrl_c(
     await_(lambda: "ready" in running.said)
     assert server.url in running.said
     assert str(server.flower_url) in running.said
+    await_(lambda: answers(str(server.flower_url), "/flower/healthcheck"))
     assert set(re.findall(r"http://([^:]+):", running.said)) == {"127.0.0.1"}
     # And it decodes
     with running.client() as client:

@@ -133,7 +133,7 @@ class TestHeartbeat:
         assert store.attempts.heartbeat(batch.id, 1, 5.0) is Beat.ALIVE
         # Then the batch stays its own
         assert store.attempts.claim(batch.id, "other", 5.0) is None
-        assert store.sweeping.sweep(0).expired == 0
+        assert store.sweeping.sweep(0).expired == []
 
     def test_a_stale_attempt_is_told_that_it_is_fenced(self, store: Store, batch: Batch) -> None:
         take(store, batch, LAPSED)

@@ -209,7 +209,7 @@ class StoreMachine(RuleBasedStateMachine):
         swept = self.store.sweeping.sweep(0)
         for known in lapsed:
             self.taken_back(known)
-        assert swept.expired == len(lapsed)
+        assert len(swept.expired) == len(lapsed)
         assert swept.dead == sum(known.state is BatchState.DEAD for known in lapsed)
         # Nothing was ever marked as published, so whatever waits is to be sent, but for what waits for its back-off.
         assert set(swept.publish) == {known.batch.id for known in self.plain.in_state(BatchState.QUEUED)}
@@ -221,7 +221,8 @@ class StoreMachine(RuleBasedStateMachine):
         only = None if place is None else self.at(place).batch.id
         held = [known for known in self.plain.batches if known.runs and known.holder == worker]
         held = [known for known in held if only in (None, known.batch.id)]
-        assert self.store.sweeping.reclaim(worker, only and f"message of {only}") == len(held)
+        taken = self.store.sweeping.reclaim(worker, only and f"message of {only}")
+        assert {attempt.batch_id for attempt in taken} == {known.batch.id for known in held}
         for known in held:
             self.taken_back(known)
 

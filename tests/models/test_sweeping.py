@@ -164,7 +164,7 @@ class TestTakeBack:
         store.attempts.claim(of_dead.id, "dead", 60)
         store.attempts.claim(of_living.id, "living", 60)
         # When one of them is known to be dead
-        assert store.sweeping.reclaim("dead") == 1
+        assert len(store.sweeping.reclaim("dead")) == 1
         # Then its batch waits, without the lease that it still had, and the other one's is left alone
         first, second = store.jobs.batches(job.id)
         assert (first.state, first.attempt, first.error_code) == (BatchState.QUEUED, 1, "worker_lost")
@@ -177,9 +177,9 @@ class TestTakeBack:
         first, second = add_batches(store, job)
         store.attempts.claim(first.id, "w", 60, "message 1")
         store.attempts.claim(second.id, "w", 60, "message 2")
-        assert store.sweeping.reclaim("other", "message 1") == 0
+        assert len(store.sweeping.reclaim("other", "message 1")) == 0
         # When its child died over the first, Then the second is left alone
-        assert store.sweeping.reclaim("w", "message 1") == 1
+        assert len(store.sweeping.reclaim("w", "message 1")) == 1
         assert states(store, job.id) == [BatchState.QUEUED, BatchState.RUNNING]
 
     def test_the_last_attempt_leaves_it_dead(self, store: Store, settings: Settings) -> None:
@@ -188,7 +188,7 @@ class TestTakeBack:
         (batch,) = add_batches(store, job, (1,))
         for _ in range(settings.max_attempts):
             assert store.attempts.claim(batch.id, "w", 60, "message") is not None
-            assert store.sweeping.reclaim("w", "message") == 1
+            assert len(store.sweeping.reclaim("w", "message")) == 1
         # Then it is dead, and says how
         (dead,) = store.jobs.dead_batches(job.id)
         assert (dead.attempt, dead.error_code) == (settings.max_attempts, "worker_lost")
@@ -205,20 +205,20 @@ class TestTakeBack:
             claim = store.attempts.claim(bad.id, f"w{attempt}", 3600)
             assert claim is not None
             assert claim.attempt == attempt
-            assert store.sweeping.reclaim_all() == 1
+            assert len(store.sweeping.reclaim_all()) == 1
         # Then it is dead and says why, and the other still waits, with no attempt against it
         dead, other = store.jobs.batches(job.id)
         assert (dead.state, dead.error_code) == (BatchState.DEAD, "worker_lost")
         assert (other.id, other.state, other.attempt) == (waiting.id, BatchState.QUEUED, 0)
         assert store.attempts.claim(bad.id, "w", 60) is None
-        assert store.sweeping.reclaim_all() == 0
+        assert len(store.sweeping.reclaim_all()) == 0
 
     def test_of_a_cancelled_job_it_ends(self, store: Store) -> None:
         job = make_job(store)
         (batch,) = add_batches(store, job, (1,))
         store.attempts.claim(batch.id, "w", 60)
         store.jobs.cancel(job.id)
-        assert store.sweeping.reclaim("w") == 1
+        assert len(store.sweeping.reclaim("w")) == 1
         assert store.jobs.get(job.id).state is JobState.CANCELLED
 
 

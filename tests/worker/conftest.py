@@ -57,11 +57,11 @@ def context(
 def queued(store: Store, context: Context) -> Callable[..., Batch]:
     """A sealed job with one batch of these embeddings, as the API would leave it; no message is sent."""
 
-    def submit(embeddings: np.ndarray | None = None, ids: list[str] | None = None) -> Batch:
+    def submit(embeddings: np.ndarray | None = None, ids: list[str] | None = None, name: str | None = None) -> Batch:
         if embeddings is None:
             embeddings = np.random.default_rng(0).normal(size=(10, DIM)).astype(np.float32)
         data = encode_payload(embeddings, ids)
-        job = make_job(store)
+        job = make_job(store, name=name)
         digest = hashlib.sha256(data).hexdigest()
         batch, _ = store.jobs.add_batch(job.id, 0, 0, len(embeddings), len(data), digest)
         context.payloads.put(batch.id, data)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from tests.builders import add_batches, make_job
+from tests.builders import add_batches, make_job, run_job
 from unembed.errors import CannotWorkError
 from unembed.models.clock import now
 from unembed.models.settings import Settings
@@ -96,3 +96,12 @@ def test_whether_a_worker_has_claimed_since_it_started_is_in_sql(store: Store) -
     assert not store.workers.has_claimed("cpu0@here")
     store.attempts.claim(second.id, "cpu0@here", 60.0)
     assert store.workers.has_claimed("cpu0@here")
+
+
+def test_a_worker_has_claimed_what_it_finished_even_if_the_job_is_gone(store: Store) -> None:
+    job = make_job(store)
+    add_batches(store, job)
+    store.workers.check_in("worker", "here", 1, None, None)
+    run_job(store, job)
+    store.jobs.remove(job.id)
+    assert store.workers.has_claimed("worker")

@@ -59,8 +59,8 @@ def test_what_the_main_process_imports_is_free_of_torch() -> None:
     # Given a fresh interpreter, since this one may have torch already
     program = (
         "import sys, unembed.worker.celery, unembed.worker.tasks, unembed.worker.main, unembed.worker.launch;"
-        "import unembed.worker.sweeper;"
-        "unembed.worker.celery.app.loader.import_default_modules();"
+        "import unembed.worker.sweeper, unembed.worker.flower_server, unembed.models.settings;"
+        "unembed.worker.celery.make_app(unembed.models.settings.Settings()).loader.import_default_modules();"
         "sys.exit('torch' in sys.modules)"
     )
     # When it imports all that a worker's main process does, and more / Then torch is not among it

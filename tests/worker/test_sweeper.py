@@ -61,7 +61,7 @@ def test_a_lease_that_ran_out_brings_the_batch_back(
     swept = sweeper("a").sweep()
     # Then the batch waits for the next worker
     assert swept is not None
-    assert (swept.expired, swept.publish) == (1, [batch.id])
+    assert (len(swept.expired), swept.publish) == (1, [batch.id])
     assert store.jobs.batches(batch.job_id)[0].state is BatchState.QUEUED
     assert messages() == 1
 

@@ -42,6 +42,7 @@ VERBS: Final = {
     "up": Verb("up", "up", _SERVE),
     "serve": Verb("serve", "serve", _SERVE),
     "worker": Verb("worker", "worker", _SERVE),
+    "flower": Verb("flower", "flower", _SERVE),
     "db": Verb("db", "app", _SERVE),
     "doctor": Verb("doctor", "doctor", _SERVE),
     "train": Verb("train", "train", _TRAIN),

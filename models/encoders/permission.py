@@ -37,16 +37,16 @@ def permitted(text: str) -> Located | None:
     return _named_here.get(str(spec)) or _listed(os.environ.get(ALLOWED, "")).get(str(spec))
 
 
-def parse_list(text: str) -> tuple[str, ...]:
-    """The SPECs of a list, separated by commas; a comma in one is %2C."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def allowed_specs() -> tuple[str, ...]:
+    """What the operator allows, in canonical form. Raises SettingsError."""
+    return tuple(_listed(os.environ.get(ALLOWED, "")))
 
 
 @lru_cache(maxsize=4)
 def _listed(text: str) -> dict[str, Located]:
-    """By canonical SPEC, what the operator allows, and where it is."""
+    """By canonical SPEC, what the operator allows, and where it is. Commas separate them; one within is %2C."""
     found = {}
-    for part in parse_list(text):
+    for part in filter(None, map(str.strip, text.split(","))):
         try:
             one = locate(parse_spec(part))
         except UnembedError as error:

@@ -86,6 +86,14 @@ def _shared(name: str, precision: Precision, device: str) -> Encoder:
     return open_encoder(name, device, precision)
 
 
+def missing_package(kind: str) -> str | None:
+    """What has to be installed for encoders of this kind; None where they can run."""
+    module, extra = _NEEDS.get(kind, (None, None))
+    if module is None or find_spec(module) is not None:
+        return None
+    return f"needs {module}, which is not installed here: pip install 'unembed[{extra}]'"
+
+
 def _missing(found: Located) -> str | None:
     spec = found.spec
     if spec.kind == SHORT:
@@ -93,10 +101,8 @@ def _missing(found: Located) -> str | None:
         if find_spec(known.module) is None:
             return f"is not installed here: {known.install}"
         return f"is not installed here: {ADD_MPNET}" if spec.name == MPNET and found.folder is None else None
-    if spec.kind in _NEEDS:
-        module, extra = _NEEDS[spec.kind]
-        there = find_spec(module) is not None
-        return None if there else f"needs {module}, which is not installed here: pip install 'unembed[{extra}]'"
+    if (missing := missing_package(spec.kind)) is not None:
+        return missing
     if spec.kind == OPENAI and key_for(url_of(spec)) is None and url_of(spec) == OPENAI_URL:
         return f"needs a key, which is missing here: set {OPENAI_KEY}"
     return None

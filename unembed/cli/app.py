@@ -49,6 +49,7 @@ VERBS: Final = {
     "tune": Verb("tune", "tune", _TRAIN),
     "evaluate": Verb("evaluate", "evaluate", _TRAIN),
     "embed": Verb("embed", "embed", _TRAIN),
+    "encoders": Verb("encoders", "app", _TRAIN),
     "bank": Verb("bank", "bank", _TRAIN),
     "hybrid": Verb("hybrid", "hybrid", _TRAIN),
     "add-sketch": Verb("add_sketch", "add_sketch", _TRAIN),

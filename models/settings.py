@@ -148,7 +148,7 @@ class Settings(BaseSettings):
 
     events: bool = Field(
         True,
-        description="whether the API and workers tell Flower what happens to each batch; `false` if nobody looks",
+        description="whether workers tell Flower what happens to each batch; `false` if nobody looks",
     )
 
     max_batch_rows: int = Field(65_536, ge=1, description="batches with more rows are refused (413)")

@@ -76,7 +76,7 @@ class Feed:
         rows_error: int = 0,
         error: str | None = None,
     ) -> None:
-        """An attempt has ended, and its batch is in this state; QUEUED too where another attempt has the batch."""
+        """An attempt has ended, and its batch is in this state."""
         kind, more = ending(state, rows=claim.batch.rows, rows_error=rows_error, error=error)
         more |= {"runtime": time.monotonic() - self._began, "timestamp": time.time()}
         self._tell([Told(worker, kind, _shown(claim, device) | more)])

@@ -15,7 +15,7 @@ from flower.events import EventsState
 
 from unembed.models.store import Attempt, Store
 from unembed.schemas import BatchState
-from unembed.worker.flower_tasks import RECEIVED, STARTED, ending_of, task_of
+from unembed.worker.flower_tasks import RECEIVED, STARTED, began, ending, ending_of, task_of
 
 _RUNNING: Final = ("RECEIVED", "STARTED")
 _TOLD_WITHIN: Final = 5.0  # seconds; an attempt that ended this long ago without a word was not told of
@@ -39,7 +39,7 @@ def replay(state: EventsState, attempts: Iterable[Attempt]) -> None:
             continue
         if attempt.state is BatchState.RUNNING:
             shown = task_of(attempt.batch_id, attempt.number, attempt.job_name, attempt.rows, attempt.device)
-            _take(state, attempt, STARTED, shown)
+            _take(state, attempt, STARTED, shown | began(attempt))
         else:
             _take(state, attempt, *ending_of(attempt))
         state.counter[attempt.worker][RECEIVED] += 1
@@ -65,34 +65,29 @@ def mend(state: EventsState, shown: Iterable[Running], attempts: Iterable[Attemp
     last = {attempt.batch_id: attempt for attempt in attempts}
     for batch_id, number in shown:
         attempt, task = last.get(batch_id), state.tasks.data.get(f"{batch_id}.{number}")
-        if attempt is None or task is None:
+        if task is None:
             continue
-        if attempt.number > number:
-            why = {"exception": f"not known: attempt {attempt.number} has followed", "traceback": ""}
-            state.event(_event(attempt, "task-retried", {"uuid": task.uuid, "hostname": task.worker.hostname, **why}))
+        if attempt is None:
+            kind, fields = ending(BatchState.CANCELLED, rows=0)  # its job was removed
+        elif attempt.number > number:
+            kind, fields = ending(BatchState.QUEUED, rows=0, error=f"not known: attempt {attempt.number} has followed")
         elif attempt.ended_at is not None and attempt.ended_at.timestamp() < since:
-            state.event(_event(attempt, *ending_of(attempt)))
+            kind, fields = ending_of(attempt)
+        else:
+            continue
+        state.event(_event(kind, task.worker.hostname, time.time(), {"uuid": task.uuid, **fields}))
 
 
 def _take(state: EventsState, attempt: Attempt, kind: str, fields: dict[str, Any]) -> None:
-    began = attempt.claimed_at.timestamp()
-    event = _event(attempt, kind, {"received": began, "started": began, **fields})
+    event = _event(kind, attempt.worker, (attempt.ended_at or attempt.claimed_at).timestamp(), fields)
     State.event(state, event)  # beside Flower's own method, which counts
     if kind != STARTED:
         state.counter[attempt.worker][kind] += 1
 
 
-def _event(attempt: Attempt, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
-    at = (attempt.ended_at or attempt.claimed_at).timestamp()
-    return {
-        "type": kind,
-        "hostname": attempt.worker,
-        "timestamp": at,
-        "local_received": at,
-        "clock": 0,
-        "utcoffset": 0,
-        **fields,
-    }
+def _event(kind: str, worker: str, at: float, fields: dict[str, Any]) -> dict[str, Any]:
+    when = {"timestamp": at, "local_received": at, "utcoffset": 0, "clock": 0}
+    return {"type": kind, "hostname": worker, **when, **fields}
 
 
 def _uuid(attempt: Attempt) -> str:

@@ -50,7 +50,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "address": "127.0.0.1",
     "read_only": True,
     "max_tasks": 20_000,  # a page of the list takes Flower a time that grows with it
-    "tasks_columns": "name,state,args,kwargs,worker,received,runtime,result,exception,uuid",
+    "tasks_columns": "uuid,state,args,kwargs,worker,received,runtime,exception,result,name",
     "purge_offline_workers": 86_400,  # seconds after which a worker that is gone leaves the list, and the metrics
     "task_runtime_metric_buckets": [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0],
 }
@@ -76,7 +76,7 @@ def serve(given: Mapping[str, Any]) -> None:
         server = FlowerServer(Store(engine, settings), capp=make_app(settings), options=options, **tornado_settings)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         port = server.start_http_server()
-        log.info("Flower answers at http://%s:%s%s", options.address, port, prepend_url("", options.url_prefix or ""))
+        log.info("Flower answers at http://%s:%s%s", options.address, port, _prefix())
         try:
             server.start()
         except (KeyboardInterrupt, SystemExit):
@@ -92,9 +92,8 @@ class FlowerServer(Flower):  # type: ignore[misc]
         super().__init__(**more)
         self._store = store
         self._mending = PeriodicCallback(self._mend, _MENDS_EVERY * 1000)
-        prefix = prepend_url("", options.url_prefix) if options.url_prefix else ""
         if _has_password():
-            self.add_handlers(r".*", [(f"{prefix}/metrics", _MetricsBehindPassword)])
+            self.add_handlers(r".*", [(f"{_prefix()}/metrics", _MetricsBehindPassword)])
         else:
             self.add_transform(_ForThisSite)
             self.add_handlers(_NOT_OF_THIS_MACHINE, [(r".*", _Refused)])
@@ -172,6 +171,10 @@ def choose_options(given: Mapping[str, Any]) -> None:
         )
     if options.read_only:
         os.environ.setdefault("FLOWER_UNAUTHENTICATED_API", "true")  # only whoever may see the pages sees it
+
+
+def _prefix() -> str:
+    return prepend_url("", options.url_prefix) if options.url_prefix else ""
 
 
 def _has_password() -> bool:

@@ -39,12 +39,14 @@ _ENDINGS: Final = {
 
 def task_of(batch_id: str, number: int, job_name: str | None, rows: int, device: str | None) -> Fields:
     """An attempt, as it is shown in the list of tasks. Flower finds `kwargs:job=NAME` and the like."""
-    shown = {"job": job_name and _short(job_name), "rows": rows, "attempt": number, "device": device}
+    job = [_short(job_name)] if job_name else []
+    # A column of Flower's list has room for fifty characters: the job's name has one of its own.
+    shown = {"rows": rows, "attempt": number} | ({"device": device} if device else {})
     return {
         "uuid": f"{batch_id}.{number}",
         "name": DECODE_BATCH,
-        "args": repr([batch_id]),
-        "kwargs": repr({name: value for name, value in shown.items() if value is not None}),
+        "args": repr([*job, batch_id]),
+        "kwargs": repr(shown | ({"job": job[0]} if job else {})),
         "retries": number - 1,
     }
 
@@ -71,7 +73,12 @@ def ending_of(attempt: Attempt) -> tuple[str, Fields]:
     kind, more = ending(attempt.state, rows=attempt.rows, rows_error=attempt.rows_error, error=attempt.error)
     if attempt.ended_at is not None:
         more["runtime"] = max(0.0, (attempt.ended_at - attempt.claimed_at).total_seconds())
-    return kind, shown | more
+    return kind, shown | began(attempt) | more
+
+
+def began(attempt: Attempt) -> Fields:
+    at = attempt.claimed_at.timestamp()
+    return {"received": at, "started": at}
 
 
 def _short(name: str) -> str:

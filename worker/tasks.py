@@ -81,7 +81,6 @@ def run(named: str, worker: Context, *, message: str | None = None) -> Outcome:
         return _outcome(claim, "cancelled")
     except FencedError:
         _forget_parts(claim, worker, [claim.attempt])  # had it been this attempt that finished, it would not be fenced
-        _tell(claim, worker, BatchState.QUEUED, error=_FENCED)
         return _outcome(claim, "fenced")
     except HandBackError:
         _hand_back(claim, worker)
@@ -163,7 +162,7 @@ def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
     )
     if state is not None:  # else it may have finished after all, and the answer was lost
         _forget_parts(claim, worker, [claim.attempt])
-    _tell(claim, worker, state or BatchState.QUEUED, error=_FENCED if state is None else why)
+        _tell(claim, worker, state, error=why)
     if is_broken_device(error):
         worker.feed.flush()
         _leave_to_another_child()
@@ -215,10 +214,8 @@ def _introduce(worker: Context, decoder: runtime.Decoder) -> None:
         log.warning("the worker could not say what it decodes with: %s", error)
 
 
-_FENCED: Final = "the batch was taken from it, and what it decoded is dropped"
-
-
 def _tell(claim: Claim, worker: Context, state: BatchState, *, rows_error: int = 0, error: str | None = None) -> None:
+    """Flower, how this attempt ended. Of one that is fenced, whoever took its batch has told."""
     worker.feed.ended(claim, worker.name, state, device=worker.device, rows_error=rows_error, error=error)
 
 

@@ -19,6 +19,7 @@ from unembed.models.store.results import write_rows
 from unembed.models.store.sql import (
     BATCHES,
     JOBS,
+    WORKERS,
     StorePart,
     lock_job_of,
     one,
@@ -170,7 +171,8 @@ class Attempts(StorePart):
 
     def _attempts(self, statement: Select[Any]) -> list[Attempt]:
         with self._read() as connection:
-            return [to_attempt(row, row["job_name"]) for row in connection.execute(statement).mappings()]
+            found = connection.execute(statement).mappings()
+            return [to_attempt(row, row["job_name"], row["of_worker"]) for row in found]
 
     def state_of(self, batch_id: str) -> BatchState | None:
         """What has become of a batch; None when there is none of this id."""
@@ -219,8 +221,9 @@ def _held(connection: Connection, batch_id: str, attempt: int) -> RowMapping | N
 
 
 _LAST_ATTEMPTS: Final = (
-    select(BATCHES, JOBS.c.name.label("job_name"))
+    select(BATCHES, JOBS.c.name.label("job_name"), WORKERS.c.device.label("of_worker"))
     .join_from(BATCHES, JOBS, BATCHES.c.job_id == JOBS.c.id)
+    .outerjoin(WORKERS, BATCHES.c.worker == WORKERS.c.name)
     .where(BATCHES.c.claimed_at.is_not(None))
 )
 _HELD: Final = and_(

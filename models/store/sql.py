@@ -100,14 +100,15 @@ def to_head(job: RowMapping) -> JobHead:
     return JobHead(**plain, state=JobState(job["state"]), options=DecodeOptions.model_validate(job["options"]))
 
 
-def to_attempt(batch: RowMapping, job_name: str | None) -> Attempt:
-    """Of a batch that was claimed."""
-    plain = ("rows", "worker", "device", "error", "rows_error", "claimed_at", "message")
+def to_attempt(batch: RowMapping, job_name: str | None, device: str | None) -> Attempt:
+    """Of a batch that was claimed. `device`: that of its worker, for the batch has one when it is done."""
+    plain = ("rows", "worker", "error", "rows_error", "claimed_at", "message")
     return Attempt(
         **{name: batch[name] for name in plain},
         batch_id=batch["id"],
         number=batch["attempt"],
         job_name=job_name,
+        device=batch["device"] or device,
         state=BatchState(batch["state"]),
         ended_at=batch["queued_at"] if batch["state"] == BatchState.QUEUED else batch["finished_at"],
     )

@@ -20,7 +20,7 @@ from unembed.models.payloads import SEND_AGAIN
 from unembed.models.store.attempts import ended, queued_again
 from unembed.models.store.job_end import settle
 from unembed.models.store.jobs import cancel_locked
-from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job, to_attempt
+from unembed.models.store.sql import BATCHES, JOBS, WORKERS, StorePart, lock_job, to_attempt
 from unembed.models.store.turns import WAITS
 from unembed.models.store.values import Attempt, Swept
 from unembed.schemas import BatchState, JobState, job_id_of
@@ -141,7 +141,10 @@ def _reclaim_of(connection: Connection, job_id: str, which: ColumnElement[bool],
         taken = list(connection.execute(last.values(ended(BatchState.DEAD) | why)).mappings())
         taken += connection.execute(lost.values(queued_again() | why)).mappings()
     settle(connection, job)
-    return [to_attempt(batch, job["name"]) for batch in taken]
+    names = {batch["worker"] for batch in taken}
+    workers = connection.execute(select(WORKERS.c.name, WORKERS.c.device).where(WORKERS.c.name.in_(names)))
+    device = {worker.name: worker.device for worker in workers}
+    return [to_attempt(batch, job["name"], device.get(batch["worker"])) for batch in taken]
 
 
 def _to_publish(connection: Connection, republish_after: float, messages: int) -> list[str]:

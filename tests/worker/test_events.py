@@ -14,11 +14,14 @@ import pytest
 import redis
 from celery.events.state import State, Task
 from kombu.exceptions import OperationalError
+from sqlalchemy import update
 
 from tests.builders import make_job
 from tests.worker.stubs import StubDecoder
+from unembed.models.clock import now
 from unembed.models.settings import Settings
 from unembed.models.store import Store
+from unembed.models.tables import BatchRow
 from unembed.schemas import Batch
 from unembed.worker import lost_processes
 from unembed.worker.celery import DECODE_BATCH, make_app, publish
@@ -79,8 +82,8 @@ def test_a_batch_that_is_done_is_a_success_and_the_list_says_whose_it_was(
         "cpu0@here",
         "10 rows",
     )
-    assert ast.literal_eval(task.args) == [batch.id]
-    assert ast.literal_eval(task.kwargs) == {"job": "nightly", "rows": 10, "attempt": 1, "device": "stub"}
+    assert ast.literal_eval(task.args) == ["nightly", batch.id]
+    assert ast.literal_eval(task.kwargs) == {"rows": 10, "attempt": 1, "device": "stub", "job": "nightly"}
     assert task.received
     assert task.started
     assert task.runtime >= 0
@@ -125,31 +128,43 @@ def test_a_batch_whose_job_is_cancelled_is_revoked_while_it_runs_and_while_it_wa
     assert flower.states() == {f"{runs.id}.1": "REVOKED", "m2": "REVOKED"}
 
 
-def test_a_batch_that_is_handed_back_or_taken_away_is_a_retry(
-    told: Context, store: Store, queued: Queued, decoder: StubDecoder, flower: Flower
-) -> None:
-    # Given a worker that shuts down in the middle of one batch, and another one that is too slow for another
+def test_a_batch_that_is_handed_back_is_a_retry(told: Context, queued: Queued, flower: Flower) -> None:
     batch = queued()
     told.stopping.set()
     run(batch.id, told, message="m1")
-    told.stopping.clear()
+    assert flower.states() == {f"{batch.id}.1": "RETRY"}
+    assert "shuts down" in flower.task(f"{batch.id}.1").exception
+
+
+def test_a_worker_that_is_too_slow_does_not_gainsay_who_gave_its_batch_up(
+    told: Context, store: Store, queued: Queued, decoder: StubDecoder, queue: redis.Redis, flower: Flower
+) -> None:
+    # Given a batch in its last attempt, whose lease runs out while it is decoded
+    batch = queued()
+    for _ in range(2):
+        claim = store.attempts.claim(batch.id, "w@h", 60)
+        assert claim is not None
+        store.attempts.fail(batch.id, claim.attempt, "decode_failed", "it is unwell")
+    sweeper = Sweeper(store, queue, told.payloads, lambda _: None, name="me", interval=60, feed=flower.feed)
 
     def before(_: Sequence[int]) -> None:
-        assert store.attempts.release(batch.id, 2)
+        with store.engine.begin() as connection:
+            connection.execute(update(BatchRow).values(lease_until=now(-1)))
+        sweeper.sweep()
 
     decoder.before = before
-    run(batch.id, told, message="m2")
-    # Then neither is a success
-    assert flower.states() == {f"{batch.id}.1": "RETRY", f"{batch.id}.2": "RETRY"}
-    assert "shuts down" in flower.task(f"{batch.id}.1").exception
-    assert "taken from it" in flower.task(f"{batch.id}.2").exception
+    # When the worker comes to its end, and finds that it has lost its batch
+    assert run(batch.id, told, message="m3")["outcome"] == "fenced"
+    # Then the attempt stays as the sweeper said: the batch is dead
+    assert flower.states() == {f"{batch.id}.3": "FAILURE"}
 
 
 def test_whoever_finds_a_dead_worker_says_how_its_attempt_ended(
     told: Context, store: Store, queued: Queued, queue: redis.Redis, flower: Flower
 ) -> None:
-    # Given three batches whose workers died: one of them in its last attempt
+    # Given a batch whose workers die, one after the other
     batch = queued()
+    store.workers.check_in("dead@there", "there", 1, "cuda:0", "float16")
     for attempt in (1, 2, 3):
         lease = -1.0 if attempt == 2 else 60.0
         assert store.attempts.claim(batch.id, "dead@there" if attempt == 2 else told.name, lease, "m")
@@ -163,6 +178,8 @@ def test_whoever_finds_a_dead_worker_says_how_its_attempt_ended(
     # Then each attempt has ended, at the worker that died
     assert flower.states() == {f"{batch.id}.1": "RETRY", f"{batch.id}.2": "RETRY", f"{batch.id}.3": "FAILURE"}
     assert flower.task(f"{batch.id}.2").worker.hostname == "dead@there"
+    assert flower.task(f"{batch.id}.2").received
+    assert ast.literal_eval(flower.task(f"{batch.id}.2").kwargs)["device"] == "cuda:0"
     assert "stopped answering" in flower.task(f"{batch.id}.2").exception
     assert "died while it decoded" in flower.task(f"{batch.id}.3").exception
 

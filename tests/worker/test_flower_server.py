@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 from collections.abc import Callable, Iterator, Mapping
@@ -208,7 +209,7 @@ def test_its_history_is_the_last_attempt_at_each_batch_and_counts_for_nothing(st
     }
     task = state.tasks[f"{finished.id}.1"]
     assert (task.result, task.worker.hostname) == ("3 rows, 1 errors", "worker")
-    assert "'job': 'nightly', 'rows': 3, 'attempt': 1" in task.kwargs
+    assert ast.literal_eval(task.kwargs) == {"rows": 3, "attempt": 1, "job": "nightly"}
     assert 0 < task.received == task.started <= task.succeeded
     assert state.tasks[f"{fails.id}.1"].exception == "it is unwell"
     assert waits.id not in str(states(state))
@@ -222,22 +223,33 @@ def test_its_history_is_the_last_attempt_at_each_batch_and_counts_for_nothing(st
 
 
 def test_what_it_was_not_told_of_does_not_run_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given three attempts that run as far as Flower knows: one does; one has ended; one was followed by another
+    # Given four attempts that run as far as Flower knows: one does; one has ended; one was followed by another; the job
+    # of one was removed
     monkeypatch.setattr(flower_history, "_TOLD_WITHIN", -60.0)
     runs, ends, fails = add_batches(store, make_job(store), (1, 1, 1))
-    for batch in (runs, ends, fails):
+    gone = make_job(store)
+    (removed,) = add_batches(store, gone, (1,))
+    for batch in (runs, ends, fails, removed):
         store.attempts.claim(batch.id, "w@h", 60)
     state = EventsState(max_tasks_in_memory=100)
     flower_history.replay(state, store.attempts.latest(100))
     store.attempts.fail(ends.id, 1, "file_changed", "it has changed", final=True)
     store.attempts.fail(fails.id, 1, "decode_failed", "it is unwell")
     store.attempts.claim(fails.id, "other@h", 60)
+    store.jobs.cancel(gone.id)
+    store.attempts.cancel_running(removed.id, 1)
+    store.jobs.remove(gone.id)
     # When it looks them up
     shown = flower_history.running(state)
-    assert set(shown) == {(runs.id, 1), (ends.id, 1), (fails.id, 1)}
+    assert set(shown) == {(batch.id, 1) for batch in (runs, ends, fails, removed)}
     flower_history.mend(state, shown, flower_history.look_up(store, shown))
     # Then it shows how they ended
-    assert states(state) == {f"{runs.id}.1": "STARTED", f"{ends.id}.1": "FAILURE", f"{fails.id}.1": "RETRY"}
+    assert states(state) == {
+        f"{runs.id}.1": "STARTED",
+        f"{ends.id}.1": "FAILURE",
+        f"{fails.id}.1": "RETRY",
+        f"{removed.id}.1": "REVOKED",
+    }
     assert state.tasks[f"{fails.id}.1"].worker.hostname == "w@h"
     assert flower_history.running(state) == [(runs.id, 1)]
 

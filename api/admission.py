@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from unembed.errors import BusyError, QueueUnavailableError
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
-from unembed.models.store import Backlog, JobHead
+from unembed.models.store import Backlog, ClientLimits, JobHead
 
 if TYPE_CHECKING:
     from unembed.api.deps import Deps
@@ -50,14 +50,16 @@ class Room:
             self._take(rows, nbytes)
             return True
 
-    def counted(self, job_id: str, backlog: Backlog, limits: Settings, rows: int, nbytes: int) -> None:
+    def counted(
+        self, job_id: str, backlog: Backlog, settings: Settings, limits: ClientLimits, rows: int, nbytes: int
+    ) -> None:
         """This was the backlog before a batch of so many rows and bytes was let in."""
         now = time.monotonic()
         with self._lock:
             self._left = {job: left for job, left in self._left.items() if left.until > now}
             self._left[job_id] = _Left(
-                min(limits.max_queued_rows - backlog.rows, _left(limits.max_client_rows, backlog.client_rows)),
-                min(limits.max_queued_bytes - backlog.bytes, _left(limits.max_client_bytes, backlog.client_bytes)),
+                min(settings.max_queued_rows - backlog.rows, _left(limits.rows, backlog.client_rows)),
+                min(settings.max_queued_bytes - backlog.bytes, _left(limits.bytes, backlog.client_bytes)),
                 now + FRESH,
             )
             self._take(rows, nbytes)
@@ -72,12 +74,12 @@ def _left(limit: int | None, held: int) -> float:
     return math.inf if limit is None else limit - held
 
 
-def require_room(deps: Deps, job: JobHead, rows: int, nbytes: int) -> None:
+def require_room(deps: Deps, job: JobHead, rows: int, nbytes: int, limits: ClientLimits) -> None:
     """Raises BusyError, naming the limit, when these rows would go past one. Nothing is changed."""
     if not deps.room.takes(job.id, rows, nbytes):
         backlog = deps.store.queue.backlog(job.id)
-        _require_room_in_queue(deps.settings, backlog, rows, nbytes)
-        deps.room.counted(job.id, backlog, deps.settings, rows, nbytes)
+        _require_room_in_queue(deps.settings, limits, backlog, rows, nbytes)
+        deps.room.counted(job.id, backlog, deps.settings, limits, rows, nbytes)
     share = deps.settings.max_redis_use
     _require_room_in_redis(deps.payloads, nbytes, share)
     if deps.settings.payload_redis_url != deps.settings.redis_url:
@@ -86,12 +88,12 @@ def require_room(deps: Deps, job: JobHead, rows: int, nbytes: int) -> None:
             _require_room_in_redis(deps.queue, 0, share)
 
 
-def _require_room_in_queue(limits: Settings, backlog: Backlog, rows: int, nbytes: int) -> None:
+def _require_room_in_queue(settings: Settings, limits: ClientLimits, backlog: Backlog, rows: int, nbytes: int) -> None:
     for held, more, limit, what in (
-        (backlog.client_rows, rows, limits.max_client_rows, "rows of this client"),
-        (backlog.client_bytes, nbytes, limits.max_client_bytes, "bytes of this client"),
-        (backlog.rows, rows, limits.max_queued_rows, "rows"),
-        (backlog.bytes, nbytes, limits.max_queued_bytes, "bytes"),
+        (backlog.client_rows, rows, limits.rows, "rows of this client"),
+        (backlog.client_bytes, nbytes, limits.bytes, "bytes of this client"),
+        (backlog.rows, rows, settings.max_queued_rows, "rows"),
+        (backlog.bytes, nbytes, settings.max_queued_bytes, "bytes"),
     ):
         # A batch that is over the limit alone is let in when nothing waits: refused, it would come again for ever.
         if limit is not None and held and held + more > limit:

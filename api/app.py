@@ -15,6 +15,7 @@ from unembed.api.deps import Deps
 from unembed.api.encodings import Unpacking
 from unembed.api.head import Head
 from unembed.api.limits import BodyLimit
+from unembed.errors import InputError
 from unembed.models.settings import Settings, read_settings
 from unembed.schemas import Generation, Problem
 
@@ -25,7 +26,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Raises InputError when it would be open to others than this machine without a key.
     """
     settings = settings or read_settings()
-    auth.refuse_to_be_exposed(settings)
+    deps = Deps.of(settings)
+    try:
+        auth.refuse_to_be_exposed(deps)
+    except InputError:
+        deps.close()
+        raise
     # No pages: those of FastAPI load their scripts from elsewhere. Problems are ours, so no debug pages either.
     app = FastAPI(
         title="Unembed",
@@ -37,13 +43,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,  # short, and the same for as long as the verb is
     )
-    app.state.deps = Deps.of(settings)
+    app.state.deps = deps
     # The last one added is the first to see a request.
     app.add_middleware(Unpacking, batch_bytes=settings.max_batch_bytes)
     app.add_middleware(BodyLimit, batch_bytes=settings.max_batch_bytes)
     app.add_middleware(Head)
     if not settings.api_keys:
-        app.add_middleware(auth.LoopbackOnly)
+        app.add_middleware(auth.LoopbackOnly, keyring=deps.keyring)
     app.include_router(routes.router)
     app.include_router(health.router)
     problems.install(app)

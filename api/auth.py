@@ -2,66 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
 
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import SecretStr
+from anyio import to_thread
+from sqlalchemy import URL
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from unembed.api import problems
 from unembed.api.deps import Deps
-from unembed.errors import AuthError, InputError
+from unembed.api.keyring import Keyring
+from unembed.errors import AuthError, InputError, StoreUnavailableError, UnembedError
 from unembed.home import is_loopback
-from unembed.models.settings import Settings
-
-_bearer = HTTPBearer(auto_error=False, description="Needed when the server has API keys (UNEMBED_API_KEYS).")
 
 
-def refuse_to_be_exposed(settings: Settings) -> None:
+def refuse_to_be_exposed(deps: Deps) -> None:
     """InputError when others could reach the server and no key would stop them."""
-    if not settings.api_keys and not is_loopback(settings.host):
-        raise InputError(
-            f"refusing to listen on {settings.host} without API keys, for anyone could then submit and read jobs: "
-            "set UNEMBED_API_KEYS (comma-separated), or UNEMBED_HOST to a loopback address such as 127.0.0.1"
-        )
+    settings = deps.settings
+    if settings.api_keys or is_loopback(settings.host):
+        return
+    try:
+        if _may_be_asked(deps.engine.url) and deps.store.keys.are_any():
+            return
+        why = ""
+    except StoreUnavailableError as error:
+        why = f" (whether the database has one cannot be asked: {error.message})"
+    raise InputError(
+        f"refusing to listen on {settings.host} without API keys, for anyone could then submit and read jobs{why}: "
+        "make one with `unembed keys add NAME`, or set UNEMBED_API_KEYS (comma-separated), or UNEMBED_HOST to a "
+        "loopback address such as 127.0.0.1"
+    )
 
 
-async def client_of(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> str:
-    """Who asks: a digest of the API key, or "" where none is needed.
-
-    AuthError for a missing or wrong key; BusyError for a client that has asked too often of late.
-    """
-    deps: Deps = request.app.state.deps
-    client = _known(credentials, deps.settings)
-    if deps.settings.max_client_requests is not None:
-        deps.rates.take(client, deps.settings.max_client_requests)
-    return client
-
-
-def _known(credentials: HTTPAuthorizationCredentials | None, settings: Settings) -> str:
-    if not settings.api_keys:
-        return ""
-    if credentials is None:
-        raise AuthError("this server needs an API key, and the request has none: send `Authorization: Bearer <key>`")
-    if not _is_known(credentials.credentials, settings.api_keys):
-        raise AuthError("the API key of this request is not one of the server's")
-    return hashlib.sha256(credentials.credentials.encode()).hexdigest()
-
-
-def _is_known(key: str, known: Sequence[SecretStr]) -> bool:
-    # All are compared, and in constant time each, so that the time taken says nothing about any.
-    matches = [hmac.compare_digest(key.encode(), each.get_secret_value().encode()) for each in known]
-    return any(matches)
-
-
-Client = Annotated[str, Depends(client_of)]
+def _may_be_asked(url: URL) -> bool:
+    """Not where it would be made by that: SQLite's file."""
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
 
 
 class LoopbackOnly:
@@ -71,14 +46,24 @@ class LoopbackOnly:
     against web pages that reach loopback through a name of their own (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
         self.app = app
+        self._keyring = keyring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or (_arrived_on_loopback(scope) and _named_loopback(scope)):
             await self.app(scope, receive, send)
             return
-        error = AuthError("this server has no API keys and answers only on a loopback address: set UNEMBED_API_KEYS")
+        try:
+            if await to_thread.run_sync(self._keyring.are_any):  # the key says who may come in
+                await self.app(scope, receive, send)
+                return
+            error: UnembedError = AuthError(
+                "this server has no API keys and answers only on a loopback address: set UNEMBED_API_KEYS, or make one "
+                "with `unembed keys add NAME`"
+            )
+        except StoreUnavailableError as unavailable:
+            error = unavailable
         await problems.of_error(scope["path"], error)(scope, receive, send)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from unembed.api.admission import Room
 from unembed.api.downloads import Downloads
+from unembed.api.keyring import Keyring
 from unembed.api.rates import Rates
 from unembed.api.waiters import Waiters
 from unembed.models.database import create_engine
@@ -40,16 +41,18 @@ class Deps:
     downloads: Downloads
     room: Room
     rates: Rates
+    keyring: Keyring
     leaving: threading.Event  # the server is about to end: nobody is to be kept waiting
 
     @classmethod
     def of(cls, settings: Settings) -> Deps:
         """Nothing connects yet: an API whose database or Redis is down starts, and says so in /readyz."""
         engine = create_engine(settings.database_url)
+        store = Store(engine, settings)
         return cls(
             settings=settings,
             engine=engine,
-            store=Store(engine, settings),
+            store=store,
             queue=Payloads.at(settings.redis_url, settings.payload_ttl),
             payloads=Payloads.at(settings.payload_redis_url, settings.payload_ttl),
             parts=Parts(settings.results_roots),
@@ -59,6 +62,7 @@ class Deps:
             downloads=Downloads(),
             room=Room(),
             rates=Rates(),
+            keyring=Keyring(store.keys),
             leaving=threading.Event(),
         )
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from unembed.api import metrics, problems
-from unembed.api.auth import Client
+from unembed.api.callers import Reader
 from unembed.api.deps import Deps, Needs
 from unembed.errors import UnavailableError
 from unembed.models import database
@@ -84,6 +84,6 @@ _CHECKS: dict[str, Callable[[Deps], None]] = {
         **problems.documented(503),
     },
 )
-def read_metrics(deps: Needs, _client: Client) -> Response:
+def read_metrics(deps: Needs, _caller: Reader) -> Response:
     """The queue's depth, age and outcomes, read from SQL."""
     return Response(metrics.render(deps.store.queue, deps.store.workers), media_type=metrics.CONTENT_TYPE)

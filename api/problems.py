@@ -98,6 +98,7 @@ async def _unforeseen(request: Request, error: Exception) -> Response:
 _MEANINGS: Final = {
     400: "The request cannot be read, or its embeddings cannot",
     401: "The API key is missing or wrong",
+    403: "The role of the API key does not allow it",
     404: "There is nothing with this id",
     408: "The batch did not arrive in time",
     409: "The job's state forbids it",

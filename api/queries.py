@@ -4,22 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query as QueryParam
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from unembed.api.auth import Client
+from unembed.api.callers import Reader
+from unembed.api.deps import Needs
+from unembed.errors import NotFoundError
 
-JobId = Annotated[str, Path(description="From POST /v1/jobs", max_length=64, pattern="^[0-9A-Za-z_-]+$")]
 Ordinal = Annotated[int, Path(ge=0, lt=2**31, description="The number of the batch within the job, from 0")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before", max_length=200)]
 
 _SHOWN: Final = 40  # characters of a name that is unknown
 
 
-async def refuse_unknown(request: Request, _client: Client) -> None:
+def _own_job(
+    job_id: Annotated[str, Path(description="From POST /v1/jobs", max_length=64, pattern="^[0-9A-Za-z_-]+$")],
+    caller: Reader,
+    deps: Needs,
+) -> str:
+    """NotFoundError for a job that the caller does not see, as if there were none."""
+    if caller.sees is not None and deps.store.jobs.client_of(job_id) not in caller.sees:
+        raise NotFoundError.of_job(job_id)
+    return job_id
+
+
+JobId = Annotated[str, Depends(_own_job)]
+
+
+async def refuse_unknown(request: Request, _caller: Reader) -> None:
     """422 for a query parameter that this path does not have: what is misspelt would be ignored in silence."""
     route = request.scope["route"]
     assert isinstance(route, APIRoute), "it is a dependency of such routes"

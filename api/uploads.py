@@ -17,7 +17,7 @@ from unembed.api.deps import Deps
 from unembed.corpus import Slice, decode_payload, decode_raw, encode_payload
 from unembed.errors import DimensionError, InputError, QueueUnavailableError, TooLargeError
 from unembed.models.settings import Settings
-from unembed.models.store import JobHead
+from unembed.models.store import ClientLimits, JobHead
 from unembed.references import ReferencedBatches, ReferencesAccepted
 from unembed.roots import Roots
 from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, JobState, batch_id_of
@@ -40,6 +40,7 @@ class Upload:
     media_type: str
     dtype: RawDtype | None
     body: bytes
+    limits: ClientLimits
 
 
 def media_type(content_type: str | None) -> str:
@@ -69,7 +70,7 @@ def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
     UnavailableError when Redis or the database is down: then nothing was accepted, and the client sends it again.
     """
     payload, rows = payload_of(upload, deps.settings)
-    admission.require_room(deps, upload.job, rows, len(payload))
+    admission.require_room(deps, upload.job, rows, len(payload), upload.limits)
     digest = hashlib.sha256(payload).hexdigest()
     batch_id = batch_id_of(upload.job.id, upload.ordinal)
     # Never over a payload that is there: it may be that of an accepted batch, and this upload about to be refused.
@@ -134,7 +135,7 @@ def _expect_bytes(nbytes: int, settings: Settings) -> None:
         )
 
 
-def accept_references(deps: Deps, job: JobHead, given: ReferencedBatches) -> ReferencesAccepted:
+def accept_references(deps: Deps, job: JobHead, given: ReferencedBatches, limits: ClientLimits) -> ReferencesAccepted:
     """Record batches whose vectors workers read themselves, and announce the new ones; the file is not opened here.
 
     Raises RootsError, TooLargeError, BusyError, ConflictError and UnavailableError: then none was accepted.
@@ -143,7 +144,7 @@ def accept_references(deps: Deps, job: JobHead, given: ReferencedBatches) -> Ref
     for each in given.batches:
         _expect_rows(each.rows, deps.settings)
         _expect_bytes(each.rows * job.embedding_dim * 4, deps.settings)  # as float32, which is what the worker decodes
-    admission.require_room(deps, job, sum(each.rows for each in given.batches), 0)
+    admission.require_room(deps, job, sum(each.rows for each in given.batches), 0, limits)
     accepted = deps.store.jobs.add_references(job.id, given, announced=True)
     new = [batch.id for batch, created in accepted if created]
     send_messages(deps, new)

@@ -84,7 +84,9 @@ class Settings(BaseSettings):
         DEFAULT_PORT, ge=1, le=65_535, description="the port that the API listens on"
     )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="the API keys, separated by commas; required when the host is not a loopback address"
+        (),
+        description="API keys, separated by commas, beside those of `unembed keys`; one is required when the host is "
+        "not a loopback address",
     )
 
     corpus_roots: Annotated[tuple[str, ...], NoDecode] = Field(

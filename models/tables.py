@@ -1,4 +1,4 @@
-"""The five tables: clients, jobs, batches, generations, workers.
+"""The six tables: api_keys, clients, jobs, batches, generations, workers.
 
 The states are drawn in `unembed/schemas.py`; the named constraints below refuse the illegal ones. Times are UTC and
 come from the database's clock (`unembed.models.clock.now`), never from a worker's.
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from unembed.schemas import BatchState, JobState, Priority, RowStatus
+from unembed.schemas import BatchState, JobState, KeyRole, Priority, RowStatus
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -66,8 +66,26 @@ def _one_of(column: str, states: type[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(state.value) for state in states)})"
 
 
+class ApiKeyRow(Base):
+    __tablename__ = "api_keys"
+
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))  # a sha256 of its 256 random bits
+    role: Mapped[str] = mapped_column(String(16))
+    max_rows: Mapped[int | None] = mapped_column(BigInteger)
+    max_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    max_requests: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        UniqueConstraint("digest", name="digest"),
+        CheckConstraint(_one_of("role", KeyRole), name="role"),
+    )
+
+
 class ClientRow(Base):
-    """Whoever has submitted: a digest of the API key, or empty."""
+    """Whoever has submitted: `key:` and the name of an API key, a digest of one of UNEMBED_API_KEYS, or empty."""
 
     __tablename__ = "clients"
 

@@ -17,6 +17,7 @@
     ├── TooLargeError           a batch over the size limit                          413
     ├── BusyError               the queue is full; try again later                   429
     ├── AuthError               a key is missing or wrong                            401
+    ├── ForbiddenError          the key's role does not allow it                     403
     ├── UnavailableError        a part that is needed is down                        503
     │   ├── QueueUnavailableError     Redis                                          503
     │   ├── StoreUnavailableError     the database                                   503
@@ -129,6 +130,10 @@ class NotFoundError(UnembedError):
     code = "not_found"
     status = 404
 
+    @classmethod
+    def of_job(cls, job_id: str) -> NotFoundError:
+        return cls(f"no job has the id {job_id!r}")
+
 
 class ConflictError(UnembedError):
     """The state of the job forbids it."""
@@ -164,6 +169,14 @@ class AuthError(UnembedError):
 
     code = "auth"
     status = 401
+    exit_code = 4
+
+
+class ForbiddenError(UnembedError):
+    """The role of the API key does not allow it."""
+
+    code = "forbidden"
+    status = 403
     exit_code = 4
 
 

@@ -95,6 +95,14 @@ class Priority(StrEnum):
     LOW = "low"  # one row for eight of a normal job
 
 
+class KeyRole(StrEnum):
+    """What an API key may do; each may do what those before it may."""
+
+    READER = "reader"  # look at its own jobs, and at decoders and metrics
+    SUBMITTER = "submitter"  # submit, cancel, retry and remove its own jobs
+    ADMIN = "admin"  # all of this with everybody's jobs
+
+
 class Wire(BaseModel):
     """A frozen value that refuses fields it does not know."""
 

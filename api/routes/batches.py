@@ -8,7 +8,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
 from unembed.api import uploads
-from unembed.api.auth import Client
+from unembed.api.callers import Reader, Submitter
 from unembed.api.deps import Needs
 from unembed.api.problems import BODY, documented
 from unembed.api.queries import Cursor, JobId, Ordinal
@@ -30,7 +30,7 @@ def _at(what: str) -> dict[str, Any]:
     responses={
         201: _at("the batch"),
         200: {"model": Batch, "description": "The same rows were accepted at this ordinal before"} | _at("the batch"),
-        **documented(*BODY, 404, 408, 409),
+        **documented(*BODY, 403, 404, 408, 409),
     },
     openapi_extra={"requestBody": {"required": True, "content": {ARROW_STREAM: _BINARY, RAW_BYTES: _BINARY}}},
 )
@@ -41,7 +41,7 @@ async def put_batch(
     request: Request,
     response: Response,
     deps: Needs,
-    _client: Client,
+    caller: Submitter,
     dtype: Annotated[uploads.RawDtype | None, Query(description="The type of the numbers; for raw bytes only")] = None,
 ) -> Batch:
     """Send a batch, as an Arrow IPC stream of one record batch or as raw little-endian numbers, row after row.
@@ -53,7 +53,7 @@ async def put_batch(
     job = await to_thread.run_sync(deps.store.jobs.head, job_id)
     async with deps.uploads:  # before the body is read: it is the bodies that take the memory
         body = await uploads.read_body(request)
-        upload = uploads.Upload(job, ordinal, first_index, kind, dtype, body)
+        upload = uploads.Upload(job, ordinal, first_index, kind, dtype, body, caller.limits)
         batch, created = await to_thread.run_sync(uploads.accept, deps, upload)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/v1/jobs/{job_id}/batches/{ordinal}"
@@ -61,7 +61,7 @@ async def put_batch(
 
 
 @router.get("/jobs/{job_id}/batches/{ordinal}", responses=documented(404))
-def read_batch(job_id: JobId, ordinal: Ordinal, deps: Needs, _client: Client) -> Batch:
+def read_batch(job_id: JobId, ordinal: Ordinal, deps: Needs, _caller: Reader) -> Batch:
     """Show a batch: its state, its attempts, its worker, its counts and timings."""
     return deps.store.jobs.batch(job_id, ordinal)
 
@@ -72,18 +72,18 @@ def read_batch(job_id: JobId, ordinal: Ordinal, deps: Needs, _client: Client) ->
     responses={
         201: _at("the job's batches"),
         200: {"model": ReferencesAccepted, "description": "All of these batches were accepted before"},
-        **documented(*BODY, 404, 409),
+        **documented(*BODY, 403, 404, 409),
     },
 )
 def post_batches(
-    job_id: JobId, given: ReferencedBatches, deps: Needs, _client: Client, response: Response
+    job_id: JobId, given: ReferencedBatches, deps: Needs, caller: Submitter, response: Response
 ) -> ReferencesAccepted:
     """Add batches by reference: workers read them from the file themselves, if it is under `UNEMBED_CORPUS_ROOTS`.
 
     All of them are accepted, or none. Sending the same batches again is safe. Other rows at the same ordinal are
     refused (409).
     """
-    accepted = uploads.accept_references(deps, deps.store.jobs.head(job_id), given)
+    accepted = uploads.accept_references(deps, deps.store.jobs.head(job_id), given, caller.limits)
     response.status_code = 201 if accepted.added else 200
     if accepted.added:
         response.headers["Location"] = f"/v1/jobs/{job_id}/batches"
@@ -94,7 +94,7 @@ def post_batches(
 def list_batches(
     job_id: JobId,
     deps: Needs,
-    _client: Client,
+    _caller: Reader,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
     cursor: Cursor = None,
 ) -> BatchPage:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from unembed.api.auth import Client
+from unembed.api.callers import Reader
 from unembed.models.decoder import catalog
 from unembed.schemas import DecoderInfo
 
@@ -14,13 +14,13 @@ router = APIRouter(tags=["decoders"])
 
 
 @router.get("/decoders")
-def list_decoders(_client: Client) -> list[DecoderInfo]:
+def list_decoders(_caller: Reader) -> list[DecoderInfo]:
     """List the decoders that a job can use."""
     return [_described(catalog.find(name)) for name in catalog.names()]
 
 
 @router.get("/decoders/{name}")
-def read_decoder(_client: Client, name: Annotated[str, Path(max_length=200)]) -> DecoderInfo:
+def read_decoder(_caller: Reader, name: Annotated[str, Path(max_length=200)]) -> DecoderInfo:
     """Describe a decoder, with a hash of its checkpoint."""
     entry = catalog.find(name)
     return _described(entry).model_copy(update={"checkpoint": entry.checkpoint})

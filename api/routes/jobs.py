@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 
 from unembed.api import events, retention
-from unembed.api.auth import Client
+from unembed.api.callers import Reader, Submitter
 from unembed.api.conditional import ETAG, UNCHANGED, IfNoneMatch, has, unchanged
 from unembed.api.deps import Deps, Needs
 from unembed.api.long_poll import Prefer, look_again_after, waited
@@ -36,13 +36,13 @@ _CREATED: Final[dict[str, Any]] = {
     responses={
         201: _CREATED,
         200: {"model": Job, "description": "This idempotency key was used before, for this very job"} | _CREATED,
-        **documented(*BODY),
+        **documented(*BODY, 403),
     },
 )
 def create_job(
     spec: JobCreate,
     deps: Needs,
-    client: Client,
+    caller: Submitter,
     response: Response,
     idempotency_key: Annotated[
         str | None,
@@ -55,7 +55,7 @@ def create_job(
 ) -> Job:
     """Create a job. Then send its batches, and seal it when all are sent."""
     _require_possible(spec, deps)
-    job, created = deps.store.jobs.create(spec, client=client, idempotency_key=idempotency_key)
+    job, created = deps.store.jobs.create(spec, client=caller.client, idempotency_key=idempotency_key)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
@@ -71,16 +71,16 @@ def _require_possible(spec: JobCreate, deps: Deps) -> None:
 
 
 @router.post("/jobs:estimate", responses=documented(*BODY))
-def estimate_job(spec: EstimateRequest, deps: Needs, client: Client) -> Estimate:
+def estimate_job(spec: EstimateRequest, deps: Needs, caller: Reader) -> Estimate:
     """Say how long a job would take, by what the workers have done of late. Nothing is created."""
     _require_possible(spec, deps)
-    return deps.store.waits.estimate(spec, client)
+    return deps.store.waits.estimate(spec, caller.client)
 
 
 @router.get("/jobs", responses=documented(400))
 def list_jobs(
     deps: Needs,
-    _client: Client,
+    caller: Reader,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Cursor = None,
     state: JobState | None = None,
@@ -94,7 +94,7 @@ def list_jobs(
     ] = [],  # noqa: B006 - FastAPI copies it
 ) -> JobPage:
     """List jobs, the newest first, that are all that is asked for. `next_cursor` is null on the last page."""
-    wanted = JobFilter(state=state, decoder=decoder, name=name, labels=tuple(map(_parted, label)))
+    wanted = JobFilter(state=state, decoder=decoder, name=name, labels=tuple(map(_parted, label)), clients=caller.sees)
     return deps.store.jobs.page(limit=limit, cursor=cursor, wanted=wanted)
 
 
@@ -111,7 +111,7 @@ def _parted(label: str) -> tuple[str, str | None]:
 async def read_job(
     job_id: JobId,
     deps: Needs,
-    _client: Client,
+    _caller: Reader,
     request: Request,
     if_none_match: IfNoneMatch = None,
     prefer: Prefer = None,
@@ -142,7 +142,7 @@ async def read_job(
 def read_events(
     job_id: JobId,
     deps: Needs,
-    _client: Client,
+    _caller: Reader,
     last_event_id: Annotated[
         str | None, Header(max_length=200, description="The `id` of the last event that was seen: go on after it")
     ] = None,
@@ -152,20 +152,20 @@ def read_events(
     return events.respond(deps, job, tag, last_event_id)
 
 
-@router.post("/jobs/{job_id}/seal", responses=documented(*BODY, 404, 409))
-def seal_job(job_id: JobId, seal: JobSeal, deps: Needs, _client: Client) -> Job:
+@router.post("/jobs/{job_id}/seal", responses=documented(*BODY, 403, 404, 409))
+def seal_job(job_id: JobId, seal: JobSeal, deps: Needs, _caller: Submitter) -> Job:
     """Say that all batches were sent. Answers 409 if a batch is missing or the rows have a gap. Safe to repeat."""
     return deps.store.jobs.seal(job_id, seal.batches, seal.rows)
 
 
-@router.post("/jobs/{job_id}/cancel", responses=documented(404, 409))
-def cancel_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
+@router.post("/jobs/{job_id}/cancel", responses=documented(403, 404, 409))
+def cancel_job(job_id: JobId, deps: Needs, _caller: Submitter) -> Job:
     """Cancel a job: no batch starts any more, running ones stop, finished rows stay. 409 if it has already ended."""
     return deps.store.jobs.cancel(job_id)
 
 
-@router.post("/jobs/{job_id}/retry", responses=documented(404, 409))
-def retry_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
+@router.post("/jobs/{job_id}/retry", responses=documented(403, 404, 409))
+def retry_job(job_id: JobId, deps: Needs, _caller: Submitter) -> Job:
     """Try the dead batches of a job again: those that failed at every attempt. Answers 409 if there is none.
 
     A batch whose vectors are no longer in Redis stays dead until it is sent again with PUT.
@@ -173,7 +173,7 @@ def retry_job(job_id: JobId, deps: Needs, _client: Client) -> Job:
     return retention.retry(deps, job_id)
 
 
-@router.delete("/jobs/{job_id}", status_code=204, response_class=Response, responses=documented(404, 409))
-def remove_job(job_id: JobId, deps: Needs, _client: Client) -> None:
+@router.delete("/jobs/{job_id}", status_code=204, response_class=Response, responses=documented(403, 404, 409))
+def remove_job(job_id: JobId, deps: Needs, _caller: Submitter) -> None:
     """Remove a job that has ended, with its batches, rows and vectors. Answers 409 while it has not ended."""
     retention.remove(deps, job_id)

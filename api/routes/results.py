@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from unembed.api import downloads, results
-from unembed.api.auth import Client
+from unembed.api.callers import Reader
 from unembed.api.conditional import UNCHANGED, IfNoneMatch, has, tag_of, unchanged
 from unembed.api.deps import Deps, Needs
 from unembed.api.problems import documented
@@ -35,7 +35,7 @@ Accept = Annotated[
 def read_results(
     job_id: JobId,
     deps: Needs,
-    _client: Client,
+    _caller: Reader,
     cursor: Cursor = None,
     limit: Limit = 1000,
     order: Annotated[
@@ -65,7 +65,7 @@ def read_results(
 def read_errors(
     job_id: JobId,
     deps: Needs,
-    _client: Client,
+    _caller: Reader,
     cursor: Cursor = None,
     limit: Limit = 1000,
     format: Format = None,
@@ -109,7 +109,7 @@ def _answer(
     response_class=Response,
     responses={**results.DESCRIBED_FILE, **documented(404, 409, 413, 416)},
 )
-def download_results(job_id: JobId, deps: Needs, _client: Client, format: WholeFormat = "parquet") -> Response:
+def download_results(job_id: JobId, deps: Needs, _caller: Reader, format: WholeFormat = "parquet") -> Response:
     """Download all rows of an ended job as one file, in the corpus's order.
 
     `Range` and `If-Range` take a download up where it broke off. Answers 409 while the job has not ended, and 413 for

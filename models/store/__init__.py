@@ -1,6 +1,6 @@
 """Every SQL statement there is, behind one `Store`. Each method is one short transaction.
 
-    store.jobs        create, add_batch, seal, cancel, remove; head, get, page, batch, batches, dead_batches
+    store.jobs        create, add_batch, seal, cancel, remove; head, client_of, get, page, batch, batches, dead_batches
     store.attempts    claim, heartbeat, finish, fail, release, cancel_running; latest, of, state_of
     store.requeue     retry, after_resend
     store.sweeping    sweep, reclaim; queued, fail_missing_payloads, forget_payloads, done_or_cancelled;
@@ -9,6 +9,7 @@
     store.workers     check_in, ended, forget, all, has_claimed, is_deaf
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog
     store.waits       of, estimate, pace
+    store.keys        add, all, revoke, find, are_any
 
 They return the frozen values of `unembed.schemas` and `values.py`, and raise the errors of `unembed.errors`:
 StoreUnavailableError whenever the database does not answer.
@@ -23,15 +24,18 @@ from unembed.models.database import transaction
 from unembed.models.settings import Settings
 from unembed.models.store.attempts import Attempts
 from unembed.models.store.jobs import Jobs
+from unembed.models.store.keys import ApiKeys
 from unembed.models.store.queue import Queue
 from unembed.models.store.requeue import Requeue
 from unembed.models.store.results import Results
 from unembed.models.store.sweeping import Sweeping
 from unembed.models.store.values import (
+    ApiKey,
     Attempt,
     Backlog,
     Beat,
     Claim,
+    ClientLimits,
     JobFilter,
     JobHead,
     QueueStats,
@@ -43,10 +47,12 @@ from unembed.models.store.waiting import WhyWaiting
 from unembed.models.store.workers import Workers
 
 __all__ = [
+    "ApiKey",
     "Attempt",
     "Backlog",
     "Beat",
     "Claim",
+    "ClientLimits",
     "JobFilter",
     "JobHead",
     "QueueStats",
@@ -71,6 +77,7 @@ class Store:
         self.workers = Workers(engine, settings)
         self.queue = Queue(engine, settings)
         self.waits = WhyWaiting(engine, settings)
+        self.keys = ApiKeys(engine, settings)
 
     def ping(self) -> None:
         """Raises StoreUnavailableError when the database cannot be reached."""

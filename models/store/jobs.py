@@ -34,6 +34,7 @@ _REMOVED_AT_ONCE = 16  # batches
 _CHANGES: Final = ("priority", "labels")  # what may change while a job waits: nothing that decides its texts
 
 _JOB: Final = select(JOBS).where(JOBS.c.id == bindparam("job"))
+_CLIENT: Final = select(JOBS.c.client).where(JOBS.c.id == bindparam("job"))
 _BATCH: Final = select(BATCHES).where(BATCHES.c.id == bindparam("batch"))
 _NEAREST: Final = (
     select(BATCHES)
@@ -213,8 +214,16 @@ class Jobs(StorePart):
         with self._read() as connection:
             job = one(connection, _JOB, {"job": job_id})
         if job is None:
-            raise NotFoundError(f"no job has the id {job_id!r}")
+            raise NotFoundError.of_job(job_id)
         return to_head(job)
+
+    def client_of(self, job_id: str) -> str:
+        """Whose job it is. Raises NotFoundError."""
+        with self._read() as connection:
+            found = one(connection, _CLIENT, {"job": job_id})
+        if found is None:
+            raise NotFoundError.of_job(job_id)
+        return str(found["client"])
 
     def get(self, job_id: str) -> Job:
         with self._read() as connection:
@@ -258,7 +267,7 @@ class Jobs(StorePart):
         statement = which.where(BATCHES.c.job_id == job_id).order_by(BATCHES.c.ordinal)
         with self._read() as connection:
             if connection.scalar(select(JOBS.c.id).where(JOBS.c.id == job_id)) is None:
-                raise NotFoundError(f"no job has the id {job_id!r}")
+                raise NotFoundError.of_job(job_id)
             return [to_batch(row) for row in connection.execute(statement).mappings()]
 
 
@@ -268,6 +277,8 @@ def _conditions(wanted: JobFilter) -> Iterator[ColumnElement[bool]]:
             yield column == value
     if wanted.name is not None:
         yield JOBS.c.name.icontains(wanted.name, autoescape=True)
+    if wanted.clients is not None:
+        yield JOBS.c.client.in_(sorted(wanted.clients))
     for name, value in wanted.labels:
         label = JOBS.c.labels[name].as_string()
         yield label.is_not(None) if value is None else label == value

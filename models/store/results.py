@@ -61,7 +61,7 @@ class Results(StorePart):
         with self._read() as connection:
             job = one(connection, select(JOBS.c.state).where(JOBS.c.id == job_id))
             if job is None:
-                raise NotFoundError(f"no job has the id {job_id!r}")
+                raise NotFoundError.of_job(job_id)
             batches = batches_with_errors(connection, job_id, after, JobState(job["state"]))
 
         def read(batch: Any, begin: int, end: int) -> pa.RecordBatch:
@@ -80,7 +80,7 @@ class Results(StorePart):
         with self._read() as connection:
             job = one(connection, select(JOBS.c.state, JOBS.c.batches_done).where(JOBS.c.id == job_id))
         if job is None:
-            raise NotFoundError(f"no job has the id {job_id!r}")
+            raise NotFoundError.of_job(job_id)
         return ResultsVersion(JobState(job["state"]), job["batches_done"])
 
     def _page(self, job_id: str, cursor: str | None, limit: int, order: Order) -> ResultsPage | PagePlan:
@@ -88,7 +88,7 @@ class Results(StorePart):
             # The state before the rows: a job that has ended by now gets no more of them.
             job = one(connection, select(JOBS.c.state, JOBS.c.results_uri).where(JOBS.c.id == job_id))
             if job is None:
-                raise NotFoundError(f"no job has the id {job_id!r}")
+                raise NotFoundError.of_job(job_id)
             state = JobState(job["state"])
             if job["results_uri"] is not None:
                 return plan_page(connection, job_id, cursor, limit, order, state)

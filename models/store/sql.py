@@ -67,7 +67,7 @@ _JOB_OF_LOCKED: Final = select(JOBS).where(JOBS.c.id == _JOB_OF).with_for_update
 def lock_job(connection: Connection, job_id: str) -> RowMapping:
     job = one(connection, _JOB_LOCKED, {"job": job_id})
     if job is None:
-        raise NotFoundError(f"no job has the id {job_id!r}")
+        raise NotFoundError.of_job(job_id)
     return job
 
 
@@ -118,7 +118,7 @@ def read_job(connection: Connection, job_id: str) -> Job:
     """A job with its counts. Raises NotFoundError."""
     found = read_jobs(connection, select(JOBS).where(JOBS.c.id == job_id))
     if not found:
-        raise NotFoundError(f"no job has the id {job_id!r}")
+        raise NotFoundError.of_job(job_id)
     return found[0]
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from unembed.schemas import Batch, BatchState, DecodeOptions, JobState, RowStatus
+from unembed.schemas import Batch, BatchState, DecodeOptions, JobState, KeyRole, RowStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class JobFilter:
     decoder: str | None = None
     name: str | None = None  # is part of theirs, in upper or lower case
     labels: tuple[tuple[str, str | None], ...] = ()  # names with their values; None: any value
+    clients: frozenset[str] | None = None  # whose they are; None: anybody's
 
 
 ALL_JOBS = JobFilter()
@@ -70,6 +71,31 @@ class Attempt:
 class ResultsPage:
     rows: pa.RecordBatch  # of unembed.generations.SCHEMA
     next_cursor: str | None  # None: nothing more now; more may come while the job runs
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Of one client; None: no limit of its own."""
+
+    rows: int | None = None  # queued or running
+    bytes: int | None = None  # of those
+    requests: int | None = None  # a minute, to one API process
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is known; nobody can tell it from this."""
+
+    name: str
+    role: KeyRole
+    limits: ClientLimits
+    created_at: datetime
+    revoked_at: datetime | None = None
+
+    @property
+    def client(self) -> str:
+        """Whose jobs it submits: its name's."""
+        return f"key:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from unembed.schemas import ARROW_STREAM, JSON_LINES, PROBLEM_JSON, RAW_BYTES, DecodeOptions
+from unembed.schemas import ARROW_STREAM, CSV, JSON_LINES, PARQUET, PROBLEM_JSON, RAW_BYTES, DecodeOptions
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -44,9 +44,9 @@ def test_a_batch_may_be_sent_in_two_media_types(described: dict[str, Any]) -> No
 
 
 def test_results_are_described_as_lines_and_as_columns(described: dict[str, Any]) -> None:
-    # Given the description of results, When it is read, Then both media types are there, and what a row has
+    # Given the description of results, When it is read, Then all media types are there, and what a row has
     answer = described["paths"]["/v1/jobs/{job_id}/results"]["get"]["responses"]["200"]
-    assert [*answer["content"]] == [JSON_LINES, ARROW_STREAM]
+    assert [*answer["content"]] == [JSON_LINES, ARROW_STREAM, PARQUET, CSV]
     properties = described["components"]["schemas"]["Generation"]["properties"]
     assert all(each["description"] for each in properties.values())
 

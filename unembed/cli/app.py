@@ -44,6 +44,7 @@ VERBS: Final = {
     "worker": Verb("worker", "worker", _SERVE),
     "flower": Verb("flower", "flower", _SERVE),
     "db": Verb("db", "app", _SERVE),
+    "keys": Verb("keys", "app", _SERVE),
     "doctor": Verb("doctor", "doctor", _SERVE),
     "train": Verb("train", "train", _TRAIN),
     "tune": Verb("tune", "tune", _TRAIN),

@@ -22,7 +22,7 @@ Database = Annotated[str | None, typer.Option("--database-url", help="Default: U
 @app.command()
 def upgrade(database_url: Database = None) -> None:
     """Upgrade the tables to this version. Safe to repeat, and to run from several places at once."""
-    with _engine(database_url) as engine:
+    with engine_of(database_url) as engine:
         from unembed.models import database
 
         before = database.revision(engine)
@@ -34,7 +34,7 @@ def upgrade(database_url: Database = None) -> None:
 @app.command()
 def revision(database_url: Database = None) -> None:
     """Print the revision of the tables, or nothing if there are none."""
-    with _engine(database_url) as engine:
+    with engine_of(database_url) as engine:
         from unembed.models import database
 
         found = database.revision(engine)
@@ -45,7 +45,7 @@ def revision(database_url: Database = None) -> None:
 @app.command()
 def check(database_url: Database = None) -> None:
     """Check that the tables are what this version expects."""
-    with _engine(database_url) as engine:
+    with engine_of(database_url) as engine:
         from unembed.models import database
 
         database.check(engine)
@@ -53,7 +53,7 @@ def check(database_url: Database = None) -> None:
 
 
 @contextmanager
-def _engine(url: str | None) -> Iterator[Engine]:
+def engine_of(url: str | None) -> Iterator[Engine]:
     with needs("store"):
         from unembed.models.database import open_engine
         from unembed.models.settings import read_settings

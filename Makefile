@@ -11,6 +11,7 @@ OUT ?= out/demo.parquet
 JOBS ?= 3
 ROUNDS ?= 5
 SOAK_BATCHES ?= 1000
+EXAMPLES ?= 200
 PORT ?= 8765
 FLOWER_PORT ?= 5555
 ARGS ?=
@@ -21,7 +22,7 @@ OTHER_PRECISION_TESTS := $(addprefix tests/models/decoder/test_,$(addsuffix .py,
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-precisions sanitizers faults check bench bench-gpu bench-quality compare train up wheels clean
+.PHONY: help demo test test-precisions fuzz-api sanitizers faults check bench bench-gpu bench-quality compare train up wheels clean
 
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
@@ -50,6 +51,10 @@ test-precisions: $(VENV)/.dev $(VENV)/.engine ## the decoder's and the workers' 
 faults: $(VENV)/.dev $(VENV)/.engine ## kill workers, Redis and databases for half an hour, and report what was lost in out/
 	@$(BIN)/pytest tests/faults --rounds $(ROUNDS) --soak-batches $(SOAK_BATCHES) --faults-out out $(ARGS)
 	@$(BIN)/python -m tests.faults.cost --out out
+
+fuzz-api: $(VENV)/.dev ## make 200 requests of every kind that the API describes: EXAMPLES=200 (installs schemathesis, 30 MB)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check schemathesis
+	@$(BIN)/pytest -n 0 tests/api/test_fuzz.py --fuzz-examples $(EXAMPLES) $(ARGS)
 
 sanitizers: $(VENV)/.dev ## the native engine's tests, compiled with g++'s sanitizers of addresses and undefined behaviour
 	@$(BIN)/python -m tests.models.decoder.native.sanitized $(ARGS)

@@ -47,6 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("float32", "bfloat16", "float16", "other"),
         help="what `auto` means in this run; `other`: bfloat16 where it would be float32, else float32",
     )
+    parser.addoption(
+        "--fuzz-examples", type=int, default=3, help="how many requests of each kind tests/api/test_fuzz.py makes"
+    )
     group = parser.getgroup("faults", "tests/faults")
     group.addoption("--rounds", type=int, default=1, help="how often each fault is inflicted")
     group.addoption("--soak-batches", type=int, default=24, help="how many batches the soak has")

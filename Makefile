@@ -22,7 +22,7 @@ OTHER_PRECISION_TESTS := $(addprefix tests/models/decoder/test_,$(addsuffix .py,
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-precisions fuzz-api sanitizers faults check bench bench-gpu bench-quality compare train up wheels clean
+.PHONY: help demo test test-precisions fuzz-api sanitizers faults check bench bench-gpu bench-quality compare train pictures up wheels clean
 
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
@@ -79,6 +79,9 @@ compare: $(VENV)/.local $(VENV)/.engine ## compare decoder v2.1 with v2.0: memor
 
 train: $(VENV)/.train $(VENV)/.engine ## train a decoder: make train ARGS='--set mine=texts.txt,embeddings.npy --out runs/mine'
 	@$(BIN)/unembed train $(if $(ARGS),$(ARGS),--help)
+
+pictures: $(VENV)/.train ## the pictures of docs/training.md, from a short run on the example sentences; a few minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.training_pictures
 
 up: $(VENV)/.local $(VENV)/.engine ## Redis, SQLite, workers, API and Flower in the foreground; Ctrl-C ends them
 	@$(BIN)/unembed up --port $(PORT) --flower-port $(FLOWER_PORT) $(ARGS)

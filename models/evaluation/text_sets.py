@@ -21,6 +21,7 @@ from unembed.corpus.columns import has_vectors
 from unembed.corpus.named import FORMS, Named, exists, split_pair
 from unembed.corpus.open import open_table
 from unembed.corpus.stacked import Mask, joined, stacked, usable
+from unembed.corpus.store_names import shown_source
 from unembed.corpus.table import Table, corpus_of
 from unembed.corpus.texts import lines_of, text_field, texts_at
 from unembed.errors import CorpusError, InputError
@@ -44,6 +45,12 @@ class TextSet:
     texts: Path | str
     embeddings: Path | str | None = None
 
+    @property
+    def word(self) -> str:
+        """What `parse` makes it of, without passwords."""
+        sources = [os.fspath(each) for each in (self.texts, self.embeddings) if each is not None]
+        return f"{self.name}={','.join(map(_without_password, sources))}"
+
     @classmethod
     def parse(cls, word: str) -> TextSet:
         """From one of the `FORMS`. Raises InputError for what can be seen at once to lead nowhere."""
@@ -64,6 +71,15 @@ class Read:
 
     texts: list[str]
     vectors: Vectors | None  # (N, D) float16 or float32; in memory while small, mapped otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedTexts:
+    """A set with all that is wanted of it."""
+
+    name: str
+    texts: Sequence[str]  # (N,)
+    vectors: Vectors  # (N, D)
 
 
 def read_texts(paths: Sequence[Path]) -> list[str]:
@@ -104,6 +120,11 @@ def read_set(one: TextSet, say: Say, rows: int | None = None) -> Read:
         raise CorpusError(_in_words_of_sets(error.message)) from error
 
 
+def together(sets: Sequence[EmbeddedTexts]) -> tuple[list[str], Vectors]:
+    """The texts and vectors of sets of one dimension, one after the other."""
+    return [line for one in sets for line in one.texts], joined([one.vectors for one in sets])
+
+
 class Library:
     """Reads sets; those without vectors are embedded once, and kept in the folder, in half precision, if there is
     one."""
@@ -117,16 +138,20 @@ class Library:
         found = read_set(one, self._say, rows)
         return found.texts, self.embedded(one.name, found.texts) if found.vectors is None else found.vectors
 
-    def read_all(self, sets: Sequence[TextSet]) -> tuple[list[str], Vectors]:
-        """Of several sets, one after the other. Raises as `read`, and InputError where their dimensions differ."""
-        read = [self.read(one) for one in sets]
-        for one, (_, vectors) in zip(sets, read, strict=True):
-            if (dim := vectors.shape[1]) != (first := read[0][1].shape[1]):
+    def read_each(self, sets: Sequence[TextSet]) -> list[EmbeddedTexts]:
+        """Several sets. Raises as `read`, and InputError where their dimensions differ."""
+        read = [EmbeddedTexts(one.name, *self.read(one)) for one in sets]
+        for one in read:
+            if (dim := one.vectors.shape[1]) != (first := read[0].vectors.shape[1]):
                 raise InputError(
-                    f"{one.name} has embeddings of {dim} dimensions, but {sets[0].name} of {first}; expected those of "
+                    f"{one.name} has embeddings of {dim} dimensions, but {read[0].name} of {first}; expected those of "
                     "one embedder"
                 )
-        return [line for lines, _ in read for line in lines], joined([vectors for _, vectors in read])
+        return read
+
+    def read_all(self, sets: Sequence[TextSet]) -> tuple[list[str], Vectors]:
+        """Of several sets, one after the other. Raises as `read_each`."""
+        return together(self.read_each(sets))
 
     def embedded(self, name: str, lines: Sequence[str]) -> Vectors:
         """(N, D), by the encoder. Raises InputError when there is none."""
@@ -255,6 +280,11 @@ def _vectors(corpus: Corpus, wanted: Mask) -> tuple[Vectors, Mask]:
 def _again(first: tuple[Vectors, Mask], others: Iterator[tuple[Vectors, Mask]]) -> Iterator[tuple[Vectors, Mask]]:
     yield first
     yield from others
+
+
+def _without_password(source: str) -> str:
+    place = Named.parse(source).source
+    return source.replace(place, shown_source(place), 1)
 
 
 def _in_words_of_sets(message: str) -> str:

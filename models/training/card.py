@@ -11,11 +11,13 @@ from typing import Any
 import torch
 
 from unembed.models.decoder.checkpoint import CARD_FILE
-from unembed.models.decoder.config import RET_V21, Calibration, CheckpointConfig, NetworkConfig
+from unembed.models.decoder.config import Calibration, CheckpointConfig
 from unembed.models.decoder.manifold import MANY, Manifold
 from unembed.models.decoder.sketch import Sketch
 from unembed.models.evaluation.scores import Scores
 from unembed.models.training.calibrate import Calibrated, Checks
+from unembed.models.training.checked_sets import SetRecord
+from unembed.models.training.command import shown_command
 from unembed.models.training.recipe import Progress, Recipe
 
 SCORES_FILE = "scores.json"  # beside the card, for machines
@@ -32,6 +34,8 @@ class Trained:
     recipe: Recipe
     last: Progress
     threads: int
+    command: tuple[str, ...]  # that repeats it
+    sets: tuple[SetRecord, ...]  # all that were read, the dev sets too
 
 
 def write_card(
@@ -82,11 +86,15 @@ On texts it was not trained on, decoded greedily (one pass, no search):
 - dev loss of the averaged weights: {_dev_losses(trained.last)}
 {_chosen(trained.last)}
 
-To repeat the training, put the texts of each set in a folder of the same name and run:
+To repeat the training, run this in the folder that the paths begin in. {_repeats(trained)}
 
 ```console
-$ {_command(config, trained, list(scores))}
+$ {shown_command(list(trained.command))}
 ```
+
+| set | texts | sha256 of texts and vectors |
+|---|---|---|
+{_sets(trained)}
 
 ## Parameters
 
@@ -129,22 +137,15 @@ def _chosen(last: Progress) -> str:
     )
 
 
-def _command(config: CheckpointConfig, trained: Trained, dev: list[str]) -> str:
-    recipe, network = trained.recipe, config.network
-    words = ["unembed train"]
-    words += [f"--set {name}={name}/train.txt" for name in trained.sources]
-    words += [f"--dev {name}={name}/dev.txt" for name in dev]
-    words += [f"--encoder {config.encoder}"] if config.encoder else []
-    words += [f"--architecture {config.architecture}"] if config.architecture != RET_V21 else []
-    words += [f"--start-from {recipe.base.name}"] if recipe.base else []
-    words += [f"--passes {network.passes}"] if network.passes > 1 else []
-    fitting = NetworkConfig.of(config.architecture, embedding_dim=config.embedding_dim).gated_units
-    words += [f"--gated-units {network.gated_units}"] if network.gated_units != fitting else []
-    words += [f"--max-pieces {network.max_pieces}"] if network.max_pieces != NetworkConfig().max_pieces else []
-    flags = recipe.flags()
-    words += [f"{name} {value}" for name, value in zip(flags[::2], flags[1::2], strict=True)]
-    words += [f"--out {config.name}"]
-    return " \\\n    ".join(words)
+def _sets(trained: Trained) -> str:
+    return "\n".join(f"| {one.name} | {one.texts:,} | `{one.sha256[:16]}…` |" for one in trained.sets)
+
+
+def _repeats(trained: Trained) -> str:
+    """How exactly the command repeats the training."""
+    if trained.recipe.minutes is not None:
+        return "A run that ends by the clock is repeated only about: a faster machine takes more steps."
+    return "With the same texts and vectors, on the same kind of machine, it gives the same weights."
 
 
 def _row(name: str, scores: Scores) -> str:

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,8 @@ from unembed.models.training.patience import Anneal, Watch
 from unembed.models.training.recipe import DevScore, Progress, Recipe
 
 PLAIN_FROM: Final = 0.8  # of a run: from there on it sees the texts alone, not those made of them
+PACED: Final = 6  # steps that show how fast a run is
+PACED_SECONDS: Final = 5.0  # or fewer, after so long
 REMEDY: Final = "use the same options, or another folder"
 
 
@@ -198,6 +201,20 @@ class Run:
                 if ending:
                     return line
         raise AssertionError("the last step reports")
+
+    def pace(self, pairs: Pairs) -> float:
+        """Pieces a second, from a few steps, which change the weights: the run is to be thrown away."""
+        rows = list(islice(epoch_batches(pairs.lengths, self.recipe.batch_pieces, _generator(0, 0)), PACED + 1))
+        pieces, seconds = 0, 0.0
+        for place, some in enumerate(rows):
+            begun = time.monotonic()
+            float(self._step(*pairs.batch(some), 0.0))  # a number, hence at its end on a GPU too
+            if place or len(rows) == 1:  # the first one takes longer
+                pieces += int(pairs.lengths[some].sum())
+                seconds += time.monotonic() - begun
+            if seconds > PACED_SECONDS:
+                break
+        return pieces / max(seconds, 1e-6)
 
     def _end(self, steps: int) -> int:
         return self.anneal.end if self.anneal else steps

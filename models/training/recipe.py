@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 FLAGS: Final = {
@@ -18,6 +19,14 @@ FLAGS: Final = {
     "patience": "--patience",
     "seed": "--seed",
 }  # of a recipe's fields, on the command line
+
+
+class Check(StrEnum):
+    """When texts and embeddings are looked at."""
+
+    FIRST = "first"  # before the training, which is refused where it would be senseless
+    ONLY = "only"
+    NO = "no"  # nothing is refused and nothing left out
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from optuna.trial import FrozenTrial, TrialState
 from unembed.errors import InputError
 from unembed.models.evaluation.text_sets import Say
 from unembed.models.training.loop import REMEDY, Run, count_batches
+from unembed.models.training.material import Material, gather
+from unembed.models.training.plan import Plan
 from unembed.models.training.recipe import Progress, Recipe
-from unembed.models.training.run import Material, Plan, gather
 
 JOURNAL_FILE: Final = "study.jsonl"
 REPORTS: Final = 10  # of a run, at equal distances

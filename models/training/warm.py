@@ -11,6 +11,8 @@ vectors of those that the base has too are taken over, as is the rest of the net
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +31,7 @@ BRIDGE: Final = "bridge.weight"
 GATE: Final = "gate.weight"
 PIECES: Final = "pieces.weight"
 MOST_UNKNOWN: Final = 0.001  # share of the base's pieces of the texts: with more, they get their own
+_DIGEST: Final = re.compile(r"(?P<name>.+)@(?P<digest>[0-9a-f]{8,64})")
 LOOKED_AT: Final = 20_000  # texts at most, at even steps
 
 
@@ -40,11 +43,13 @@ class WarmStart:
 
     @classmethod
     def read(cls, name_or_folder: str | Path, architecture: str) -> WarmStart:
-        """A decoder by name, or from a checkpoint's folder.
+        """A decoder by name, or from a checkpoint's folder; with `@` and the beginning of its weights' sha256, that one
+        alone.
 
-        Raises UnknownDecoderError for a name that is not known, CheckpointError for what is damaged, no network, or of
-        another architecture.
+        Raises UnknownDecoderError for a name that is not known, CheckpointError for what is damaged, no network, of
+        another architecture, or of other weights.
         """
+        name_or_folder, digest = _split_digest(os.fspath(name_or_folder))
         checkpoint = load_checkpoint(name_or_folder)
         config = checkpoint.config
         if config.architecture != architecture:
@@ -52,7 +57,13 @@ class WarmStart:
                 f"{config.name!r} is a {config.architecture}, but the run trains a {architecture}; expected the same"
             )
         weights = (checkpoint_folder(name_or_folder) / WEIGHTS_FILE).read_bytes()
-        return cls(StartingDecoder(config.name, hashlib.sha256(weights).hexdigest(), config.embedding_dim), checkpoint)
+        found = hashlib.sha256(weights).hexdigest()
+        if not found.startswith(digest):
+            raise CheckpointError(
+                f"the weights of {config.name!r} have the sha256 {found[:16]}…, not {digest}…; expected those that the "
+                "run was started from"
+            )
+        return cls(StartingDecoder(config.name, found, config.embedding_dim), checkpoint)
 
     def config(self, **numbers: int) -> NetworkConfig:
         """The base's network, but for `numbers`; at another dimension, with the gates that fit there."""
@@ -96,3 +107,11 @@ class WarmStart:
             if piece in known:
                 ours[number] = theirs[known[piece]]
         return ours
+
+
+def _split_digest(name_or_folder: str) -> tuple[str, str]:
+    """`NAME@0123456789abcdef` in two."""
+    match = _DIGEST.fullmatch(name_or_folder)
+    if match is None or Path(name_or_folder).exists():
+        return name_or_folder, ""
+    return match["name"], match["digest"]

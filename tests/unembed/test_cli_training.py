@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tests.models.decoder.toy import TEXTS, random_checkpoint, vectors
+from tests.models.training.worded import worded
 from tests.unembed.conftest import Ran, Run
 from unembed.cli.train import progress_line
 from unembed.models.training.recipe import Progress
@@ -153,7 +158,77 @@ def test_a_training_from_a_base_with_patience_writes_its_curves(unembed: Run, fo
     assert "(BLEU " in done.err
     assert "How mine was trained" in (folder / "mine" / "training.html").read_text()
     card = (folder / "mine" / "README.md").read_text()
-    assert all(flag in card for flag in ("--start-from toy", "--passes 2", "--patience 50"))
+    assert all(flag in card for flag in ("--start-from ./base@", "--passes 2", "--patience 50"))
+
+
+def test_the_command_on_a_card_gives_the_same_weights_again(
+    unembed: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # Given a decoder that was trained from another, of texts from two files, with options of all kinds
+    random_checkpoint(folder / "base")
+    table = pa.table({"words": TEXTS, "ours": list(vectors())})
+    (folder / "my data").mkdir()
+    pq.write_table(table, folder / "my data" / "toys.parquet")
+    args = ["--set", "toys=toys.txt,toys.npy", "--set", "my data/toys.parquet:words:ours", "--start-from", "./base"]
+    args += ["--dev", "held=toys.txt,toys.npy", "--epochs", "3", "--seed", "7", "--noise", "0.2", "--threads", "1"]
+    args += ["--report-every", "2", "--batch-pieces", "128", "--licence", "CC0, ours", "--score-rows", "0"]
+    assert unembed("train", *args, "-o", "runs/mine").code == 0
+    card = (folder / "runs" / "mine" / "README.md").read_text()
+    command = re.search(r"```console\n\$ unembed (train .*?)\n```", card, re.DOTALL)
+    assert command is not None
+    # When the same texts and the same base lie elsewhere, and the card's command is run there
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name in ("base", "my data"):
+        shutil.copytree(folder / name, elsewhere / name)
+    for name in ("toys.txt", "toys.npy"):
+        shutil.copy(folder / name, elsewhere)
+    monkeypatch.chdir(elsewhere)
+    done = unembed(*shlex.split(command[1].replace("\\\n", " ")))
+    # Then weights and card are the same, but for the time that it took
+    assert done.code == 0, done.err
+    first, second = (each / "runs" / "mine" for each in (folder, elsewhere))
+    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+    again = (second / "README.md").read_text().splitlines()
+    assert [line for line in card.splitlines() if line not in again and not line.startswith("- time: ")] == []
+
+
+def test_a_base_with_other_weights_than_those_of_the_card_is_refused(unembed: Run, folder: Path) -> None:
+    random_checkpoint(folder / "base")
+    done = unembed("train", "--set", "toys.txt,toys.npy", "-o", "mine", "--start-from", "./base@0123456789abcdef")
+    assert done.code == 1
+    assert "the weights of 'toy' have the sha256 " in done.err
+    assert "…, not 0123456789abcdef…; expected those that the run was started from" in done.err
+
+
+def test_the_check_can_be_had_without_the_training(unembed: Run, folder: Path) -> None:
+    # Given texts with their vectors, of which some repeat
+    (folder / "toys.txt").write_text("\n".join([*TEXTS[:30], *[TEXTS[0]] * 6]) + "\n")
+    # When they are only looked at
+    done = unembed("train", "--set", "toys.txt,toys.npy", "-o", "mine", "--check", "only", "--epochs", "50")
+    # Then it is said what there is and what to expect, and nothing is trained or kept
+    assert done.code == 0, done.err
+    assert "toys: 6 of 36 texts repeat others; 'I see the sea.' 7 times" in done.err
+    assert "36 texts, from nothing: expect a word F1 of about" in done.err
+    assert "of training at" in done.err
+    assert not [path for path in (folder / "mine").rglob("*") if path.is_file()]
+
+
+def test_texts_and_vectors_that_do_not_belong_together_are_refused_unless_that_is_wanted(
+    unembed: Run, folder: Path
+) -> None:
+    # Given texts and vectors in another order
+    mixed = worded(300)
+    (folder / "mixed.txt").write_text("\n".join(mixed.texts) + "\n")
+    np.save(folder / "mixed.npy", mixed.vectors[::-1])
+    args = ["train", "--set", "mixed.txt,mixed.npy", "-o", "mine", "--check"]
+    # When a decoder is to be trained on them, Then that is refused
+    done = unembed(*args, "only")
+    assert done.code == 2
+    assert "mixed: the embeddings do not belong to the texts: " in done.err
+    assert "to train on it all the same, say --check no" in done.err
+    # And it is not, where no check is wanted
+    random_checkpoint(folder / "base")
+    assert unembed(*args, "no", "--epochs", "0.1", "--start-from", "./base").code == 0
 
 
 @pytest.mark.parametrize(

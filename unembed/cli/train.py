@@ -13,8 +13,10 @@ from unembed.cli import training_options as given
 from unembed.cli.console import Exit, say
 from unembed.cli.extras import needs
 from unembed.cli.options import Device
+from unembed.cli.outlook import say_outlook
 from unembed.cli.tables import duration
 from unembed.errors import InputError
+from unembed.models.training.recipe import Check
 from unembed.threads import wait_without_spinning
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ def train(
     device: Device = "auto",
     yes: given.Yes = False,
     threads: given.Threads = 0,
+    check: given.Checking = Check.FIRST,
     report_every: Annotated[int, typer.Option(min=1, help="Report and save every N steps.")] = 200,
     score_rows: Annotated[
         int, typer.Option(min=0, help="Rows of each --dev set to decode and score at each report; 0: none.")
@@ -96,11 +99,12 @@ def train(
 
         from unembed.models.device import choose
         from unembed.models.evaluation.text_sets import TextSet
+        from unembed.models.training.plan import Plan
         from unembed.models.training.recipe import Recipe
-        from unembed.models.training.run import Plan, train_decoder
+        from unembed.models.training.run import look, train_decoder
     if threads:
         torch.set_num_threads(threads)
-    stopping = stop_on_interrupt()
+    stopping = stop_on_interrupt() if check is not Check.ONLY else []
     plan = Plan(
         name=out.resolve().name,
         folder=out,
@@ -128,11 +132,15 @@ def train(
         start_from=start_from,
         report_every=report_every,
         score_rows=score_rows,
+        check=check,
         stop=lambda: bool(stopping),
     )
     if len({one.name for one in plan.dev}) < len(plan.dev):
         raise InputError("two --dev sets have the same name; give each its own, for the table on the model card")
-    if not train_decoder(plan, say, lambda progress: say(progress_line(progress))):
+    if check is Check.ONLY:
+        look(plan, say, say_outlook)
+        return
+    if not train_decoder(plan, say, lambda progress: say(progress_line(progress)), say_outlook):
         say(f"stopped and saved in {out / 'run'}; the same command continues from there")
         raise typer.Exit(Exit.INTERRUPTED)
     say(

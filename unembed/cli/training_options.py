@@ -9,6 +9,7 @@ import typer
 from unembed.cli.encoder_options import TextEncoder as TextEncoder
 from unembed.cli.spending import Yes as Yes
 from unembed.corpus.named import FORMS
+from unembed.models.training.recipe import Check
 
 Sets = Annotated[
     list[str],
@@ -31,6 +32,13 @@ StartFrom = Annotated[
 MaxPieces = Annotated[
     int,
     typer.Option("--max-pieces", min=4, max=4096, help="Leave out texts with more pieces (parts of words) than this."),
+]
+Checking = Annotated[
+    Check,
+    typer.Option(
+        "--check",
+        help="Look at texts and embeddings first, and refuse those that do not belong together; only look; or no look.",
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed for all random numbers.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0 lets torch decide.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,8 @@ from unembed.errors import InputError
 from unembed.threads import wait_without_spinning
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from unembed.models.training.tune import Tried
 
 
@@ -58,8 +61,9 @@ def tune(
 
         from unembed.models.device import choose
         from unembed.models.evaluation.text_sets import TextSet
+        from unembed.models.training.command import command_of
+        from unembed.models.training.plan import Plan
         from unembed.models.training.recipe import Recipe
-        from unembed.models.training.run import Plan
         from unembed.models.training.tune import SearchLimits
         from unembed.models.training.tune import tune as search
     if threads:
@@ -80,25 +84,19 @@ def tune(
         stop=lambda: bool(stopping),
     )
     tried = search(plan, SearchLimits(trials, epochs, most_passes), say)
-    _show(tried)
+    err.print(table_of(tried))
     if stopping:
         say(f"stopped and saved in {out}; the same command continues from there")
         raise typer.Exit(Exit.INTERRUPTED)
     if not tried or tried[0].ended_early:
         raise InputError("no run finished with a finite loss; expected texts that a network can learn")
     best = tried[0]
-    words = ["unembed", "train"]
-    words += [word for one in sets for word in ("--set", one)]
-    words += [word for one in dev for word in ("--dev", one)]
-    words += ["--encoder", encoder] if encoder else []
-    words += ["--architecture", architecture] if architecture != "resource_efficient_v21" else []
-    words += ["--start-from", start_from] if start_from else []
-    words += ["--passes", str(best.passes)] if most_passes else []
-    words += ["--max-pieces", str(max_pieces)] if max_pieces != 96 else []
-    typer.echo(shlex.join([*words, *best.recipe.flags(), "--out", str(out / "best")]))
+    found = replace(plan, folder=out / "best", passes=best.passes if most_passes else None)
+    typer.echo(shlex.join(command_of(found, best.recipe)))
 
 
-def _show(tried: list[Tried]) -> None:
+def table_of(tried: list[Tried]) -> Table:
+    """The runs of a search, the best first."""
     from rich.table import Table
 
     table = Table("run", "dev loss", "learning rate", "noise", "embedding dropout", "batch pieces", "passes")
@@ -113,4 +111,4 @@ def _show(tried: list[Tried]) -> None:
             f"{recipe.batch_pieces:,}",
             str(one.passes),
         )
-    err.print(table)
+    return table

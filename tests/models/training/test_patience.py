@@ -17,8 +17,9 @@ from unembed.models.evaluation.text_sets import TextSet
 from unembed.models.training.data import Pairs, pair
 from unembed.models.training.loop import Run
 from unembed.models.training.patience import Anneal, Watch
+from unembed.models.training.plan import Plan
 from unembed.models.training.recipe import Progress
-from unembed.models.training.run import Plan, train_decoder
+from unembed.models.training.run import train_decoder
 
 QUICK = replace(RECIPE, peak_learning_rate=0.01)  # learns the toys by heart before it ends
 PATIENT = replace(QUICK, patience=2)

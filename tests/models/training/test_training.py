@@ -19,8 +19,9 @@ from unembed.models.evaluation.text_sets import TextSet, read_texts
 from unembed.models.training.data import Pairs, check_alphabet, epoch_batches, pair
 from unembed.models.training.loop import Run, disturb
 from unembed.models.training.optimiser import learning_rate
-from unembed.models.training.recipe import Progress
-from unembed.models.training.run import Plan, train_decoder
+from unembed.models.training.plan import Plan
+from unembed.models.training.recipe import Check, Progress
+from unembed.models.training.run import train_decoder
 
 
 def quiet(progress: Progress) -> None:
@@ -142,7 +143,8 @@ def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, mon
     assert f"| toys | 36 | {scores['bleu']:.1f} |" in card
     assert "CC0" in card
     assert "toys: 36 lines" in card
-    assert "--set toys=toys/train.txt" in card
+    assert f"--set toys={tmp_path}/t.txt,{tmp_path}/t.npy" in card
+    assert "| toys | 36 | `" in card
     # And a self-test, made from the first of the held-out vectors
     kept = decoder.checkpoint.self_test
     assert kept is not None
@@ -206,7 +208,7 @@ def test_a_checkpoint_learns_what_real_vectors_look_like_where_there_are_enough(
     np.save(tmp_path / "t.npy", given)
     plan = Plan(
         name="toy", folder=tmp_path / "toy", train=(TextSet("toys", tmp_path / "t.txt", tmp_path / "t.npy"),), dev=(),
-        encoder=None, licence="CC0", recipe=replace(RECIPE, epochs=1), max_pieces=40,
+        encoder=None, licence="CC0", recipe=replace(RECIPE, epochs=1), max_pieces=40, check=Check.NO,
     )  # fmt: skip
     # When a network is trained on them
     assert train_decoder(plan, lambda line: None, quiet)

@@ -14,8 +14,8 @@ from tests.models.decoder.toy import RECIPE, TEXTS, small_network, vectors
 from unembed.errors import InputError
 from unembed.models.decoder.config import NetworkConfig
 from unembed.models.evaluation.text_sets import TextSet
+from unembed.models.training.plan import Plan
 from unembed.models.training.recipe import Recipe
-from unembed.models.training.run import Plan
 from unembed.models.training.tune import JOURNAL_FILE, SearchLimits, tune
 
 SEARCH = SearchLimits(trials=3, epochs=5)

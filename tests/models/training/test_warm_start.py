@@ -16,8 +16,9 @@ from unembed.models.decoder.checkpoint import Checkpoint, load_checkpoint, save_
 from unembed.models.decoder.config import CheckpointConfig
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.evaluation.text_sets import TextSet
+from unembed.models.training.plan import Plan
 from unembed.models.training.recipe import Progress, StartingDecoder
-from unembed.models.training.run import Plan, train_decoder
+from unembed.models.training.run import train_decoder
 from unembed.models.training.warm import WarmStart
 
 V21, V2 = "resource_efficient_v21", "resource_efficient_v2"
@@ -96,7 +97,7 @@ def test_a_run_begins_with_the_base_and_its_card_says_so(tmp_path: Path, base: P
     recipe = json.loads((tmp_path / "warm" / "scores.json").read_text())["training"]["recipe"]
     assert recipe["base"]["name"] == "base"
     assert f"`base` (sha256 `{recipe['base']['sha256'][:16]}…`)" in card
-    assert "--start-from base" in card
+    assert f"--start-from {base}@{recipe['base']['sha256'][:16]}" in card
 
 
 def test_a_fresh_bridge_is_told(tmp_path: Path, base: Path) -> None:

@@ -1,0 +1,46 @@
+"""What to expect of a training: how good, and for how long. The numbers are measured (docs/lab.md, section 49)."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Final
+
+# Texts trained on, and the word F1 that came of them: of everyday sentences, decoded by default.
+WORD_F1: Final = ((500, 0.07), (247_455, 0.70))
+FEW_STEPS: Final = 500  # of a run from nothing: with fewer, nothing but the commonest words is learnt
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of a run before it begins."""
+
+    texts: int
+    steps: int  # that are left
+    pieces: int  # that are left
+    pieces_per_second: float  # measured on a few steps
+    most_seconds: float | None  # that are left, where the recipe has an end in time
+    base: str | None  # the decoder that it starts from
+
+    @property
+    def seconds(self) -> float:
+        """Of training; without the reports in between, and what follows."""
+        needed = self.pieces / self.pieces_per_second
+        return needed if self.most_seconds is None else min(needed, self.most_seconds)
+
+    @property
+    def steps_in_time(self) -> int:
+        return round(self.steps * self.seconds * self.pieces_per_second / max(1, self.pieces))
+
+
+def expected_word_f1(texts: int) -> float:
+    """An estimate, between what was measured for fewer texts and for more: by the logarithm of their number."""
+    numbers = [number for number, _ in WORD_F1]
+    if texts <= numbers[0]:
+        return WORD_F1[0][1]
+    if texts >= numbers[-1]:
+        return WORD_F1[-1][1]
+    after = bisect_right(numbers, texts)
+    (fewer, low), (more, high) = WORD_F1[after - 1], WORD_F1[after]
+    return low + (high - low) * math.log(texts / fewer) / math.log(more / fewer)

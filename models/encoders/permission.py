@@ -13,10 +13,11 @@ from typing import Final
 
 from unembed.errors import SettingsError, UnembedError
 from unembed.models.encoders.folders import Located, locate
+from unembed.models.encoders.hub import pinned
 from unembed.models.encoders.spec import SHORT, parse_spec
 
 ALLOWED: Final = "UNEMBED_ENCODERS"
-_named_here: Final[dict[str, Located]] = {}  # by canonical SPEC, for this process
+_named_here: Final[dict[str, Located]] = {}  # by what is run, for this process
 
 
 def permit(text: str) -> str:
@@ -24,8 +25,8 @@ def permit(text: str) -> str:
 
     Raises InputError for what is no SPEC, and for a folder that is not there.
     """
-    found = locate(parse_spec(text))
-    _named_here[str(found.spec)] = found
+    found = pinned(locate(parse_spec(text)))
+    _named_here[found.spec.runs] = found
     return str(found.spec)
 
 
@@ -34,22 +35,23 @@ def permitted(text: str) -> Located | None:
     spec = parse_spec(text)
     if spec.kind == SHORT:
         return locate(spec)
-    return _named_here.get(str(spec)) or _listed(os.environ.get(ALLOWED, "")).get(str(spec))
+    allowed = _named_here.get(spec.runs) or _listed(os.environ.get(ALLOWED, "")).get(spec.runs)
+    return None if allowed is None else Located(spec, allowed.folder)
 
 
 def allowed_specs() -> tuple[str, ...]:
     """What the operator allows, in canonical form. Raises SettingsError."""
-    return tuple(_listed(os.environ.get(ALLOWED, "")))
+    return tuple(str(one.spec) for one in _listed(os.environ.get(ALLOWED, "")).values())
 
 
 @lru_cache(maxsize=4)
 def _listed(text: str) -> dict[str, Located]:
-    """By canonical SPEC, what the operator allows, and where it is. Commas separate them; one within is %2C."""
+    """By what is run, what the operator allows, and where it is. Commas separate them; one within is %2C."""
     found = {}
     for part in filter(None, map(str.strip, text.split(","))):
         try:
             one = locate(parse_spec(part))
         except UnembedError as error:
             raise SettingsError(f"{ALLOWED}: {error.message}") from None
-        found[str(one.spec)] = one
+        found[one.spec.runs] = one
     return found

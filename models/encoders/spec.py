@@ -50,6 +50,12 @@ class Spec:
         return f"{head}?{given}" if given else head
 
     @property
+    def runs(self) -> str:
+        """What is run, whatever is done to its texts before and to its vectors after, and whichever its revision."""
+        deciding = {key: value for key, value in self.options.items() if key in ("sha256", "url")}
+        return str(replace(self, options=deciding))
+
+    @property
     def dim(self) -> int | None:
         """To how many dimensions the vectors are cut."""
         return int(self.options["dim"]) if "dim" in self.options else None

@@ -78,6 +78,8 @@ def test_a_function_that_a_checkpoint_names_is_not_even_imported(
 def test_the_operator_may_allow_a_function(functions: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNEMBED_ENCODERS", f"openai:some-model, {functions}:lists")
     assert shared_encoder(f"{functions}:lists").dim == 2
+    # A prefix and a dimension make no difference to what may run
+    assert shared_encoder(f"{functions}:lists?dim=1&prefix=query: ").dim == 1
     monkeypatch.setenv("UNEMBED_ENCODERS", "openai:some-model?dims=3")
     with pytest.raises(InputError, match=r"UNEMBED_ENCODERS: the encoder .* has the option 'dims=3'"):
         shared_encoder("another:function")

@@ -24,7 +24,8 @@ from unembed.corpus.stacked import Mask, joined, stacked, usable
 from unembed.corpus.store_names import shown_source
 from unembed.corpus.table import Table, corpus_of
 from unembed.corpus.texts import lines_of, text_field, texts_at
-from unembed.errors import CorpusError, InputError
+from unembed.embedders import may_be_same
+from unembed.errors import CorpusError, EmbedderError, InputError
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.encoders.registry import shared_encoder
 
@@ -71,6 +72,7 @@ class Read:
 
     texts: list[str]
     vectors: Vectors | None  # (N, D) float16 or float32; in memory while small, mapped otherwise
+    embedder: str | None = None  # whose vectors they are, where their source says it
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +133,22 @@ class Library:
 
     def __init__(self, encoder: str | None, folder: Path | None, say: Say, device: str = "cpu") -> None:
         self._name, self._folder, self._say, self._device = encoder, folder, say, device
+        self.embedder = encoder  # whose vectors they are: the encoder's, or what the sets have said
 
     def read(self, one: TextSet, rows: int | None = None) -> tuple[list[str], Vectors]:
         """N texts and their vectors (N, D), of the first `rows` rows where that is given. Raises InputError where there
-        are neither vectors nor an encoder, and what `read_set` raises."""
+        are neither vectors nor an encoder, EmbedderError where the vectors are another embedder's, and what `read_set`
+        raises."""
         found = read_set(one, self._say, rows)
+        if found.embedder:
+            self._require_same(one.name, found.embedder)
         return found.texts, self.embedded(one.name, found.texts) if found.vectors is None else found.vectors
+
+    def _require_same(self, name: str, embedder: str) -> None:
+        if self.embedder is None:
+            self.embedder = embedder
+        elif not may_be_same(self.embedder, embedder):
+            raise EmbedderError(f"{name} holds vectors of {embedder!r}; expected those of {self.embedder!r}")
 
     def read_each(self, sets: Sequence[TextSet]) -> list[EmbeddedTexts]:
         """Several sets. Raises as `read`, and InputError where their dimensions differ."""
@@ -252,7 +264,8 @@ def _matched(name: str, lines: Sequence[str | None], corpus: Corpus | None, say:
     if count := whys.total():
         told = ", ".join(f"{number:,} {why}" for why, number in whys.items() if number)
         say(f"{name}: leaving out {count:,} of {len(lines):,} rows: {told}")
-    return Read([line for line, kept in zip(lines, there, strict=True) if kept and line], vectors)
+    texts = [line for line, kept in zip(lines, there, strict=True) if kept and line]
+    return Read(texts, vectors, None if corpus is None else corpus.embedder)
 
 
 def _vectors(corpus: Corpus, wanted: Mask) -> tuple[Vectors, Mask]:

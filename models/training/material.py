@@ -39,6 +39,7 @@ class Material:
     held_out: dict[str, HeldOut]  # the dev sets again, as texts
     sample: npt.NDArray[np.float32]  # (N, E), held out if there are such
     records: tuple[SetRecord, ...]  # of the sets that all this was read from
+    embedder: str | None  # whose vectors they are
     base: StartingDecoder | None
     weights: dict[str, Tensor]  # of the base
 
@@ -79,6 +80,7 @@ def gather(plan: Plan, say: Say) -> Material:
         held_out=held_out,
         sample=next((one.embeddings for one in held_out.values()), vectors),
         records=sets.records,
+        embedder=library.embedder,
         base=warm.base if warm else None,
         weights=warm.weights(config) if warm else {},
     )

@@ -110,7 +110,7 @@ def train_decoder(
         sets=material.records,
     )
     checkpoint = Checkpoint(
-        CheckpointConfig(name=plan.name, network=config, encoder=plan.encoder),
+        CheckpointConfig(name=plan.name, network=config, encoder=material.embedder),
         run.best().cpu(),
         tokenizer,
         manifold=_manifold(material.pairs.embeddings, say),
@@ -146,7 +146,7 @@ def export(
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
         all_texts = [line for lines in dev.values() for line in lines]
         all_vectors = np.concatenate(list(vectors.values()))
-        encoder = encoder_if_it_runs(plan.encoder, say)
+        encoder = encoder_if_it_runs(config.encoder, say)
         calibrated = calibrate_both(decoder, all_texts, all_vectors, seen=encoder is not None)
         config = calibrated.of(config)
         save_checkpoint(plan.folder, replace(checkpoint, config=config))

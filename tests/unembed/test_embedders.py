@@ -17,6 +17,7 @@ from unembed.corpus import open_corpus
 from unembed.corpus.embedder import METADATA
 from unembed.embedders import may_be_same
 from unembed.errors import EmbedderError
+from unembed.models.evaluation.text_sets import Library, TextSet
 
 VECTOR = [0.5, -0.25, 0.125]
 
@@ -109,3 +110,21 @@ def test_what_a_corpus_says_is_heeded_and_may_be_overruled(run: Run, url: str, t
     assert "the vectors are of 'bge-m3', but the decoder 'toy' reads those of 'toy-encoder'" in refused.err
     # And taken where its owner knows better
     assert run("submit", "corpus.parquet", "--decoder", DECODER, "--url", url, "--embedder", "toy-encoder").code == 0
+
+
+def test_sets_of_one_training_are_of_one_embedder(tmp_path: Path) -> None:
+    # Given two sets that say whose vectors they hold, and one that does not
+    for name, embedder in (("one", b"bge-m3"), ("two", b"e5"), ("silent", b"")):
+        table = pa.table({"text": ["the sea", "a ship"], "embedding": [VECTOR, VECTOR]})
+        pq.write_table(table.replace_schema_metadata({METADATA: embedder}), tmp_path / f"{name}.parquet")
+    one, two, silent = (TextSet.parse(str(tmp_path / f"{name}.parquet")) for name in ("one", "two", "silent"))
+    said: list[str] = []
+    # When they are read together, Then the embedder is known, and another's vectors are refused
+    library = Library(None, None, said.append)
+    library.read_all([silent, one])
+    assert library.embedder == "bge-m3"
+    with pytest.raises(EmbedderError, match="two holds vectors of 'e5'; expected those of 'bge-m3'"):
+        library.read(two)
+    # And so it is where the encoder is named
+    with pytest.raises(EmbedderError, match="two holds vectors of 'e5'; expected those of 'all-MiniLM-L6-v2'"):
+        Library("all-MiniLM-L6-v2", None, said.append).read(two)

@@ -19,7 +19,6 @@ class Adapter(ABC):
     """What runs an encoder's network, here or elsewhere."""
 
     chunk: ClassVar[int] = 1024  # texts that it is given at once, between two reports of progress
-
     keeps: bool = False  # what it has embedded, for later processes
 
     @property

@@ -41,12 +41,11 @@ def locate(spec: Spec) -> Located:
     Raises InputError when a path is no folder of a model, or the folder is another than the SPEC says.
     """
     if spec.kind == SHORT:
-        known = installed_folder(spec.name)
-        return Located(spec, known if known.is_dir() else None)
+        return Located(spec, _installed(spec.name))
     if spec.kind not in OF_FOLDERS:
         return Located(spec)
     given = Path(spec.name).expanduser()
-    folder = next((path for path in (given, installed_folder(spec.name)) if _is_model(path)), None)
+    folder = given if _is_model(given) else _installed(spec.name)
     if folder is not None:
         return Located(_by_hash(spec, folder), folder)
     if given.is_absolute() or spec.name.startswith((".", "~")) or "sha256" in spec.options:
@@ -55,6 +54,14 @@ def locate(spec: Spec) -> Located:
             f"{' or '.join(_MARKS)}"
         )
     return Located(spec)
+
+
+def _installed(name: str) -> Path | None:
+    try:
+        folder = installed_folder(name)
+    except InputError:  # there is no home folder, so nothing in it
+        return None
+    return folder if _is_model(folder) else None
 
 
 def _is_model(folder: Path) -> bool:

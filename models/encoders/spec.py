@@ -133,8 +133,3 @@ def _url(text: str, value: str) -> str:
             "the key in UNEMBED_OPENAI_KEY or OPENAI_API_KEY"
         )
     return value.rstrip("/")
-
-
-def canonical(text: str) -> str:
-    """The one form of a SPEC. Raises InputError as `parse_spec` does."""
-    return str(parse_spec(text))

@@ -40,6 +40,14 @@ def test_a_name_of_the_hub_is_pinned_to_its_commit_and_read_from_the_cache(cache
     assert open_encoder(name).dim == 8 < WIDTH
 
 
+def test_a_name_of_the_hub_is_not_taken_for_one_that_unembed_knows(cache: Path) -> None:
+    model = cache / "models--sentence-transformers--all-MiniLM-L6-v2"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text(COMMIT)
+    write_bert(model / "snapshots" / COMMIT)
+    assert open_encoder(permit("sentence-transformers:all-MiniLM-L6-v2")).dim == WIDTH
+
+
 def test_a_model_that_cannot_be_had_is_named(cache: Path) -> None:
     # Given an empty cache: Then the name stays as it is, and what is missing is said when it is needed
     name = permit("sentence-transformers:tiny")

@@ -81,6 +81,7 @@ def test_the_operator_may_allow_a_function(functions: str, monkeypatch: pytest.M
     # A prefix and a dimension make no difference to what may run
     assert shared_encoder(f"{functions}:lists?dim=1&prefix=query: ").dim == 1
     monkeypatch.setenv("UNEMBED_ENCODERS", "openai:some-model?dims=3")
+    assert "cannot run here: UNEMBED_ENCODERS: the encoder" in str(why_not("another:function"))
     with pytest.raises(InputError, match=r"UNEMBED_ENCODERS: the encoder .* has the option 'dims=3'"):
         shared_encoder("another:function")
 

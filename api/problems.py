@@ -27,6 +27,7 @@ from unembed.schemas import PROBLEM_JSON, Problem
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 5
+_SECRET: Final = ("secret",)  # fields whose values are never shown
 _CODES: Final = {401: AuthError.code, 404: NotFoundError.code, 413: TooLargeError.code}
 
 
@@ -76,7 +77,7 @@ async def _unembed(request: Request, error: Exception) -> Response:
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     broken = any(each["type"] == "json_invalid" for each in error.errors())
-    return problem(request.url.path, 400 if broken else 422, describe(error), InputError.code)
+    return problem(request.url.path, 400 if broken else 422, describe(error, secret=_SECRET), InputError.code)
 
 
 async def _http(request: Request, error: Exception) -> Response:

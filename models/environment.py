@@ -17,6 +17,7 @@ PREFIX: Final = "UNEMBED_"
 ELSEWHERE: Final = {
     "UNEMBED_URL": "for clients: the address of the server",
     "UNEMBED_API_KEY": "for clients: the key to the server",
+    "UNEMBED_WEBHOOK_SECRET": "for clients: what `submit --webhook` has the messages signed with",
     "UNEMBED_OPENAI_KEY": "the key to the server of `openai:` encoders; OPENAI_API_KEY is for OpenAI alone",
     "UNEMBED_HOME": "the folder in which `unembed up` keeps its data; without it, the platform's folder for such data",
     "UNEMBED_DEBUG": "1: an error that nobody foresaw is shown with its traceback",

@@ -106,6 +106,12 @@ class Settings(BaseSettings):
         description="the encoders that decoders may run here, separated by commas, besides those that Unembed knows by "
         "name: `openai:text-embedding-3-small`, `sentence-transformers:/models/mine`, `my_package:embed`",
     )
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="the hosts, separated by commas, to which webhooks may go at private addresses and over `http://`; "
+        "all others need a public address and `https://`",
+    )
+
     decoders: Path | None = Field(None, description="a folder of more decoders, each in a folder of its own name")
     device: Annotated[str, AfterValidator(_device)] = Field(
         "auto", description="where workers decode: `auto`, `cpu`, `cuda`, `cuda:0` or `mps`"
@@ -196,7 +202,7 @@ class Settings(BaseSettings):
         except RootsError as error:
             raise ValueError(error.message) from error
 
-    @field_validator("api_keys", "corpus_roots", "encoders", "results_roots", mode="before")
+    @field_validator("api_keys", "corpus_roots", "encoders", "results_roots", "webhook_hosts", mode="before")
     @classmethod
     def _split(cls, given: object) -> object:
         return tuple(each.strip() for each in given.split(",") if each.strip()) if isinstance(given, str) else given

@@ -1,4 +1,4 @@
-"""The six tables: api_keys, clients, jobs, batches, generations, workers.
+"""The seven tables: api_keys, clients, jobs, webhooks, batches, generations, workers.
 
 The states are drawn in `unembed/schemas.py`; the named constraints below refuse the illegal ones. Times are UTC and
 come from the database's clock (`unembed.models.clock.now`), never from a worker's.
@@ -136,6 +136,23 @@ class JobRow(Base):
         Index(None, "finished_at"),
         Index(None, "client", "turn", "id"),  # whose batch is next
     )
+
+
+class WebhookRow(Base):
+    """Where the end of a job is told; `next_at` is when, and NULL when there is nothing to tell."""
+
+    __tablename__ = "webhooks"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(Text)  # as it is: to sign takes the secret itself
+    event: Mapped[str | None] = mapped_column(String(48))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    next_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (Index(None, "next_at"),)
 
 
 class BatchRow(Base):

@@ -151,7 +151,7 @@ def _line(error: Any, name: Callable[[str], str], secret: Collection[str], known
         return said
     if kind == "missing":
         return f"{name(field)} is missing"
-    secretly = str(place[0]) in secret
+    secretly = any(str(step) in secret for step in place)
     found = "is set, but not usable" if secretly else f"is {_shown(error.get('input'))}"
     if kind == "value_error":
         return f"{name(field)} {found}: {said}"

@@ -46,6 +46,7 @@ from unembed.schemas import (
     JobState,
     Order,
     Priority,
+    Webhook,
 )
 from unembed.transport import BUSY_TIMEOUT, Busy, Stop, Transport
 
@@ -129,6 +130,7 @@ class Client:
         results_to: str | os.PathLike[str] | None = None,
         priority: Priority | str = Priority.NORMAL,
         labels: Mapping[str, str] | None = None,
+        webhook: Webhook | None = None,
         progress: Sent | None = None,
         created: Callable[[Job], object] = lambda _job: None,
     ) -> JobHandle:
@@ -153,7 +155,7 @@ class Client:
         file a batch, and not into the database. They are read back as those of any job.
 
         `priority` is the job's share of the workers while others wait too: "high", "normal" or "low". `labels` are
-        names and values of your own, to find the job by.
+        names and values of your own, to find the job by. `webhook` is where the end of the job is told.
         """
         corpus: Corpus | ReferencedCorpus
         if by_reference:
@@ -174,6 +176,7 @@ class Client:
             results_uri=None if results_to is None else as_uri(results_to),
             priority=priority,
             labels=labels or {},
+            webhook=webhook,
             fingerprint=corpus.fingerprint if idempotency_key else None,
         )
         # A key of our own makes it safe to try again when the answer to this request is lost.

@@ -35,6 +35,8 @@ from unembed.decode_options import Ranking as Ranking
 from unembed.decode_options import Scoring as Scoring
 from unembed.references import BatchReference as BatchReference
 from unembed.references import ResultsPart as ResultsPart
+from unembed.webhooks import Webhook as Webhook
+from unembed.webhooks import WebhookState as WebhookState
 
 ARROW_STREAM: Final = "application/vnd.apache.arrow.stream"
 RAW_BYTES: Final = "application/octet-stream"
@@ -161,6 +163,7 @@ class JobCreate(Wire):
         Priority, Field(description="The job's share while others wait: high is eight times normal, low an eighth")
     ] = Priority.NORMAL
     labels: Labels = {}
+    webhook: Annotated[Webhook | None, Field(description="Where its end is told")] = None
 
 
 class JobSeal(Wire):

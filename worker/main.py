@@ -28,6 +28,7 @@ from unembed.worker.process import CANNOT_WORK, HAND_BACK, tell_those_who_wait
 from unembed.worker.stillborn import MOST, Stillborn
 from unembed.worker.supervisor import INCAPABLE
 from unembed.worker.sweeper import Sweeper
+from unembed.worker.webhooks import Messenger
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class _MainProcess:
         if self._sweeper is None:
             self._sweeper = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
             self._sweeper.start()
+            threading.Thread(target=self._tell, name="webhooks", daemon=True).start()
 
     def on_cannot_work(self) -> None:
         """In a signal handler. The child has said why, in the log."""
@@ -122,6 +124,10 @@ class _MainProcess:
             feed=context.feed,
         )
         sweeper.run(self._ended, self._show_life)
+
+    def _tell(self) -> None:
+        context, settings = self._context, self._context.settings
+        Messenger(context.store, settings.webhook_hosts).run(self._ended, settings.sweep_interval)
 
     def _show_life(self) -> None:
         """Raises StoreUnavailableError."""

@@ -19,7 +19,8 @@ from unembed.api.queries import Cursor, JobId
 from unembed.estimates import Estimate, EstimateRequest
 from unembed.models.decoder import catalog
 from unembed.models.store import JobFilter
-from unembed.schemas import LABEL_FILTER, MAX_LABELS, Job, JobCreate, JobPage, JobSeal, JobState
+from unembed.schemas import LABEL_FILTER, MAX_LABELS, Job, JobCreate, JobPage, JobSeal, JobState, WebhookState
+from unembed.webhooks import require_allowed
 
 router = APIRouter(tags=["jobs"])
 
@@ -55,6 +56,8 @@ def create_job(
 ) -> Job:
     """Create a job. Then send its batches, and seal it when all are sent."""
     _require_possible(spec, deps)
+    if spec.webhook is not None:
+        require_allowed(spec.webhook.url, deps.settings.webhook_hosts)
     job, created = deps.store.jobs.create(spec, client=caller.client, idempotency_key=idempotency_key)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/v1/jobs/{job.id}"
@@ -150,6 +153,12 @@ def read_events(
     """Follow a job as Server-Sent Events: the job as it is, and again whenever it has changed, until it has ended."""
     job, tag = look(deps, job_id)
     return events.respond(deps, job, tag, last_event_id)
+
+
+@router.get("/jobs/{job_id}/webhook", responses=documented(404))
+def read_webhook(job_id: JobId, deps: Needs, _caller: Reader) -> WebhookState:
+    """Show what became of a job's webhook: whether its end was told, and why not."""
+    return deps.store.webhooks.of(job_id)
 
 
 @router.post("/jobs/{job_id}/seal", responses=documented(*BODY, 403, 404, 409))

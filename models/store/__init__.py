@@ -9,6 +9,7 @@
     store.workers     check_in, ended, forget, all, has_claimed, is_deaf
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog
     store.waits       of, estimate, pace
+    store.webhooks    of, take_due, delivered, failed
     store.keys        add, all, revoke, find, are_any
 
 They return the frozen values of `unembed.schemas` and `values.py`, and raise the errors of `unembed.errors`:
@@ -36,6 +37,7 @@ from unembed.models.store.values import (
     Beat,
     Claim,
     ClientLimits,
+    DueWebhook,
     JobFilter,
     JobHead,
     QueueStats,
@@ -44,6 +46,7 @@ from unembed.models.store.values import (
     Worker,
 )
 from unembed.models.store.waiting import WhyWaiting
+from unembed.models.store.webhooks import Webhooks
 from unembed.models.store.workers import Workers
 
 __all__ = [
@@ -53,6 +56,7 @@ __all__ = [
     "Beat",
     "Claim",
     "ClientLimits",
+    "DueWebhook",
     "JobFilter",
     "JobHead",
     "QueueStats",
@@ -78,6 +82,7 @@ class Store:
         self.queue = Queue(engine, settings)
         self.waits = WhyWaiting(engine, settings)
         self.keys = ApiKeys(engine, settings)
+        self.webhooks = Webhooks(engine, settings)
 
     def ping(self) -> None:
         """Raises StoreUnavailableError when the database cannot be reached."""

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from unembed.models.clock import now
 from unembed.models.store.sql import BATCHES, JOBS, batch_counts, one, row_counts, sums_of
+from unembed.models.store.webhooks import make_due
 from unembed.schemas import BatchCounts, BatchState, JobState, RowCounts
 
 
@@ -70,3 +71,4 @@ def _end(connection: Connection, job_id: str, state: JobState, error: str | None
     connection.execute(
         update(JOBS).where(JOBS.c.id == job_id).values(state=state, error=error, finished_at=now(), turn=None)
     )
+    make_due(connection, job_id)

@@ -11,6 +11,7 @@ from unembed.errors import ConflictError, IdempotencyError, InputError, NotFound
 from unembed.models.clock import now
 from unembed.models.parts import part_uri
 from unembed.models.store import ids
+from unembed.models.store.arrivals import expect_equal, expect_free, expect_whole
 from unembed.models.store.job_end import settle
 from unembed.models.store.sql import (
     BATCHES,
@@ -27,21 +28,16 @@ from unembed.models.store.sql import (
 )
 from unembed.models.store.turns import introduce, join
 from unembed.models.store.values import ALL_JOBS, JobFilter, JobHead
+from unembed.models.store.webhooks import ask_for
 from unembed.references import ReferencedBatches
 from unembed.schemas import Batch, BatchPage, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState, batch_id_of
 
 _REMOVED_AT_ONCE = 16  # batches
-_CHANGES: Final = ("priority", "labels")  # what may change while a job waits: nothing that decides its texts
+_CHANGES: Final = ("priority", "labels", "webhook")  # what may change while a job waits: nothing that decides its texts
 
 _JOB: Final = select(JOBS).where(JOBS.c.id == bindparam("job"))
 _CLIENT: Final = select(JOBS.c.client).where(JOBS.c.id == bindparam("job"))
 _BATCH: Final = select(BATCHES).where(BATCHES.c.id == bindparam("batch"))
-_NEAREST: Final = (
-    select(BATCHES)
-    .where(BATCHES.c.job_id == bindparam("job"), BATCHES.c.first_index < bindparam("end"))
-    .order_by(BATCHES.c.first_index.desc())
-    .limit(1)
-)
 _NEW: Final = {
     "state": BatchState.QUEUED,
     "queued_at": now(),
@@ -61,7 +57,7 @@ class Jobs(StorePart):
         """A new job, receiving, and whether it was created now.
 
         The same client with the same key and an equal spec gets the job it already has; with another spec,
-        IdempotencyError. Its priority and labels may be others, which it has from then on.
+        IdempotencyError. Its priority, labels and webhook may be others, which it has from then on.
         """
         with self._write() as connection:
             introduce(connection, client)
@@ -80,6 +76,8 @@ class Jobs(StorePart):
             )
             created = connection.scalar(statement.returning(JOBS.c.id))
             if created is not None:
+                if spec.webhook is not None:
+                    ask_for(connection, created, spec.webhook)
                 return read_job(connection, created), True
             old = one(
                 connection, select(JOBS).where(JOBS.c.client == client, JOBS.c.idempotency_key == idempotency_key)
@@ -89,8 +87,10 @@ class Jobs(StorePart):
                     f"the job of the idempotency key {idempotency_key!r} has just been removed; try again"
                 )
             _expect_same(idempotency_key, old, spec)
-            changes = {name: getattr(spec, name) for name in _CHANGES}
+            changes = {"priority": spec.priority, "labels": spec.labels}
             connection.execute(update(JOBS).where(JOBS.c.id == old["id"]).values(changes))
+            if spec.webhook is not None:
+                ask_for(connection, old["id"], spec.webhook)
             return read_job(connection, old["id"]), False
 
     def add_batch(
@@ -135,11 +135,11 @@ class Jobs(StorePart):
     def _add(self, connection: Connection, job: RowMapping, new: dict[str, Any], announced: bool) -> tuple[Batch, bool]:
         batch_id = batch_id_of(job["id"], new["ordinal"])
         if received := one(connection, _BATCH, {"batch": batch_id}):
-            _expect_equal(received, new["first_index"], new["rows"], new["sha256"])
+            expect_equal(received, new["first_index"], new["rows"], new["sha256"])
             return to_batch(received), False
         if job["state"] != JobState.RECEIVING:
             raise ConflictError(f"job {job['id']} is {job['state']} and takes no more batches")
-        _expect_free(connection, job["id"], new["first_index"], new["rows"])
+        expect_free(connection, job["id"], new["first_index"], new["rows"])
         join(connection, job)
         values = {"id": batch_id, "job_id": job["id"], "max_attempts": self.settings.max_attempts, **new}
         added = one(connection, _INSERT_ANNOUNCED if announced else _INSERT, values)
@@ -155,7 +155,7 @@ class Jobs(StorePart):
             job = lock_job(connection, job_id)
             if job["sealed_at"] is None and job["state"] != JobState.RECEIVING:
                 raise ConflictError(f"job {job_id} is {job['state']} and cannot be sealed")
-            _expect_whole(connection, job_id, batches, rows)
+            expect_whole(connection, job_id, batches, rows)
             if job["sealed_at"] is None:
                 state = JobState.QUEUED if job["started_at"] is None else JobState.RUNNING
                 statement = update(JOBS).where(JOBS.c.id == job_id, JOBS.c.state == JobState.RECEIVING)
@@ -295,63 +295,18 @@ def cancel_locked(connection: Connection, job_id: str, why: str | None = None) -
 
 
 def _columns(spec: JobCreate) -> dict[str, object]:
-    return {**spec.model_dump(mode="json"), "name": storable(spec.name), "batches_done": 0}
+    return {**spec.model_dump(mode="json", exclude={"webhook"}), "name": storable(spec.name), "batches_done": 0}
 
 
 def _expect_same(key: str | None, old: RowMapping, spec: JobCreate) -> None:
-    kept = {**{name: old[name] for name in JobCreate.model_fields}, "options": DecodeOptions(**old["options"])}
+    fixed = [name for name in JobCreate.model_fields if name not in _CHANGES]
+    kept = {**{name: old[name] for name in fixed}, "options": DecodeOptions(**old["options"])}
     given = {**dict(spec), "name": storable(spec.name)}
     if kept["fingerprint"] is None:  # of a job whose client gave no key: its batches tell, by their checksums
         kept["fingerprint"] = given["fingerprint"]
-    differing = [name for name in JobCreate.model_fields if kept[name] != given[name] and name not in _CHANGES]
+    differing = [name for name in fixed if kept[name] != given[name]]
     if differing:
         raise IdempotencyError(
             f"the idempotency key {key!r} belongs to job {old['id']}, which has another {', '.join(differing)}: "
             f"its corpus has the fingerprint {old['fingerprint']!r}, this one {spec.fingerprint!r}"
         )
-
-
-def _expect_equal(received: RowMapping, first_index: int, rows: int, sha256: str) -> None:
-    for name, given in (("sha256", sha256), ("first_index", first_index), ("rows", rows)):
-        if received[name] != given:
-            raise ConflictError(
-                f"batch {received['ordinal']} of job {received['job_id']} was received with {name} {received[name]}, "
-                f"now it has {given}"
-            )
-
-
-def _expect_free(connection: Connection, job_id: str, first_index: int, rows: int) -> None:
-    """Among batches that do not overlap, the last that starts before our end is the only one that can reach us."""
-    nearest = one(connection, _NEAREST, {"job": job_id, "end": first_index + rows})
-    if nearest and nearest["first_index"] + nearest["rows"] > first_index:
-        raise ConflictError(
-            f"rows {first_index} to {first_index + rows - 1} overlap batch {nearest['ordinal']} of job {job_id}, "
-            f"which has rows {nearest['first_index']} to {nearest['first_index'] + nearest['rows'] - 1}"
-        )
-
-
-def _expect_whole(connection: Connection, job_id: str, batches: int, rows: int) -> None:
-    columns = (BATCHES.c.ordinal, BATCHES.c.first_index, BATCHES.c.rows)
-    statement = select(*columns).where(BATCHES.c.job_id == job_id).order_by(BATCHES.c.ordinal)
-    arrived = [tuple(row) for row in connection.execute(statement)]
-    missing = sorted(set(range(batches)) - {ordinal for ordinal, _, _ in arrived})
-    if missing:
-        raise ConflictError(f"{len(missing)} of {batches} batches did not arrive: {_listed(missing)}")
-    got = sum(count for _, _, count in arrived)
-    if (len(arrived), got) != (batches, rows):
-        raise ConflictError(f"{len(arrived)} batches with {got} rows arrived, the seal says {batches} with {rows}")
-    for ordinal, first, expected in _gaps(arrived):
-        raise ConflictError(f"batch {ordinal} begins at row {first}, but those before it end before row {expected}")
-
-
-def _gaps(arrived: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
-    expected = 0
-    for ordinal, first, count in arrived:
-        if first != expected:
-            yield ordinal, first, expected
-        expected += count
-
-
-def _listed(ordinals: list[int], most: int = 10) -> str:
-    shown = ", ".join(str(ordinal) for ordinal in ordinals[:most])
-    return shown if len(ordinals) <= most else f"{shown} and {len(ordinals) - most} more"

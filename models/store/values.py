@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -96,6 +96,17 @@ class ApiKey:
     def client(self) -> str:
         """Whose jobs it submits: its name's."""
         return f"key:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class DueWebhook:
+    """What is to be told now."""
+
+    job_id: str
+    url: str
+    secret: str = field(repr=False)
+    event: str
+    attempts: int  # with this one
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -182,6 +183,21 @@ def test_a_job_is_found_by_its_labels(run: Run, server: str, corpus: Path) -> No
     # And a label without a value, or by a name that none can have, is refused
     assert "labels.[run]" in run("submit", corpus, "--label", "[run]=1").err
     assert "--label is 'team'; expected NAME=VALUE" in run("submit", corpus, "--label", "team").err
+
+
+def test_a_webhook_is_asked_for_with_a_secret(
+    run: Run, server: str, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given no secret, or one that is too short, When a webhook is asked for, Then nothing is sent
+    submit = ("submit", corpus, "--decoder", DECODER, "--webhook", "https://example.org/hook")
+    assert "--webhook needs UNEMBED_WEBHOOK_SECRET" in run(*submit).err
+    monkeypatch.setenv("UNEMBED_WEBHOOK_SECRET", "whsec_c2hvcnQ=")
+    refused = run(*submit)
+    assert ("UNEMBED_WEBHOOK_SECRET is set, but not usable" in refused.err, "c2hvcnQ" in refused.err) == (True, False)
+    # And with one, then the job has it
+    monkeypatch.setenv("UNEMBED_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    job = run(*submit).out.strip()
+    assert httpx2.get(f"{server}/v1/jobs/{job}/webhook").json()["url"] == "https://example.org/hook"
 
 
 def test_a_job_is_followed_with_status_wait_results_and_ls(run: Run, server: str, hand: Hand, corpus: Path) -> None:

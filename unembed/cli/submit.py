@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr, ValidationError
 
+from unembed.boundary import describe
 from unembed.cli import options as given
 from unembed.cli.console import Exit, say
 from unembed.cli.corpora import read_corpus, say_bad_rows
@@ -19,7 +22,7 @@ from unembed.corpus import Corpus, open_reference
 from unembed.corpus.names import job_name
 from unembed.corpus.store_names import is_store, shown_source
 from unembed.errors import InputError
-from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, Priority
+from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, Priority, Webhook
 
 IdempotencyKey = Annotated[
     str | None,
@@ -47,6 +50,16 @@ ResultsTo = Annotated[
         rich_help_panel=given.WHERE_PANEL,
     ),
 ]
+WebhookUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--webhook",
+        metavar="URL",
+        help="An https:// URL that is told when the job has ended, signed with UNEMBED_WEBHOOK_SECRET.",
+        show_default=False,
+        rich_help_panel=given.WHERE_PANEL,
+    ),
+]
 
 
 @takes_decode_options
@@ -68,6 +81,7 @@ def submit(
     name: given.Name = None,
     results_to: ResultsTo = None,
     priority: given.Priority = Priority.NORMAL,
+    webhook: WebhookUrl = None,
     label: given.Labels = [],  # noqa: B006 - typer copies it
     idempotency_key: IdempotencyKey = None,
     dry_run: given.DryRun = False,
@@ -79,7 +93,7 @@ def submit(
         raise InputError("--input-format does not go with --by-reference, where the suffix says what a file is")
     if by_reference and any(map(is_store, sources)):
         raise InputError(f"{shown_source(sources[0])} is a store, which is read here: leave out --by-reference")
-    labels = given.labels_of(label)
+    labels, told = given.labels_of(label), _webhook(webhook)
     corpus = (
         sources
         if by_reference
@@ -104,6 +118,7 @@ def submit(
             results_to=results_to,
             priority=priority,
             labels=labels,
+            webhook=told,
             column=column if by_reference else None,
             id_column=id_column if by_reference else None,
             cells=cells if by_reference else None,
@@ -140,3 +155,20 @@ def _says_how_to_go_on(key: str) -> Iterator[Callable[[Job], None]]:
         if isinstance(error, KeyboardInterrupt):
             raise typer.Exit(Exit.INTERRUPTED) from error
         raise
+
+
+def _webhook(url: str | None) -> Webhook | None:
+    """Raises InputError when there is nothing to sign with."""
+    if url is None:
+        return None
+    secret = os.environ.get("UNEMBED_WEBHOOK_SECRET")
+    if not secret:
+        raise InputError(
+            "--webhook needs UNEMBED_WEBHOOK_SECRET, to sign with: whsec_ and 24 to 64 random bytes in base64, such as "
+            'the output of `echo "whsec_$(openssl rand -base64 32)"`'
+        )
+    try:
+        return Webhook(url=url, secret=SecretStr(secret))
+    except ValidationError as error:
+        names = {"url": "--webhook", "secret": "UNEMBED_WEBHOOK_SECRET"}
+        raise InputError(describe(error, name=lambda field: names[field], secret=("secret",))) from None

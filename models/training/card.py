@@ -49,7 +49,7 @@ def write_card(
 ) -> None:
     """README.md and scores.json of a checkpoint."""
     parts = "\n".join(f"| {name} | {size:,} |" for name, size in config.network.parts().items() if size)
-    rows = "\n".join(_row(name, one) for name, one in scores.items())
+    rows = "\n".join(score_row(name, one) for name, one in scores.items())
     signatures = "\n".join(
         sorted({f"- `{s}`" for one in scores.values() for s in (one.bleu_signature, one.chrf_signature)})
     )
@@ -148,7 +148,7 @@ def _repeats(trained: Trained) -> str:
     return "With the same texts and vectors, on the same kind of machine, it gives the same weights."
 
 
-def _row(name: str, scores: Scores) -> str:
+def score_row(name: str, scores: Scores) -> str:
     cosine = "–" if scores.round_trip is None else f"{scores.round_trip:.3f}"
     return (
         f"| {name} | {scores.rows:,} | {scores.bleu:.1f} | {scores.chrf:.1f} | {scores.word_f1:.3f} "

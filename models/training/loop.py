@@ -278,18 +278,9 @@ class Run:
         self.average.update(self.network)
         return loss.detach()
 
-    @torch.inference_mode()
-    def dev_loss(self, pairs: Pairs, rows: int = 1024) -> float:
-        """Nats per piece of the averaged weights on the first `rows` pairs."""
-        network = self.averaged()
-        total, count = 0.0, 0
-        order = np.argsort(pairs.lengths[:rows], kind="stable")
-        for begin in range(0, len(order), 256):
-            embeddings, ids = pairs.batch(order[begin : begin + 256])
-            pieces = int((ids != PAD).sum())
-            total += float(piece_loss(network, embeddings.to(self.device), ids.to(self.device))) * pieces
-            count += pieces
-        return total / count
+    def dev_loss(self, pairs: Pairs) -> float:
+        """Nats per piece of the averaged weights on the first pairs."""
+        return mean_loss(self.averaged(), pairs)
 
 
 def count_batches(pairs: Pairs, batch_pieces: int) -> int:
@@ -318,3 +309,17 @@ def piece_loss(network: RET, embeddings: Tensor, ids: Tensor) -> Tensor:
     with torch.autocast(embeddings.device.type, dtype=torch.bfloat16, enabled=use_bf16):
         logits = network(embeddings, ids[:, :-1])  # (B, T, V)
     return F.cross_entropy(logits.float().flatten(0, 1), ids.flatten(), ignore_index=PAD)
+
+
+@torch.inference_mode()
+def mean_loss(network: RET, pairs: Pairs, rows: int = 1024) -> float:
+    """Nats per piece on the first `rows` pairs."""
+    device = network.pieces.weight.device
+    total, count = 0.0, 0
+    order = np.argsort(pairs.lengths[:rows], kind="stable")
+    for begin in range(0, len(order), 256):
+        embeddings, ids = pairs.batch(order[begin : begin + 256])
+        pieces = int((ids != PAD).sum())
+        total += float(piece_loss(network, embeddings.to(device), ids.to(device))) * pieces
+        count += pieces
+    return total / count

@@ -78,29 +78,29 @@ def fit_sketch(texts: Sequence[str], vectors: Vectors, extent: Extent | None = N
             f"a sketch cannot be fitted to {len(chosen):,} texts with embeddings; expected at least {LEAST_TEXTS:,}"
         )
     everything, rank = _fitting(Vocabulary.of([texts[row] for row in chosen], *extent.least), extent, vectors.shape[1])
-    basis = _directions(vectors, chosen, rank)
+    basis = directions(vectors, chosen, rank)
     drawn: Rows = np.random.default_rng(0).permutation(chosen)
     count = max(int(HELD_OUT * len(drawn)), min(LEAST_TEXTS, len(drawn) // 4))
     held_out, fitted = (np.sort(some) for some in np.split(drawn, [count]))
     common = Vocabulary.of([texts[row] for row in fitted], *extent.least).within(everything.rows, extent.pair_worth)
-    trial = _Problem.of(texts, vectors, fitted, common, basis)
-    checked = _HeldOut([texts[row] for row in held_out], vectors[held_out])
+    trial = Problem.of(texts, vectors, fitted, common, basis)
+    checked = Checked([texts[row] for row in held_out], vectors[held_out])
     say(f"choosing the ridge of the sketch: {trial.told}")
     best = _choose(trial, checked, say)
     del trial  # as large as the next one
-    problem = _Problem.of(texts, vectors, chosen, everything, basis)
+    problem = Problem.of(texts, vectors, chosen, everything, basis)
     say(f"fitting the sketch: {problem.told}")
     fit = best.fit.model_copy(update={"texts": len(chosen)})
     made = problem.sketch(problem.solve(fit.ridge), fit)
-    return replace(made, metric=_metric(_residuals(best, checked), problem.targets))
+    return replace(made, metric=metric_of(residuals(best, checked), problem.targets))
 
 
-class _HeldOut(NamedTuple):
+class Checked(NamedTuple):
     texts: list[str]
     vectors: Vectors
 
 
-def _choose(problem: _Problem, checked: _HeldOut, say: Say) -> Sketch:
+def _choose(problem: Problem, checked: Checked, say: Say) -> Sketch:
     """The sketch with the ridge that is best for the texts held out."""
     made: list[Sketch] = []
     table = None
@@ -114,14 +114,14 @@ def _choose(problem: _Problem, checked: _HeldOut, say: Say) -> Sketch:
     return max(made, key=lambda one: one.fit.cosine)
 
 
-def _residuals(sketch: Sketch, checked: _HeldOut) -> Tensor:
+def residuals(sketch: Sketch, checked: Checked) -> Tensor:
     """What the sketches of N texts, at length 1, leave of their embeddings: (N, K)."""
     given = torch.from_numpy(sketch.coordinates(checked.vectors))  # (N, K)
     sketches = torch.nn.functional.normalize(torch.from_numpy(sketch.sums(checked.texts)))
     return given - sketches * (sketches * given).sum(dim=1, keepdim=True)
 
 
-def _metric(residuals: Tensor, targets: Tensor, judging: int = JUDGING) -> npt.NDArray[np.float16]:
+def metric_of(residuals: Tensor, targets: Tensor, judging: int = JUDGING) -> npt.NDArray[np.float16]:
     """From the K directions into the space that texts are judged in: (K, J).
 
     The residuals (N, K) are whitened, with some of their mean variance added to each direction; of what is then there,
@@ -137,7 +137,7 @@ def _metric(residuals: Tensor, targets: Tensor, judging: int = JUDGING) -> npt.N
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
+class Problem:
     """The regression of N embeddings on R words and pairs, in K directions."""
 
     vocabulary: Vocabulary
@@ -148,9 +148,7 @@ class _Problem:
     texts: Bags  # the texts of each row
 
     @classmethod
-    def of(
-        cls, texts: Sequence[str], vectors: Vectors, chosen: Rows, vocabulary: Vocabulary, basis: Tensor
-    ) -> _Problem:
+    def of(cls, texts: Sequence[str], vectors: Vectors, chosen: Rows, vocabulary: Vocabulary, basis: Tensor) -> Problem:
         """Of the chosen ones of all texts and vectors."""
         some = [texts[row] for row in chosen]
         bags = _bags(vocabulary, basis, some)
@@ -167,7 +165,7 @@ class _Problem:
         return f"{words:,} words and {pairs:,} pairs of {len(self.targets):,} texts, {self.basis.shape[1]} directions"
 
     def sketch(self, table: Tensor, fit: Fit) -> Sketch:
-        return _sketch(self.vocabulary, self.basis, table, fit)
+        return sketch_of(self.vocabulary, self.basis, table, fit)
 
     def solve(self, ridge: float, start: Tensor | None = None) -> Tensor:
         """The table (R, K); from that of another ridge it is found sooner."""
@@ -206,22 +204,22 @@ class _Problem:
 def _fitting(vocabulary: Vocabulary, extent: Extent, dim: int) -> tuple[Vocabulary, int]:
     """As many words and pairs, and as many directions, as the extent allows."""
     if extent.rank is not None:
-        return vocabulary, _even(min(extent.rank, dim))
-    least = _even(min(LEAST_RANK, dim))
+        return vocabulary, even(min(extent.rank, dim))
+    least = even(min(LEAST_RANK, dim))
     each = least / 2 + 4 + vocabulary.bytes / vocabulary.rows  # bytes of a row: numbers, scale, prior, word or pair
     of_direction = 2 * (dim + min(JUDGING, dim))  # bytes of the basis and the metric
     rows = int((extent.most_bytes - of_direction * least) / each)
     vocabulary = vocabulary.within(max(2, rows), extent.pair_worth)
     left = extent.most_bytes - vocabulary.bytes - 4 * vocabulary.rows
     rank = int(left / (vocabulary.rows / 2 + of_direction))
-    return vocabulary, _even(min(max(rank, least), dim))
+    return vocabulary, even(min(max(rank, least), dim))
 
 
-def _even(rank: int) -> int:
+def even(rank: int) -> int:
     return rank // EVEN * EVEN
 
 
-def _directions(vectors: Vectors, chosen: Rows, rank: int) -> Tensor:
+def directions(vectors: Vectors, chosen: Rows, rank: int) -> Tensor:
     """Those in which the embeddings at length 1 are longest, orthonormal: (E, K).
 
     They are turned among themselves at random, so that each carries as much as any other: all get the same bits.
@@ -238,7 +236,7 @@ def _directions(vectors: Vectors, chosen: Rows, rank: int) -> Tensor:
 
 def _bags(vocabulary: Vocabulary, basis: Tensor, texts: Sequence[str]) -> Bags:
     """The rows of each of N texts, in 32 bits: they are many."""
-    empty = _sketch(vocabulary, basis, torch.zeros((vocabulary.rows, basis.shape[1])), _NOTHING)
+    empty = sketch_of(vocabulary, basis, torch.zeros((vocabulary.rows, basis.shape[1])), _NOTHING)
     parts = [empty.bags(some) for some in chunks(texts)]
     ids = np.concatenate([part.ids.astype(np.int32) for part in parts])
     sizes = np.concatenate([np.diff(part.offsets) for part in parts])
@@ -256,7 +254,7 @@ def _offsets(sizes: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
 
 
-def _sketch(vocabulary: Vocabulary, basis: Tensor, table: Tensor, fit: Fit) -> Sketch:
+def sketch_of(vocabulary: Vocabulary, basis: Tensor, table: Tensor, fit: Fit) -> Sketch:
     rows, scales = packed(table.numpy())
     priors = vocabulary.log_probs.astype(np.float16)
     metric = np.eye(basis.shape[1], dtype=np.float16)  # until there is a better one

@@ -315,3 +315,10 @@ def test_a_hybrid_that_cannot_be_made_is_refused(unembed: Run, folder: Path, arg
 )
 def test_a_line_of_progress_is_sensible_at_the_start_and_at_the_end(step: int, seconds: float, shown: str) -> None:
     assert shown in progress_line(Progress(step, 100, 1.0, 2.0, {}, 5000.0, seconds))
+
+
+def test_adapt_says_how_many_texts_are_too_few(unembed: Run, folder: Path) -> None:
+    done = unembed("adapt", "--set", "toys.txt,toys.npy", "--out", "mine")
+    assert done.code == 2
+    assert "36 different texts with embeddings are too few to adapt a decoder to; expected at least 50" in done.err
+    assert not (folder / "mine").exists()

@@ -48,6 +48,7 @@ VERBS: Final = {
     "doctor": Verb("doctor", "doctor", _SERVE),
     "train": Verb("train", "train", _TRAIN),
     "tune": Verb("tune", "tune", _TRAIN),
+    "adapt": Verb("adapt", "adapt", _TRAIN),
     "evaluate": Verb("evaluate", "evaluate", _TRAIN),
     "embed": Verb("embed", "embed", _TRAIN),
     "encoders": Verb("encoders", "app", _TRAIN),

@@ -14,7 +14,7 @@ from unembed.models.decoder.vectors import Vectors
 from unembed.models.decoder.words import keys
 from unembed.models.training import chunks
 from unembed.models.training import sketch as fitting
-from unembed.models.training.sketch import BLOCK, Extent, _directions, _metric, _Problem, fit_sketch
+from unembed.models.training.sketch import BLOCK, Extent, Problem, directions, fit_sketch, metric_of
 from unembed.models.training.vocabulary import Vocabulary
 
 DIM = 48
@@ -86,12 +86,12 @@ def test_pairs_tell_what_words_alone_cannot() -> None:
     assert both.fit.cosine > alone.fit.cosine
 
 
-def problem_of(texts: Sequence[str], vectors: Vectors, rank: int, least_pair: int = 10) -> _Problem:
+def problem_of(texts: Sequence[str], vectors: Vectors, rank: int, least_pair: int = 10) -> Problem:
     rows = np.arange(len(texts))
-    return _Problem.of(texts, vectors, rows, Vocabulary.of(texts, 3, least_pair), _directions(vectors, rows, rank))
+    return Problem.of(texts, vectors, rows, Vocabulary.of(texts, 3, least_pair), directions(vectors, rows, rank))
 
 
-def dense_solution(problem: _Problem, ridge: float) -> Vectors:
+def dense_solution(problem: Problem, ridge: float) -> Vectors:
     """By the normal equations, written out."""
     counts = np.zeros((len(problem.targets), problem.vocabulary.rows))
     for text, (begin, end) in enumerate(zip(problem.bags.offsets[:-1], problem.bags.offsets[1:], strict=True)):
@@ -146,14 +146,14 @@ def test_where_the_sketch_errs_much_counts_for_little() -> None:
     errors = torch.randn((500, 8), generator=generator) * torch.tensor([10.0, 1, 1, 1, 1, 1, 1, 0.1])
     embeddings = torch.randn((900, 8), generator=generator) * torch.tensor([1.0, 1, 1e-3, 1, 1, 1, 1, 1])
     # When the metric is made, Then it shortens the first, and lengthens the second
-    lengths = np.linalg.norm(_metric(errors, embeddings).astype(np.float64), axis=1)
+    lengths = np.linalg.norm(metric_of(errors, embeddings).astype(np.float64), axis=1)
     assert lengths[0] < 0.5 * lengths[1] < lengths[7]
     # And the third is what is left out when not all directions are kept
-    fewer = _metric(errors, embeddings, judging=7)
+    fewer = metric_of(errors, embeddings, judging=7)
     assert fewer.shape == (8, 7)
     assert np.linalg.norm(fewer[2].astype(np.float64)) < 0.1 * lengths[2]
     # And a sketch without errors has a metric too
-    assert np.isfinite(_metric(torch.zeros((9, 8)), embeddings)).all()
+    assert np.isfinite(metric_of(torch.zeros((9, 8)), embeddings)).all()
 
 
 def test_embeddings_of_half_precision_and_of_a_large_length_will_do() -> None:

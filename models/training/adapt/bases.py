@@ -1,0 +1,136 @@
+"""Which decoder to adapt: the one whose network, behind a map fitted to some of the pairs, finds held-out texts
+likeliest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from unembed.errors import InputError, MissingExtraError
+from unembed.models.decoder.catalog import CONFIG_FILE, SHIPPED
+from unembed.models.decoder.checkpoint import Checkpoint
+from unembed.models.decoder.config import RET_V21
+from unembed.models.decoder.tokenizer import UNKNOWN
+from unembed.models.decoder.vectors import Vectors
+from unembed.models.encoders.registry import is_installed, shared_encoder
+from unembed.models.evaluation.text_sets import Say
+from unembed.models.training.adapt.composed import compose
+from unembed.models.training.adapt.linear_map import MOST_PAIRS, Map, fit_map
+from unembed.models.training.adapt.material import Material
+from unembed.models.training.data import pair
+from unembed.models.training.loop import mean_loss
+from unembed.models.training.recipe import StartingDecoder
+from unembed.models.training.warm import WarmStart
+
+TRIED: Final = 500  # pairs by which the base is chosen
+LEAST_GAIN: Final = 0.1  # of a mapped embedding's cosine with the true one, over that with another text's
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A decoder that may be adapted."""
+
+    warm: WarmStart
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.warm.checkpoint
+
+    @property
+    def origin(self) -> StartingDecoder:
+        return self.warm.base
+
+    @property
+    def encoder(self) -> str | None:
+        """The embedder whose space it reads, where that is installed."""
+        name = self.checkpoint.config.encoder
+        return name if name is not None and is_installed(name) else None
+
+    def embed(self, texts: list[str], say: Say) -> Vectors:
+        """The texts in the space that the base reads (N, E): by its embedder, or estimated by its sketch.
+
+        Raises MissingExtraError where there is neither.
+        """
+        name, sketch = self.origin.name, self.checkpoint.sketch
+        if self.encoder is not None:
+            say(f"embedding {len(texts):,} texts for {name} with {self.encoder}")
+            return shared_encoder(self.encoder).encode(texts, lambda done: say(f"  {done:,} of {len(texts):,}"))
+        if sketch is None:
+            raise MissingExtraError(
+                f"{name} can be adapted only where its embedder is installed, as it has no sketch: "
+                f"{self.checkpoint.config.encoder}"
+            )
+        say(
+            f"estimating the embeddings of {len(texts):,} texts for {name} by its sketch: "
+            f"{self.checkpoint.config.encoder} is not installed, and the decoder would be better with it"
+        )
+        return sketch.vectors(texts)
+
+    def loss(self, mapped: Map, material: Material) -> float:
+        """Nats a text of the held-out ones, of the network behind a map."""
+        network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
+        held_out, _ = pair(material.held_out, material.held_out_vectors, tokenizer, network.config.max_pieces)
+        return mean_loss(compose(network, mapped), held_out) * held_out.total_pieces / len(held_out)
+
+
+def choose_base(name: str | None, material: Material, say: Say) -> tuple[Base, Map]:
+    """The base of this name, or the best that ships, and a map fitted to the pairs. Raises InputError where the base
+    cannot write the texts, or the map is no better than chance, MissingExtraError where no decoder is installed."""
+    bases = [_read(name, material)] if name else _shipped(material)
+    if len(bases) > 1:
+        losses = []
+        for one in bases:
+            mapped = _fit(one, material, TRIED, say)
+            losses.append(one.loss(mapped, material))
+            say(f"  {one.origin.name}: cosine {mapped.cosine:.3f}, {losses[-1]:.1f} nats a text")
+        bases = [bases[int(np.argmin(losses))]]
+    base = bases[0]
+    mapped = _fit(base, material, MOST_PAIRS, say)
+    say(
+        f"mapped to the space of {base.origin.name}: cosine {mapped.cosine:.3f} on texts left out, "
+        f"{mapped.apart:.3f} with other texts"
+    )
+    if mapped.cosine - mapped.apart < LEAST_GAIN:
+        raise InputError(
+            f"the embeddings cannot be mapped: on texts left out, a mapped embedding has a cosine of "
+            f"{mapped.cosine:.3f} with the one of its text and {mapped.apart:.3f} with that of another; expected a "
+            f"difference of at least {LEAST_GAIN}, so each text's own embedding beside it"
+        )
+    return base, mapped
+
+
+def _fit(base: Base, material: Material, most: int, say: Say) -> Map:
+    texts = material.texts[:most]
+    return fit_map(material.vectors[: len(texts)], base.embed(texts, say))
+
+
+def _read(name: str, material: Material) -> Base:
+    base = Base(WarmStart.read(name, RET_V21))
+    if not base.warm.suits(material.texts):
+        raise _unwritable([base], material)
+    return base
+
+
+def _shipped(material: Material) -> list[Base]:
+    if not SHIPPED.is_dir():
+        raise MissingExtraError.of("unembed_weights", "weights")
+    folders = [path.parent for path in sorted(SHIPPED.glob(f"*/{CONFIG_FILE}"))]
+    bases = [Base(WarmStart.read(folder, RET_V21)) for folder in folders]
+    suited = [one for one in bases if one.warm.suits(material.texts)]
+    if not suited:
+        raise _unwritable(bases, material)
+    return suited
+
+
+def _unwritable(bases: list[Base], material: Material) -> InputError:
+    sample = material.texts[:1000]
+    shares = []
+    for one in bases:
+        pieces = [piece for ids in one.checkpoint.tokenizer.encode_many(sample) for piece in ids]
+        shares.append(f"{one.origin.name} {pieces.count(UNKNOWN) / max(1, len(pieces)):.0%}")
+    return InputError(
+        f"the texts cannot be written with the pieces of a decoder that is there; unknown to each are: "
+        f"{', '.join(shares)}; expected texts in its script, or `unembed train`, which learns the pieces from them"
+    )

@@ -1,0 +1,99 @@
+"""The card of an adapted decoder: from which decoder, with how many pairs, and how good it became."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from unembed.models.decoder.checkpoint import CARD_FILE, Checkpoint
+from unembed.models.training.adapt.proof import Proof
+from unembed.models.training.calibrate import Calibrated
+from unembed.models.training.card import (
+    SCORES_FILE,
+    calibration_section,
+    manifold_section,
+    recorded_checks,
+    score_row,
+    sketch_section,
+)
+from unembed.models.training.recipe import StartingDecoder
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What the card tells."""
+
+    sources: tuple[str, ...]
+    licence: str
+    base: StartingDecoder
+    by_encoder: str | None  # what embedded the texts for the base; None: its sketch did
+    pairs: int
+    held_out: int
+    cosine: float
+    apart: float
+    proof: Proof
+    seconds: float
+    minutes: float
+    share: float
+    seed: int
+
+
+def write_adapted_card(folder: Path, checkpoint: Checkpoint, adapted: Adapted, calibrated: Calibrated | None) -> None:
+    """README.md and scores.json of the checkpoint."""
+    config, proof, scores = checkpoint.config, adapted.proof, adapted.proof.scores
+    command = [
+        "unembed adapt",
+        *[f"--set {shlex.quote(name)}=..." for name in adapted.sources],
+        *([f"--encoder {shlex.quote(config.encoder)}"] if config.encoder else []),
+        f"--base {shlex.quote(adapted.base.name)}",
+        f"--held-out {adapted.share:g} --minutes {adapted.minutes:g} --seed {adapted.seed}",
+        f"--out {shlex.quote(config.name)}",
+    ]
+    unjudged = (
+        ""
+        if calibrated or config.calibration is None
+        else (
+            f"`overall_quality` is judged as the texts of `{adapted.base.name}` are: there were too few held-out texts "
+            "to calibrate it anew, so it is less reliable here.\n\n"
+        )
+    )
+    by = f"by {adapted.by_encoder}" if adapted.by_encoder else "as its sketch estimates them"
+    card = f"""# {config.name}
+
+A decoder of sentence embeddings: `{config.network.architecture}`, {config.network.parameters:,} parameters.
+It reads {config.network.embedding_dim}-dimensional vectors of {config.encoder or "its embedder"} and writes text.
+It was not trained from the beginning, but adapted from `{adapted.base.name}`, which has its own card, with
+{adapted.pairs:,} texts and their embeddings. The text is an approximate reconstruction: it can leave out or invent
+names, numbers and facts.
+
+## Scores
+
+On {adapted.held_out:,} of the texts, which were held out, decoded by default:
+
+| set | rows | corpus BLEU | chrF | word F1 | exact | round-trip cosine |
+|---|---|---|---|---|---|---|
+{score_row("held out", scores)}
+
+- `{scores.bleu_signature}`, `{scores.chrf_signature}`
+- word F1: between {proof.word_f1.low:.3f} and {proof.word_f1.high:.3f} (95 %), and {proof.shuffled:.3f} with the
+  embeddings of other texts
+
+{calibration_section(calibrated)}{unjudged}{manifold_section(checkpoint.manifold)}{sketch_section(checkpoint.sketch)}\
+## Training
+
+- texts: {", ".join(adapted.sources)}: {adapted.pairs + adapted.held_out:,}; licence: {adapted.licence}
+- adapted from `{adapted.base.name}` (sha256 `{adapted.base.sha256[:16]}…`), which reads {adapted.base.embedding_dim}
+  dimensions; the same texts were embedded for it {by}
+- the map from these embeddings into its space: a cosine of {adapted.cosine:.3f} on texts left out, {adapted.apart:.3f}
+  with other texts
+- time: {adapted.seconds:.0f} seconds
+
+```console
+$ {" ".join(command)}
+```
+"""
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    record = {"scores": {"held out": asdict(scores)}, **recorded_checks(calibrated), "adapted": asdict(adapted)}
+    (folder / SCORES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,102 @@
+"""`unembed adapt`, with an embedder that is made for it: the decoder's own sketch, turned into 96 dimensions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from unembed.errors import InputError
+from unembed.models.decoder.checkpoint import load_checkpoint
+from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.evaluation.text_sets import TextSet
+from unembed.models.training.adapt import bases
+from unembed.models.training.adapt.run import Adaptation, adapt
+from unembed.models.training.warm import WarmStart
+
+BASE = "ret-v21-minilm"
+DIM = 96
+LINES = Path("examples/sentences.txt").read_text(encoding="utf-8").splitlines()
+
+
+def embed(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """(N, DIM), not at length 1."""
+    sketch = load_checkpoint(BASE).sketch
+    assert sketch is not None
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(384, DIM)))[0]
+    return (3.0 * sketch.vectors(texts) @ turn).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the tests run, the base's embedder is not there: its sketch stands in for it."""
+    monkeypatch.setattr(bases, "is_installed", lambda name: False)
+
+
+def plan(folder: Path, texts: Sequence[str], vectors: npt.NDArray[np.float32]) -> Adaptation:
+    (folder / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    np.save(folder / "texts.npy", vectors)
+    sets = (TextSet("mine", folder / "texts.txt", folder / "texts.npy"),)
+    return Adaptation(folder / "out" / "mine", sets, base=BASE, minutes=0.0)
+
+
+def test_a_decoder_is_adapted_to_another_embedder(tmp_path: Path) -> None:
+    # Given some texts and their embeddings, among them some that are of no use
+    texts = [*LINES[:260], LINES[0], "Nothing is known of this one."]
+    vectors = embed(texts)
+    vectors[-1] = np.nan
+    said: list[str] = []
+    # When the decoder is adapted to them, with a moment of training
+    made = adapt(replace(plan(tmp_path, texts, vectors), minutes=0.05), said.append)
+    # Then the rest was left out, and the map is good
+    assert "mine: leaving out 1 of 262 rows: 1 hold no vector" in said
+    assert "leaving out 1 texts that are there twice" in said
+    assert made.pairs + made.held_out == 260
+    assert made.cosine > made.apart + 0.3
+    # And the checkpoint is one like others: it passes its self-test, has a sketch, and edits by it
+    folder = tmp_path / "out" / "mine"
+    assert [path.name for path in folder.parent.iterdir()] == ["mine"]
+    decoder = GenerativeDecoder.load(folder, "cpu")
+    assert (decoder.embedding_dim, decoder.name) == (DIM, "mine")
+    assert decoder.checkpoint.self_test is not None
+    assert len(decoder.batch_generate(embed(LINES[300:304]), edits=1)) == 4
+    card, record = (folder / "README.md").read_text(), json.loads((folder / "scores.json").read_text())
+    assert f"adapted from `{BASE}`" in card
+    assert "too few held-out texts" in card
+    assert record["scores"]["held out"]["word_f1"] == pytest.approx(made.proof.word_f1.value)
+    # And a training that starts from it keeps its bridge
+    warm = WarmStart.read(folder, "resource_efficient_v21")
+    weights = warm.weights(warm.config(embedding_dim=DIM))
+    assert torch.equal(weights["bridge.weight"], decoder.checkpoint.network.bridge.weight)
+
+
+def test_embeddings_that_lie_beside_other_texts_are_refused_with_the_numbers(tmp_path: Path) -> None:
+    # Given embeddings in another order than the texts
+    texts = LINES[:120]
+    shuffled = embed(texts)[np.random.default_rng(0).permutation(120)]
+    # When a decoder is to be adapted, Then it is refused, and nothing is left behind
+    with pytest.raises(InputError, match=r"cosine of 0\.\d+ .* and 0\.\d+ with that of another"):
+        adapt(plan(tmp_path, texts, shuffled), lambda line: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_texts_in_another_script_are_refused(tmp_path: Path) -> None:
+    texts = [f"Это предложение номер {number}, и его не написать." for number in range(80)]
+    vectors = np.random.default_rng(0).normal(size=(80, DIM)).astype(np.float32)
+    asked = replace(plan(tmp_path, texts, vectors), base=None)
+    with pytest.raises(InputError, match=r"ret-v21-minilm \d+%.*`unembed train`"):
+        adapt(asked, lambda line: None)
+
+
+def test_a_folder_with_something_in_it_is_not_written_to(tmp_path: Path) -> None:
+    asked = plan(tmp_path, LINES[:60], np.ones((60, DIM), np.float32))
+    asked.folder.mkdir(parents=True)
+    (asked.folder / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="is there already; expected a new folder"):
+        adapt(asked, lambda line: None)

@@ -22,7 +22,7 @@ OTHER_PRECISION_TESTS := $(addprefix tests/models/decoder/test_,$(addsuffix .py,
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-precisions fuzz-api sanitizers faults check bench bench-gpu bench-quality compare train pictures up wheels clean
+.PHONY: help demo test test-precisions fuzz-api sanitizers faults check bench bench-gpu bench-quality bench-adapt compare train pictures up wheels clean
 
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
@@ -73,6 +73,9 @@ bench-gpu: $(VENV)/.local ## check and time the engine on a CUDA GPU, nine minut
 
 bench-quality: $(VENV)/.train $(VENV)/.engine ## quality against time of many ways to decode: ARGS='--set mine=texts.txt'; writes docs/quality.md
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality $(ARGS)
+
+bench-adapt: $(VENV)/.train $(VENV)/.engine ## how many texts to adapt to: ARGS='--set mine=texts.txt,vectors.npy --dev mine=...'; writes docs/adapting.md
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.adapting $(ARGS)
 
 compare: $(VENV)/.local $(VENV)/.engine ## compare decoder v2.1 with v2.0: memory, rows per second, latency; writes docs/benchmarks/
 	@$(BIN)/unembed compare examples/sentences.txt $(ARGS)

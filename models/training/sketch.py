@@ -83,24 +83,24 @@ def fit_sketch(texts: Sequence[str], vectors: Vectors, extent: Extent | None = N
     count = max(int(HELD_OUT * len(drawn)), min(LEAST_TEXTS, len(drawn) // 4))
     held_out, fitted = (np.sort(some) for some in np.split(drawn, [count]))
     common = Vocabulary.of([texts[row] for row in fitted], *extent.least).within(everything.rows, extent.pair_worth)
-    trial = Problem.of(texts, vectors, fitted, common, basis)
-    checked = Checked([texts[row] for row in held_out], vectors[held_out])
+    trial = Regression.of(texts, vectors, fitted, common, basis)
+    checked = Apart([texts[row] for row in held_out], vectors[held_out])
     say(f"choosing the ridge of the sketch: {trial.told}")
     best = _choose(trial, checked, say)
     del trial  # as large as the next one
-    problem = Problem.of(texts, vectors, chosen, everything, basis)
+    problem = Regression.of(texts, vectors, chosen, everything, basis)
     say(f"fitting the sketch: {problem.told}")
     fit = best.fit.model_copy(update={"texts": len(chosen)})
     made = problem.sketch(problem.solve(fit.ridge), fit)
     return replace(made, metric=metric_of(residuals(best, checked), problem.targets))
 
 
-class Checked(NamedTuple):
+class Apart(NamedTuple):
     texts: list[str]
     vectors: Vectors
 
 
-def _choose(problem: Problem, checked: Checked, say: Say) -> Sketch:
+def _choose(problem: Regression, checked: Apart, say: Say) -> Sketch:
     """The sketch with the ridge that is best for the texts held out."""
     made: list[Sketch] = []
     table = None
@@ -114,7 +114,7 @@ def _choose(problem: Problem, checked: Checked, say: Say) -> Sketch:
     return max(made, key=lambda one: one.fit.cosine)
 
 
-def residuals(sketch: Sketch, checked: Checked) -> Tensor:
+def residuals(sketch: Sketch, checked: Apart) -> Tensor:
     """What the sketches of N texts, at length 1, leave of their embeddings: (N, K)."""
     given = torch.from_numpy(sketch.coordinates(checked.vectors))  # (N, K)
     sketches = torch.nn.functional.normalize(torch.from_numpy(sketch.sums(checked.texts)))
@@ -137,7 +137,7 @@ def metric_of(residuals: Tensor, targets: Tensor, judging: int = JUDGING) -> npt
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class Regression:
     """The regression of N embeddings on R words and pairs, in K directions."""
 
     vocabulary: Vocabulary
@@ -148,7 +148,9 @@ class Problem:
     texts: Bags  # the texts of each row
 
     @classmethod
-    def of(cls, texts: Sequence[str], vectors: Vectors, chosen: Rows, vocabulary: Vocabulary, basis: Tensor) -> Problem:
+    def of(
+        cls, texts: Sequence[str], vectors: Vectors, chosen: Rows, vocabulary: Vocabulary, basis: Tensor
+    ) -> Regression:
         """Of the chosen ones of all texts and vectors."""
         some = [texts[row] for row in chosen]
         bags = _bags(vocabulary, basis, some)

@@ -16,9 +16,9 @@ from unembed.models.decoder.tokenizer import UNKNOWN
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.encoders.registry import is_installed, shared_encoder
 from unembed.models.evaluation.text_sets import Say
+from unembed.models.training.adapt.at_hand import PairsAtHand
 from unembed.models.training.adapt.composed import compose
 from unembed.models.training.adapt.linear_map import MOST_PAIRS, Map, fit_map
-from unembed.models.training.adapt.material import Material
 from unembed.models.training.data import pair
 from unembed.models.training.loop import mean_loss
 from unembed.models.training.recipe import StartingDecoder
@@ -29,7 +29,7 @@ LEAST_GAIN: Final = 0.1  # of a mapped embedding's cosine with the true one, ove
 
 
 @dataclass(frozen=True, eq=False)
-class Base:
+class Adaptable:
     """A decoder that may be adapted."""
 
     warm: WarmStart
@@ -68,26 +68,26 @@ class Base:
         )
         return sketch.vectors(texts)
 
-    def loss(self, mapped: Map, material: Material) -> float:
+    def loss(self, mapped: Map, at_hand: PairsAtHand) -> float:
         """Nats a text of the held-out ones, of the network behind a map."""
         network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
-        held_out, _ = pair(material.held_out, material.held_out_vectors, tokenizer, network.config.max_pieces)
+        held_out, _ = pair(at_hand.held_out, at_hand.held_out_vectors, tokenizer, network.config.max_pieces)
         return mean_loss(compose(network, mapped), held_out) * held_out.total_pieces / len(held_out)
 
 
-def choose_base(name: str | None, material: Material, say: Say) -> tuple[Base, Map]:
+def choose_base(name: str | None, at_hand: PairsAtHand, say: Say) -> tuple[Adaptable, Map]:
     """The base of this name, or the best that ships, and a map fitted to the pairs. Raises InputError where the base
     cannot write the texts, or the map is no better than chance, MissingExtraError where no decoder is installed."""
-    bases = [_read(name, material)] if name else _shipped(material)
+    bases = [_read(name, at_hand)] if name else _shipped(at_hand)
     if len(bases) > 1:
         losses = []
         for one in bases:
-            mapped = _fit(one, material, TRIED, say)
-            losses.append(one.loss(mapped, material))
+            mapped = _fit(one, at_hand, TRIED, say)
+            losses.append(one.loss(mapped, at_hand))
             say(f"  {one.origin.name}: cosine {mapped.cosine:.3f}, {losses[-1]:.1f} nats a text")
         bases = [bases[int(np.argmin(losses))]]
     base = bases[0]
-    mapped = _fit(base, material, MOST_PAIRS, say)
+    mapped = _fit(base, at_hand, MOST_PAIRS, say)
     say(
         f"mapped to the space of {base.origin.name}: cosine {mapped.cosine:.3f} on texts left out, "
         f"{mapped.apart:.3f} with other texts"
@@ -101,31 +101,31 @@ def choose_base(name: str | None, material: Material, say: Say) -> tuple[Base, M
     return base, mapped
 
 
-def _fit(base: Base, material: Material, most: int, say: Say) -> Map:
-    texts = material.texts[:most]
-    return fit_map(material.vectors[: len(texts)], base.embed(texts, say))
+def _fit(base: Adaptable, at_hand: PairsAtHand, most: int, say: Say) -> Map:
+    texts = at_hand.texts[:most]
+    return fit_map(at_hand.vectors[: len(texts)], base.embed(texts, say))
 
 
-def _read(name: str, material: Material) -> Base:
-    base = Base(WarmStart.read(name, RET_V21))
-    if not base.warm.suits(material.texts):
-        raise _unwritable([base], material)
+def _read(name: str, at_hand: PairsAtHand) -> Adaptable:
+    base = Adaptable(WarmStart.read(name, RET_V21))
+    if not base.warm.suits(at_hand.texts):
+        raise _unwritable([base], at_hand)
     return base
 
 
-def _shipped(material: Material) -> list[Base]:
+def _shipped(at_hand: PairsAtHand) -> list[Adaptable]:
     if not SHIPPED.is_dir():
         raise MissingExtraError.of("unembed_weights", "weights")
     folders = [path.parent for path in sorted(SHIPPED.glob(f"*/{CONFIG_FILE}"))]
-    bases = [Base(WarmStart.read(folder, RET_V21)) for folder in folders]
-    suited = [one for one in bases if one.warm.suits(material.texts)]
+    bases = [Adaptable(WarmStart.read(folder, RET_V21)) for folder in folders]
+    suited = [one for one in bases if one.warm.suits(at_hand.texts)]
     if not suited:
-        raise _unwritable(bases, material)
+        raise _unwritable(bases, at_hand)
     return suited
 
 
-def _unwritable(bases: list[Base], material: Material) -> InputError:
-    sample = material.texts[:1000]
+def _unwritable(bases: list[Adaptable], at_hand: PairsAtHand) -> InputError:
+    sample = at_hand.texts[:1000]
     shares = []
     for one in bases:
         pieces = [piece for ids in one.checkpoint.tokenizer.encode_many(sample) for piece in ids]

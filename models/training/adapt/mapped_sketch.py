@@ -20,7 +20,7 @@ from torch import Tensor
 from unembed.models.decoder.sketch import END, START, UNKNOWN, Fit, Sketch, bag_sums
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.text_sets import Say
-from unembed.models.training.sketch import Checked, Extent, Problem, directions, even, metric_of, residuals
+from unembed.models.training.sketch import Apart, Extent, Regression, directions, even, metric_of, residuals
 from unembed.models.training.vocabulary import Vocabulary
 
 MAP_RIDGES: Final = np.geomspace(1e-4, 10.0, 11)  # as shares of the mean square of the sums' numbers
@@ -37,9 +37,9 @@ def map_sketch(base: Sketch, texts: Sequence[str], vectors: Vectors, say: Say, s
     drawn = np.random.default_rng(seed).permutation(len(texts))
     checking, fitted = np.split(drawn, [min(MOST_CHECKED, max(1, round(CHECKED * len(texts))))])
     fitted, everything = np.sort(fitted), np.arange(len(texts))
-    checked = Checked([texts[row] for row in checking], vectors[checking])
+    checked = Apart([texts[row] for row in checking], vectors[checking])
     rank = even(min(base.rank, vectors.shape[1]))
-    trial = Problem.of(texts, vectors, fitted, joint.vocabulary, directions(vectors, fitted, rank))
+    trial = Regression.of(texts, vectors, fitted, joint.vocabulary, directions(vectors, fitted, rank))
     best = max(
         (_mapped(trial, joint.rows_of(base), share, checked) for share in MAP_RIDGES), key=lambda one: one.fit.cosine
     )
@@ -55,7 +55,7 @@ def map_sketch(base: Sketch, texts: Sequence[str], vectors: Vectors, say: Say, s
     say(f"corrected by {len(fitted):,} texts: cosine {best.fit.cosine:.3f}")
     metric = metric_of(residuals(best, checked), trial.targets)
     if best.fit.ridge:  # once more, with all texts
-        whole = Problem.of(texts, vectors, everything, joint.vocabulary, trial.basis)
+        whole = Regression.of(texts, vectors, everything, joint.vocabulary, trial.basis)
         table = mapped + _less(whole, mapped).solve(best.fit.ridge)
         best = whole.sketch(table, best.fit.model_copy(update={"texts": len(texts)}))
     return replace(best, metric=metric, priors=joint.priors)
@@ -103,7 +103,7 @@ class _Joint:
         return found * torch.from_numpy(self.before >= 0)[:, None]
 
 
-def _mapped(problem: Problem, rows: Tensor, share: float, checked: Checked) -> Sketch:
+def _mapped(problem: Regression, rows: Tensor, share: float, checked: Apart) -> Sketch:
     """With the rows (R, J) of another space mapped by what the texts show of both."""
     sums = bag_sums(rows, problem.bags)  # (N, J)
     given = torch.cat([sums, torch.full((len(sums), 1), CONSTANT)], dim=1).to(torch.float64)
@@ -115,12 +115,12 @@ def _mapped(problem: Problem, rows: Tensor, share: float, checked: Checked) -> S
     return _judged(problem, table, 0.0, checked)
 
 
-def _less(problem: Problem, table: Tensor) -> Problem:
+def _less(problem: Regression, table: Tensor) -> Regression:
     """What a table leaves to be explained."""
     return replace(problem, targets=problem.targets - bag_sums(table, problem.bags))
 
 
-def _judged(problem: Problem, table: Tensor, ridge: float, checked: Checked) -> Sketch:
+def _judged(problem: Regression, table: Tensor, ridge: float, checked: Apart) -> Sketch:
     fit = Fit(texts=len(problem.targets), ridge=ridge, held_out=len(checked.texts), cosine=0.0)
     made = problem.sketch(table, fit)
     return replace(made, fit=fit.model_copy(update={"cosine": float(made.cosines(*checked).mean())}))

@@ -19,12 +19,12 @@ from unembed.models.decoder.ret import RET
 from unembed.models.decoder.self_test import make_self_test
 from unembed.models.decoder.sketch import Sketch
 from unembed.models.evaluation.text_sets import Say, TextSet
-from unembed.models.training.adapt.bases import Base, choose_base
+from unembed.models.training.adapt.at_hand import PairsAtHand
+from unembed.models.training.adapt.bases import Adaptable, choose_base
 from unembed.models.training.adapt.card import Adapted, write_adapted_card
 from unembed.models.training.adapt.composed import compose
 from unembed.models.training.adapt.linear_map import Map
 from unembed.models.training.adapt.mapped_sketch import map_sketch
-from unembed.models.training.adapt.material import Material
 from unembed.models.training.adapt.polish import Polish, polish
 from unembed.models.training.adapt.proof import prove
 from unembed.models.training.calibrate import Calibrated, calibrate_both
@@ -51,12 +51,16 @@ class Adaptation:
 def adapt(plan: Adaptation, say: Say) -> Adapted:
     """Writes the checkpoint. Raises InputError, with the numbers, where it does not work, and for a folder that is
     there."""
-    begun = time.monotonic()
     if plan.folder.exists() and (not plan.folder.is_dir() or any(plan.folder.iterdir())):
         raise InputError(f"{plan.folder} is there already; expected a new folder for the decoder")
-    material = Material.read(plan.sets, plan.encoder, plan.held_out, plan.seed, say)
-    base, mapped = choose_base(plan.base, material, say)
-    network = _polished(plan, base, mapped, material, say)
+    return adapt_to(plan, PairsAtHand.read(plan.sets, plan.encoder, plan.held_out, plan.seed, say), say)
+
+
+def adapt_to(plan: Adaptation, at_hand: PairsAtHand, say: Say) -> Adapted:
+    """The same with pairs that were read."""
+    begun = time.monotonic()
+    base, mapped = choose_base(plan.base, at_hand, say)
+    network = _polished(plan, base, mapped, at_hand, say)
     checkpoint = Checkpoint(
         CheckpointConfig(
             name=plan.folder.resolve().name,
@@ -66,22 +70,22 @@ def adapt(plan: Adaptation, say: Say) -> Adapted:
         ),
         network,
         base.checkpoint.tokenizer,
-        manifold=_manifold(material, say),
-        sketch=_sketch(base, material, plan.seed, say),
+        manifold=_manifold(at_hand, say),
+        sketch=_sketch(base, at_hand, plan.seed, say),
     )
     plan.folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".adapting-", dir=plan.folder.parent) as apart:
         made = Path(apart) / plan.folder.name
         save_checkpoint(made, checkpoint)
         saved = load_checkpoint(made)  # in half precision
-        tested = make_self_test(saved.network, saved.tokenizer, material.held_out_vectors)
+        tested = make_self_test(saved.network, saved.tokenizer, at_hand.held_out_vectors)
         checkpoint = replace(checkpoint, self_test=tested)
         save_checkpoint(made, checkpoint)
         decoder = GenerativeDecoder.load(made, "cpu")
-        say(f"decoding {len(material.held_out):,} held-out texts")
-        proof = prove(decoder, material.held_out, material.held_out_vectors, plan.seed)
-        proof.check(material.pairs)
-        calibrated = _calibrated(decoder, material, say)
+        say(f"decoding {len(at_hand.held_out):,} held-out texts")
+        proof = prove(decoder, at_hand.held_out, at_hand.held_out_vectors, plan.seed)
+        proof.check(at_hand.pairs)
+        calibrated = _calibrated(decoder, at_hand, say)
         if calibrated is not None:
             checkpoint = replace(checkpoint, config=calibrated.of(checkpoint.config))
             save_checkpoint(made, checkpoint)
@@ -90,8 +94,8 @@ def adapt(plan: Adaptation, say: Say) -> Adapted:
             licence=plan.licence,
             base=base.origin,
             by_encoder=base.encoder,
-            pairs=len(material.texts),
-            held_out=len(material.held_out),
+            pairs=len(at_hand.texts),
+            held_out=len(at_hand.held_out),
             cosine=mapped.cosine,
             apart=mapped.apart,
             proof=proof,
@@ -107,48 +111,48 @@ def adapt(plan: Adaptation, say: Say) -> Adapted:
     return adapted
 
 
-def _polished(plan: Adaptation, base: Base, mapped: Map, material: Material, say: Say) -> RET:
+def _polished(plan: Adaptation, base: Adaptable, mapped: Map, at_hand: PairsAtHand, say: Say) -> RET:
     """The base's network, used to mapped embeddings, behind the map; and used to the embeddings themselves."""
     network, tokenizer = base.checkpoint.network, base.checkpoint.tokenizer
     if not plan.minutes:
         return compose(network, mapped)
     longest = network.config.max_pieces
     how = Polish(seconds=30.0 * plan.minutes, seed=plan.seed)
-    texts, apart, vectors = material.texts, material.held_out, material.held_out_vectors
+    texts, apart, vectors = at_hand.texts, at_hand.held_out, at_hand.held_out_vectors
     say("polishing the network on mapped embeddings")
     left_out = pair(texts[: mapped.pairs], mapped.left_out, tokenizer, longest)[0]
     one = polish(network, left_out, pair(apart, mapped(vectors), tokenizer, longest)[0], how, say)
     say("polishing it on the embeddings")
-    embedded = pair(texts, material.vectors, tokenizer, longest)[0]
+    embedded = pair(texts, at_hand.vectors, tokenizer, longest)[0]
     two = polish(compose(one.network, mapped), embedded, pair(apart, vectors, tokenizer, longest)[0], how, say)
     say(f"held-out texts: {one.before:.3f} nats a piece before, {two.after:.3f} after")
     return two.network
 
 
-def _sketch(base: Base, material: Material, seed: int, say: Say) -> Sketch | None:
+def _sketch(base: Adaptable, at_hand: PairsAtHand, seed: int, say: Say) -> Sketch | None:
     if base.checkpoint.sketch is not None:
-        return map_sketch(base.checkpoint.sketch, material.texts, material.vectors, say, seed)
+        return map_sketch(base.checkpoint.sketch, at_hand.texts, at_hand.vectors, say, seed)
     try:
-        return fit_sketch(material.texts, material.vectors, say=say)
+        return fit_sketch(at_hand.texts, at_hand.vectors, say=say)
     except InputError as error:
         say(f"the decoder will have no sketch: {error}")
         return None
 
 
-def _manifold(material: Material, say: Say) -> Manifold | None:
+def _manifold(at_hand: PairsAtHand, say: Say) -> Manifold | None:
     try:
-        return fit_manifold(material.vectors)
+        return fit_manifold(at_hand.vectors)
     except InputError as error:
         say(f"the decoder will not recognise vectors off the manifold: {error}")
         return None
 
 
-def _calibrated(decoder: GenerativeDecoder, material: Material, say: Say) -> Calibrated | None:
-    if len(material.held_out) < LEAST_CALIBRATING:
+def _calibrated(decoder: GenerativeDecoder, at_hand: PairsAtHand, say: Say) -> Calibrated | None:
+    if len(at_hand.held_out) < LEAST_CALIBRATING:
         say(
-            f"{len(material.held_out)} held-out texts are too few to calibrate on ({LEAST_CALIBRATING}): "
+            f"{len(at_hand.held_out)} held-out texts are too few to calibrate on ({LEAST_CALIBRATING}): "
             "overall_quality is judged as the base's texts are"
         )
         return None
     say("calibrating on the held-out texts")
-    return calibrate_both(decoder, material.held_out, material.held_out_vectors, seen=False)
+    return calibrate_both(decoder, at_hand.held_out, at_hand.held_out_vectors, seen=False)

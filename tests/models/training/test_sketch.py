@@ -14,7 +14,7 @@ from unembed.models.decoder.vectors import Vectors
 from unembed.models.decoder.words import keys
 from unembed.models.training import chunks
 from unembed.models.training import sketch as fitting
-from unembed.models.training.sketch import BLOCK, Extent, Problem, directions, fit_sketch, metric_of
+from unembed.models.training.sketch import BLOCK, Extent, Regression, directions, fit_sketch, metric_of
 from unembed.models.training.vocabulary import Vocabulary
 
 DIM = 48
@@ -86,12 +86,12 @@ def test_pairs_tell_what_words_alone_cannot() -> None:
     assert both.fit.cosine > alone.fit.cosine
 
 
-def problem_of(texts: Sequence[str], vectors: Vectors, rank: int, least_pair: int = 10) -> Problem:
+def problem_of(texts: Sequence[str], vectors: Vectors, rank: int, least_pair: int = 10) -> Regression:
     rows = np.arange(len(texts))
-    return Problem.of(texts, vectors, rows, Vocabulary.of(texts, 3, least_pair), directions(vectors, rows, rank))
+    return Regression.of(texts, vectors, rows, Vocabulary.of(texts, 3, least_pair), directions(vectors, rows, rank))
 
 
-def dense_solution(problem: Problem, ridge: float) -> Vectors:
+def dense_solution(problem: Regression, ridge: float) -> Vectors:
     """By the normal equations, written out."""
     counts = np.zeros((len(problem.targets), problem.vocabulary.rows))
     for text, (begin, end) in enumerate(zip(problem.bags.offsets[:-1], problem.bags.offsets[1:], strict=True)):

@@ -19,7 +19,7 @@ MOST_HELD_OUT: Final = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class PairsAtHand:
     """N pairs to learn from and M others, in a random order."""
 
     texts: list[str]
@@ -32,9 +32,13 @@ class Material:
         return len(self.texts) + len(self.held_out)
 
     @classmethod
-    def read(cls, sets: Sequence[TextSet], encoder: str | None, held_out: float, seed: int, say: Say) -> Material:
-        """Raises InputError for too few pairs, and what `Library.read_all` raises."""
-        texts, vectors = Library(encoder, None, say).read_all(sets)
+    def read(cls, sets: Sequence[TextSet], encoder: str | None, held_out: float, seed: int, say: Say) -> PairsAtHand:
+        """Raises what `of` and `Library.read_all` raise."""
+        return cls.of(*Library(encoder, None, say).read_all(sets), held_out, seed, say)
+
+    @classmethod
+    def of(cls, texts: Sequence[str], vectors: Vectors, held_out: float, seed: int, say: Say) -> PairsAtHand:
+        """Raises InputError for too few different texts."""
         useful = usable(vectors)  # (N,): an encoder finds nothing in some texts
         if lost := int((~useful).sum()):
             say(f"leaving out {lost:,} texts without an embedding")

@@ -139,4 +139,5 @@ def _axes(given: Tensor) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         _, _, axes = torch.svd_lowrank(given.to(torch.float32), q=min(MOST_DIRECTIONS, len(given)), niter=2)
-    return torch.linalg.qr(axes.to(given.dtype)).Q
+    straight: Tensor = torch.linalg.qr(axes.to(given.dtype)).Q
+    return straight

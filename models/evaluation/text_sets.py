@@ -84,18 +84,6 @@ class EmbeddedTexts:
     vectors: Vectors  # (N, D)
 
 
-def read_texts(paths: Sequence[Path]) -> list[str]:
-    """The lines of UTF-8 text files, one text a line; empty lines are refused, as they would shift the embeddings."""
-    texts: list[str] = []
-    for path in paths:
-        lines = lines_of(Named(os.fspath(path)))
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                raise InputError(f"{path}, line {number} is empty; expected one text per line")
-        texts.extend(lines)
-    return texts
-
-
 def open_vectors(source: str | Path) -> Corpus:
     """The vectors of a source, SOURCE[:COLUMN]. Raises what `open_corpus` raises."""
     try:

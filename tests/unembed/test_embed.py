@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +102,16 @@ def test_an_encoder_that_is_none_is_refused_before_the_texts_are_read(run: Run, 
         ran = run("embed", "texts.txt", "-o", "out.npy", "--encoder", encoder)
         assert ran.code == 2
         assert says in ran.err
+
+
+def test_a_server_of_embeddings_needs_no_torch() -> None:
+    # Given an environment without torch, When the verb is imported and such an encoder opened, Then that works
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import unembed.cli.embed\n"
+        "from unembed.models.encoders.permission import permit\n"
+        "from unembed.models.encoders.registry import open_encoder\n"
+        "print(open_encoder(permit('openai:some-model?dim=4&url=http://127.0.0.1:9/v1')).dim)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "4\n"

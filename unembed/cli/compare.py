@@ -14,6 +14,7 @@ import typer
 from unembed.cli import options as given
 from unembed.cli.console import out, say
 from unembed.cli.extras import needs
+from unembed.corpus.texts import read_texts
 
 
 def compare(
@@ -49,9 +50,8 @@ def compare(
     with needs("decoder"):
         from unembed.models.evaluation.compare import Comparison
         from unembed.models.evaluation.compare import compare as measure
-        from unembed.models.evaluation.text_sets import read_texts
     asked = Comparison(embedding_dim, rows, rounds, requests, device, precision, threads)
-    found = measure(asked, read_texts([texts]), shlex.join(["unembed", *sys.argv[1:]]))
+    found = measure(asked, read_texts(texts), shlex.join(["unembed", *sys.argv[1:]]))
     path = record or Path(f"docs/benchmarks/decoders-{found['machine']['type']}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from unembed.cli.extras import needs
 from unembed.cli.options import Device
 from unembed.cli.spending import Yes
 from unembed.corpus.embedder import METADATA
+from unembed.corpus.texts import read_texts
 from unembed.errors import InputError
 
 
@@ -29,9 +30,8 @@ def embed(
     import numpy as np
 
     from unembed.models.encoders.registry import open_encoder
-    from unembed.models.evaluation.text_sets import read_texts
 
-    lines = read_texts([texts])
+    lines = read_texts(texts)
     model = open_encoder(encoder, _torch_device(device))
     try:
         vectors = model.encode(lines, lambda done: say(f"{done:,} of {len(lines):,} texts embedded"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from unembed.corpus.base import reading
@@ -13,7 +15,7 @@ from unembed.corpus.named import Named
 from unembed.corpus.paths import Field, bare_type, is_text, parse, type_at
 from unembed.corpus.places import listed, places
 from unembed.corpus.spool import Progress
-from unembed.errors import CorpusError
+from unembed.errors import CorpusError, InputError
 
 if TYPE_CHECKING:
     from unembed.corpus.table import Table
@@ -42,6 +44,15 @@ def lines_of(named: Named, progress: Progress = lambda _what, _done, _total: Non
                 f"{file.what} is no UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}); expected one "
                 "text a line, or a file with columns under a name that ends accordingly, such as .parquet"
             ) from None
+
+
+def read_texts(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, one text a line. Raises InputError for an empty one, which would shift the others."""
+    lines = lines_of(Named(os.fspath(path)))
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            raise InputError(f"{path}, line {number} is empty; expected one text per line")
+    return lines
 
 
 def text_field(table: Table, path: str | None) -> Field:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from unembed.errors import CheckpointError, InputError
+from unembed.errors import CheckpointError, InputError, MissingExtraError
+from unembed.models.encoders import registry
 from unembed.models.encoders.permission import permit
 from unembed.models.encoders.registry import open_encoder, shared_encoder, why_not
 
 TEXTS = ["the sea is deep", "a ship", "nothing of this"]
 CLOSE = 1e-6
+_FASTEMBED = "fastembed is an extra of its own, and asks for an older huggingface-hub"
 
 
 @pytest.fixture
@@ -86,14 +89,19 @@ def test_the_operator_may_allow_a_function(functions: str, monkeypatch: pytest.M
         shared_encoder("another:function")
 
 
-def test_a_folder_of_model2vec_is_read(tmp_path: Path) -> None:
-    # Given a folder that model2vec wrote
+def static_model(dim: int) -> Any:
+    """A model of model2vec with a few words."""
     model2vec = pytest.importorskip("model2vec", reason="model2vec is an extra of its own")
     words = ["[PAD]", "[UNK]", "the", "sea", "is", "deep", "a", "ship"]
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
-    vectors = np.random.default_rng(0).standard_normal((len(words), 8)).astype(np.float32)
-    model = model2vec.StaticModel(vectors, tokenizer, {"normalize": True})
+    vectors = np.random.default_rng(0).standard_normal((len(words), dim)).astype(np.float32)
+    return model2vec.StaticModel(vectors, tokenizer, {"normalize": True})
+
+
+def test_a_folder_of_model2vec_is_read(tmp_path: Path) -> None:
+    # Given a folder that model2vec wrote
+    model = static_model(8)
     model.save_pretrained(tmp_path / "words")
     # When texts are embedded by it
     encoder = open_encoder(permit(f"model2vec:{tmp_path / 'words'}"))
@@ -109,17 +117,38 @@ def test_a_folder_of_model2vec_is_read(tmp_path: Path) -> None:
         open_encoder(permit(f"model2vec:{tmp_path / 'words'}"))
 
 
+def test_a_model_of_fastembed_is_read_from_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given the cache of fastembed with a model that it knows, of words of our own
+    pytest.importorskip("fastembed", reason=_FASTEMBED)
+    model, commit = static_model(256), "0123456789abcdef0123456789abcdef01234567"
+    folder = tmp_path / "models--minishlab--potion-base-8M"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(commit)
+    model.save_pretrained(folder / "snapshots" / commit)
+    monkeypatch.setenv("FASTEMBED_CACHE_PATH", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # When texts are embedded by it, Then the vectors are the model's
+    encoder = open_encoder(permit("fastembed:minishlab/potion-base-8M"))
+    own = model.encode(TEXTS[:2])
+    assert encoder.dim == 256
+    assert np.abs(encoder.encode(TEXTS[:2]) - own / np.linalg.norm(own, axis=1, keepdims=True)).max() < CLOSE
+
+
 def test_fastembed_refuses_a_model_that_it_does_not_know() -> None:
-    pytest.importorskip("fastembed", reason="fastembed is an extra of its own, and asks for an older huggingface-hub")
+    pytest.importorskip("fastembed", reason=_FASTEMBED)
     with pytest.raises(InputError, match=r"fastembed knows no model 'no/such'; there are: .*baai/bge-small-en-v1\.5"):
         open_encoder(permit("fastembed:no/such"))
 
 
-def test_what_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from unembed.errors import MissingExtraError
-    from unembed.models.encoders import registry
-
+@pytest.mark.parametrize(
+    ("spec", "extra"),
+    [
+        ("fastembed:some/model", "fastembed"),
+        ("model2vec:some/model?revision=main", "model2vec"),
+        ("sentence-transformers:some/model?revision=main", "sentence-transformers"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, spec: str, extra: str) -> None:
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
-    for kind, extra in (("fastembed", "fastembed"), ("model2vec", "model2vec"), ("sentence-transformers",) * 2):
-        with pytest.raises(MissingExtraError, match=rf"pip install 'unembed\[{extra}\]'"):
-            open_encoder(permit(f"{kind}:some/model"))
+    with pytest.raises(MissingExtraError, match=rf"pip install 'unembed\[{extra}\]'"):
+        open_encoder(permit(spec))

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from tests.models.decoder.toy import RECIPE, TEXTS, config, pairs, small_network, tokenizer, vectors
+from unembed.corpus.texts import read_texts
 from unembed.errors import CheckpointError, InputError
 from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.tokenizer import Tokenizer
-from unembed.models.evaluation.text_sets import TextSet, read_texts
+from unembed.models.evaluation.text_sets import TextSet
 from unembed.models.training.data import Pairs, check_alphabet, epoch_batches, pair
 from unembed.models.training.loop import Run, disturb
 from unembed.models.training.optimiser import learning_rate
@@ -61,7 +62,7 @@ def test_a_script_of_thousands_of_characters_is_refused_and_a_few_rare_ones_are_
 def test_an_empty_line_is_refused_with_its_number(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("one\n\nthree\n")
     with pytest.raises(InputError, match="line 2 is empty"):
-        read_texts([tmp_path / "t.txt"])
+        read_texts(tmp_path / "t.txt")
 
 
 def test_noise_and_dropout_are_within_their_bounds() -> None:

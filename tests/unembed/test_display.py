@@ -149,6 +149,11 @@ def test_rows_off_the_manifold_are_marked_and_counted() -> None:
         assert [row for batch in tally.of([from_rows(some)]) for row in rows_of(batch)] == some
         told = shown_wide(summary(job(), [], tally, 1.0))
         assert re.search(line, told) if line else "off manifold" not in told
+    # And where they are more than half, that the vectors are probably another embedder's
+    tally = RowTally()
+    assert len([*tally.of([from_rows(rows)])]) == 1
+    told = shown_wide(summary(job(done=3), [], tally, 1.0))
+    assert "more than half: probably vectors of another embedder than d reads" in told
 
 
 def test_a_summary_says_that_scores_were_not_asked_for() -> None:

@@ -95,6 +95,24 @@ def test_texts_do_not_depend_on_the_batch(decoder: GenerativeDecoder, encoder: B
     assert listed(ranked(decoder, options)) == parts
 
 
+def test_an_encoder_of_ones_own_is_used_where_the_operator_allows_it(
+    decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a decoder that names a Python function as its encoder, and an operator who lists it
+    name = f"{__name__}:embedded_by_text"
+    monkeypatch.setattr(GenerativeDecoder, "encoder", property(lambda self: name))
+    monkeypatch.setenv("UNEMBED_ENCODERS", name)
+    # When a row's candidates may be embedded, Then the function embeds them
+    found = ranked(decoder, BEAMS, slice(1))
+    assert found.round_trips is not None
+    own = embedded_by_text([found.best.texts[0]])
+    assert found.round_trips[0] == pytest.approx(cosines(own, vectors(9)[:1])[0], abs=1e-5)
+
+
+def embedded_by_text(texts: list[str]) -> np.ndarray:
+    return ByText().encode(texts)
+
+
 @pytest.mark.parametrize(
     ("encoder_name", "why"),
     [

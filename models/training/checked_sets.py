@@ -33,7 +33,7 @@ class SetRecord:
         digest = hashlib.sha256()
         for texts, vectors in zip(chunks(one.texts), chunks(one.vectors), strict=True):
             digest.update("\n".join([*texts, ""]).encode("utf-8", "surrogatepass"))
-            digest.update(np.ascontiguousarray(vectors, np.float32).tobytes())
+            digest.update(np.ascontiguousarray(vectors).reshape(-1).view(np.uint8).data)  # no copy of what is mapped
         return cls(one.name, len(one.texts), digest.hexdigest())
 
 

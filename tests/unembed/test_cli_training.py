@@ -10,12 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from tests.models.decoder.toy import TEXTS, random_checkpoint, vectors
 from tests.models.training.worded import worded
@@ -27,14 +29,16 @@ UNEMBED = [sys.executable, "-c", "from unembed.cli import main; main()"]
 
 
 @pytest.fixture
-def unembed(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+def unembed(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs the command line in this process, which has torch: to import it takes longer than most of these verbs."""
+    threads = torch.get_num_threads()
 
     def typed(*args: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["unembed", *map(str, args)])  # what pages and cards say they were made by
         return run(*args)
 
-    return typed
+    yield typed
+    torch.set_num_threads(threads)  # of the process, which --threads has changed
 
 
 @pytest.fixture

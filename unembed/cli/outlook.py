@@ -36,7 +36,7 @@ def outlook_lines(found: Outlook, now: datetime) -> Iterator[str]:
             yield "more texts make it better; with few, `unembed adapt` does, which fits a decoder that ships to yours"
     if found.steps_in_time < FEW_STEPS and not found.base:
         yield (
-            f"{found.steps_in_time:,} steps are few: hardly more than the commonest words will come of them; expected "
+            f"too few steps, {found.steps_in_time:,}: hardly more than the commonest words will come of them; expected "
             f"{FEW_STEPS:,} or more, so raise --epochs or lower --batch-pieces"
         )
     end = now + timedelta(seconds=found.seconds)

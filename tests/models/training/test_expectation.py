@@ -36,7 +36,7 @@ def test_the_end_of_a_recipe_in_time_is_its_own() -> None:
 def test_few_steps_and_few_texts_are_warned_of() -> None:
     said = " ".join(outlook_lines(Outlook(500, 20, 180_000, 9_000, None, None), NOON))
     assert "500 texts, from nothing: expect a word F1 of about 0.1" in said
-    assert "20 steps are few" in said
+    assert "too few steps, 20: hardly more" in said
     assert "unembed adapt" in said
 
 

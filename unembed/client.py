@@ -164,7 +164,7 @@ class Client:
             corpus = _referenced(source, column, id_column, ids)
         else:
             corpus = as_corpus(source, column=column, id_column=id_column, ids=ids, cells=cells)
-        if named := embedder or (corpus.embedder if isinstance(corpus, Corpus) else None):
+        if named := embedder or corpus.embedder:
             self._require_reader(decoder, named)
         spec = _checked(
             JobCreate,

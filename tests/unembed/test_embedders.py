@@ -112,6 +112,20 @@ def test_what_a_corpus_says_is_heeded_and_may_be_overruled(run: Run, url: str, t
     assert run("submit", "corpus.parquet", "--decoder", DECODER, "--url", url, "--embedder", "toy-encoder").code == 0
 
 
+def test_a_file_that_is_named_by_reference_says_it_too(client: Client, tmp_path: Path) -> None:
+    # Given a file under an allowed root, with the name of another embedder
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array([0.5] * 2 * DIM, pa.float32()), DIM)
+    table = pa.table({"embedding": vectors}).replace_schema_metadata({METADATA: b"bge-m3"})
+    (tmp_path / "corpora").mkdir()
+    pq.write_table(table, tmp_path / "corpora" / "one.parquet")
+    # When it is submitted by reference, Then it is refused, unless its owner knows better
+    path = tmp_path / "corpora" / "one.parquet"
+    with pytest.raises(EmbedderError, match="the vectors are of 'bge-m3'"):
+        client.submit(path, decoder=DECODER, by_reference=True)
+    job = client.submit(path, decoder=DECODER, by_reference=True, embedder="toy-encoder").job
+    assert job.rows.total == 2
+
+
 def test_sets_of_one_training_are_of_one_embedder(tmp_path: Path) -> None:
     # Given two sets that say whose vectors they hold, and one that does not
     for name, embedder in (("one", b"bge-m3"), ("two", b"e5"), ("silent", b"")):

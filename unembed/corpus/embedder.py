@@ -6,7 +6,7 @@ same, name their model beside the vectors; and some tables have a column of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from unembed.corpus.json_text import is_json, values_of
 from unembed.corpus.paths import Field, is_text, parse, type_at
@@ -25,14 +25,20 @@ _ANSWER: Final = "data"  # what holds the vectors in an answer of OpenAI's API
 
 def embedder_of(table: Table, vectors: Field | Wide) -> str | None:
     """As the table names it; None where it does not. Reads a few of its first rows, if that."""
-    if named := (table.schema.metadata or {}).get(METADATA):
-        return str(named.decode("utf-8", "replace")) or None
+    if named := embedder_in(table.schema):
+        return named
     for field in _places(table, vectors):
         batch = next(table.batches([field.column]), None)
         cells = [] if batch is None else values_of(field.of(batch.slice(0, 64)))
         if said := next((cell for cell in cells if isinstance(cell, str) and cell.strip()), None):
             return said.strip()
     return None
+
+
+def embedder_in(schema: Any) -> str | None:
+    """As the metadata of a Parquet or Arrow schema name it."""
+    named = (schema.metadata or {}).get(METADATA, b"")
+    return str(named.decode("utf-8", "replace")) or None
 
 
 def _places(table: Table, vectors: Field | Wide) -> Iterator[Field]:

@@ -26,6 +26,7 @@ class ReferencedFile:
     file: CorpusFile
     dim: int
     groups: tuple[int, ...]  # the rows of each; a .npy file counts as one
+    embedder: str | None = None  # whose vectors they are, where the file says it
 
     @property
     def rows(self) -> int:
@@ -45,6 +46,11 @@ class ReferencedCorpus:
     @property
     def rows(self) -> int:
         return sum(each.rows for each in self.files)
+
+    @property
+    def embedder(self) -> str | None:
+        """As the first file that says it."""
+        return next((each.embedder for each in self.files if each.embedder), None)
 
     @property
     def fingerprint(self) -> str:
@@ -115,7 +121,7 @@ def _file_at(source: str, column: str | None, id_column: str | None) -> Referenc
         column=None if columns is None else str(columns.vectors),
         id_column=None if columns is None else str(columns.ids or ""),
     )
-    return ReferencedFile(file, dim, tuple(groups))
+    return ReferencedFile(file, dim, tuple(groups), table.embedder)
 
 
 class ReferenceReader:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from unembed.corpus.arrays import as_floats
 from unembed.corpus.cells import BadRows, dtype_of, fixed_dim
 from unembed.corpus.columns import Columns, choose_columns
+from unembed.corpus.embedder import embedder_in
 from unembed.corpus.formats import SUFFIXES, kind_of_name
 from unembed.corpus.numpy_files import read_header
 from unembed.corpus.slices import Slice
@@ -35,6 +36,8 @@ class ReferencedTable(Protocol):
     def columns(self) -> Columns | None: ...
     @property
     def groups(self) -> Sequence[int]: ...
+    @property
+    def embedder(self) -> str | None: ...  # whose vectors they are, where the file says it
 
     def dim(self) -> int: ...
     def read(self, group: int | None, start: int, rows: int, dim: int) -> Slice: ...
@@ -46,6 +49,7 @@ class _Parquet:
         # Through a buffer, and none beforehand: otherwise the whole column of a row group is read before its first row.
         self._file = pq.ParquetFile(stored.file, buffer_size=_BUFFER, pre_buffer=False)
         self.columns = choose_columns(self._file.schema_arrow, column, id_column, self._what, self._peek)
+        self.embedder = embedder_in(self._file.schema_arrow)
         metadata = self._file.metadata
         self.groups = [int(metadata.row_group(group).num_rows) for group in range(metadata.num_row_groups)]
         self._group, self._next = -1, 0  # the next row of the group
@@ -89,6 +93,7 @@ class _Arrow:
                 f"{self._what} is no Arrow file, which can be read from the middle; an Arrow stream cannot: {error}"
             ) from error
         self.columns = choose_columns(self._file.schema, column, id_column, self._what, self._peek)
+        self.embedder = embedder_in(self._file.schema)
 
     def _peek(self, names: Sequence[str]) -> pa.RecordBatch | None:
         return next((batch.select(list(names)).slice(0, _PEEK) for batch in self._batches()), None)
@@ -114,6 +119,7 @@ class _Arrow:
 
 class _Numpy:
     columns: Columns | None = None
+    embedder: str | None = None
 
     def __init__(self, stored: StoredFile, column: str | None, id_column: str | None) -> None:
         self._what, self._file = str(stored.location), stored.file

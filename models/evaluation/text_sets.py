@@ -49,21 +49,32 @@ class TextSet:
     @property
     def word(self) -> str:
         """What `parse` makes it of, without passwords."""
-        sources = [os.fspath(each) for each in (self.texts, self.embeddings) if each is not None]
-        return f"{self.name}={','.join(map(_without_password, sources))}"
+        return f"{self.name}={_shown(os.fspath(self.texts), self.embeddings)}"
 
     @classmethod
     def parse(cls, word: str) -> TextSet:
         """From one of the `FORMS`. Raises InputError for what can be seen at once to lead nowhere."""
-        match = None if exists(word) else _NAME.fullmatch(word)
-        texts, embeddings = split_pair(match["rest"] if match else word)
+        name, texts, embeddings = _parts(word)
         sources = [Named.parse(each) for each in (texts, embeddings) if each is not None]
         if not all(each.source for each in sources):
-            raise InputError(f"cannot read the set {word!r}; expected {FORMS}")
+            raise InputError(f"cannot read the set {shown_word(word)!r}; expected {FORMS}")
         for each in sources:
             if each.is_path and not exists(each.source):
-                raise InputError(f"the set {word!r} names {each.source!r}, which does not exist; expected {FORMS}")
-        return cls(match["name"] if match else sources[0].stem, texts, embeddings)
+                shown = shown_word(word)
+                raise InputError(f"the set {shown!r} names {each.source!r}, which does not exist; expected {FORMS}")
+        return cls(name or sources[0].stem, texts, embeddings)
+
+
+def shown_word(word: str) -> str:
+    """A set as it was named, without passwords."""
+    name, texts, embeddings = _parts(word)
+    return f"{name}={_shown(texts, embeddings)}" if name else _shown(texts, embeddings)
+
+
+def _parts(word: str) -> tuple[str | None, str, str | None]:
+    """The name, where there is one, the texts and the embeddings."""
+    match = None if exists(word) else _NAME.fullmatch(word)
+    return (match["name"] if match else None, *split_pair(match["rest"] if match else word))
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,9 +294,13 @@ def _again(first: tuple[Vectors, Mask], others: Iterator[tuple[Vectors, Mask]]) 
     yield from others
 
 
+def _shown(*sources: Path | str | None) -> str:
+    return ",".join(_without_password(os.fspath(each)) for each in sources if each is not None)
+
+
 def _without_password(source: str) -> str:
     place = Named.parse(source).source
-    return source.replace(place, shown_source(place), 1)
+    return source.replace(place, shown_source(place), 1) if place else source
 
 
 def _in_words_of_sets(message: str) -> str:

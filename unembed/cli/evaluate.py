@@ -57,7 +57,7 @@ def evaluate(
         from unembed.models.decoder.create import load_decoder
         from unembed.models.encoders.registry import encoder_if_it_runs
         from unembed.models.evaluation.measure import measure
-        from unembed.models.evaluation.text_sets import Library, TextSet
+        from unembed.models.evaluation.text_sets import Library, TextSet, shown_word
 
         if report is not None:
             from unembed.models.evaluation.analysis import analyse, doubt_of
@@ -84,7 +84,10 @@ def evaluate(
             for reference, generation in list(zip(lines, measured.generations, strict=True))[:examples]:
                 say(f"  {reference}\n  → {generation.text}\n")
     if report is not None:
-        write_report(report, Subject.of(model, options, seed), analyses, shlex.join(["unembed", *sys.argv[1:]]))
+        typed = list(sys.argv[1:])
+        for given_set in sets:
+            typed = [word.replace(given_set, shown_word(given_set)) for word in typed]  # without passwords
+        write_report(report, Subject.of(model, options, seed), analyses, shlex.join(["unembed", *typed]))
         say(f"wrote the report to {report}")
     if as_json:
         out.print_json(json.dumps(scores))

@@ -16,7 +16,7 @@ import pytest
 
 from tests.models.decoder.toy import DIM, TEXTS, vectors
 from unembed.errors import InputError
-from unembed.models.evaluation.text_sets import Library, Read, TextSet, read_set
+from unembed.models.evaluation.text_sets import Library, Read, TextSet, read_set, shown_word
 
 VECTORS = vectors()
 
@@ -194,6 +194,21 @@ def test_what_cannot_be_a_set_is_refused_in_one_line(here: Path, word: str, mess
     pq.write_table(table(), here / "docs.parquet")
     with pytest.raises(InputError, match=message):
         read(word)
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("docs=postgresql://me:secret@h/db#select a, b from c", "docs=postgresql://me@h/db#select a, b from c"),
+        ("t.txt,postgresql://me:secret@h/db?x=secret#select b", "t.txt,postgresql://me@h/db#select b"),
+        ("mine=t.txt,v.npy", "mine=t.txt,v.npy"),
+    ],
+)
+def test_no_password_is_shown(here: Path, word: str, shown: str) -> None:
+    assert shown_word(word) == shown
+    with pytest.raises(InputError) as refused:
+        TextSet.parse("gone.txt,postgresql://me:secret@h/db")
+    assert "secret" not in str(refused.value)
 
 
 def test_sets_of_two_embedders_are_not_put_together(here: Path) -> None:

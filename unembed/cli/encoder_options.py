@@ -8,7 +8,10 @@ import typer
 
 from unembed.models.encoders.permission import permit
 
-KINDS: Final = "all-MiniLM-L6-v2, multilingual-e5-small, all-mpnet-base-v2, sentence-transformers:NAME_OR_FOLDER"
+KINDS: Final = (
+    "all-MiniLM-L6-v2, multilingual-e5-small, sentence-transformers:NAME_OR_FOLDER, openai:MODEL, ...: see "
+    "`unembed encoders`"
+)
 
 
 def _permit(given: str | None) -> str | None:

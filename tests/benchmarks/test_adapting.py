@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.adapting import BEGIN, CHART, DATA, END, PAGE, main
+from benchmarks.adapting import BEGIN, CHART, DATA, END, PAGE, main, table, with_table
 from benchmarks.adapting_chart import chart
+from benchmarks.checkout import ROOT
 
 
 def point(embedder: str, texts: int, bleu: float) -> dict[str, Any]:
@@ -56,6 +57,14 @@ def test_what_was_measured_is_written_anew_and_the_rest_of_the_page_stays(tmp_pa
     assert "old" not in page
     assert "| <mine> | 1,000 | 0.70 | 9.0 (8.0 to 10.0), 0.500, 50.0% |" in page
     assert (tmp_path / CHART).read_text() == chart(POINTS)
+
+
+def test_the_page_in_the_docs_says_what_was_measured() -> None:
+    docs = ROOT / "docs"
+    points, page = json.loads((docs / DATA).read_text()), (docs / PAGE).read_text()
+    assert with_table(page, points) == page
+    assert table(points).count("\n") == len(points) + 2
+    assert (docs / CHART).read_text() == chart(points)
 
 
 def test_a_set_without_anything_to_be_scored_on_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

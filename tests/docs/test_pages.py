@@ -46,6 +46,7 @@ NOT_RUN: Final = {
 SHORTER: Final = {
     ".venv/bin/unembed ": "unembed ",
     "--out runs/mine": "--out runs/mine --minutes 0.03 --report-every 20 --score-rows 4 --threads 1",
+    "-o runs/adapted": "-o runs/adapted --minutes 0.03 --threads 1",
     "--trials 20 --epochs 2": "--trials 1 --epochs 0.05 --threads 1",
     "mine=texts.txt,embeddings.npy": "mine=many.txt,many.npy",
     "add-manifold runs/mine embeddings.npy": "add-manifold runs/mine more.npy",

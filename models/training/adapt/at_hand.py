@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +26,7 @@ class PairsAtHand:
     vectors: Vectors  # (N, D)
     held_out: list[str]
     held_out_vectors: Vectors  # (M, D)
+    embedder: str | None = None  # whose vectors they are
 
     @property
     def pairs(self) -> int:
@@ -34,7 +35,9 @@ class PairsAtHand:
     @classmethod
     def read(cls, sets: Sequence[TextSet], encoder: str | None, held_out: float, seed: int, say: Say) -> PairsAtHand:
         """Raises what `of` and `Library.read_all` raise."""
-        return cls.of(*Library(encoder, None, say).read_all(sets), held_out, seed, say)
+        library = Library(encoder, None, say)
+        at_hand = cls.of(*library.read_all(sets), held_out, seed, say)
+        return replace(at_hand, embedder=library.embedder)
 
     @classmethod
     def of(cls, texts: Sequence[str], vectors: Vectors, held_out: float, seed: int, say: Say) -> PairsAtHand:

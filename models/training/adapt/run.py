@@ -65,7 +65,7 @@ def adapt_to(plan: Adaptation, at_hand: PairsAtHand, say: Say) -> Adapted:
         CheckpointConfig(
             name=plan.folder.resolve().name,
             network=network.config,
-            encoder=plan.encoder,
+            encoder=at_hand.embedder,
             calibration=base.checkpoint.config.calibration,
         ),
         network,

@@ -98,6 +98,13 @@ def test_the_api_is_open_within_its_network_and_has_keys() -> None:
     assert (environment["UNEMBED_HOST"], "UNEMBED_API_KEYS" in environment) == ("0.0.0.0", True)
 
 
+def test_flower_is_open_within_its_network_and_has_a_password() -> None:
+    # Given Flower's service, When it listens on all addresses, Then it has a password: without, it would not start
+    service = services()["flower"]
+    assert service["command"][:2] == ["unembed", "flower"]
+    assert (option(service["command"], "--host"), "FLOWER_BASIC_AUTH" in service["environment"]) == ("0.0.0.0", True)
+
+
 def test_our_containers_have_no_privileges() -> None:
     # Given the services of our own images, When their rights are read, Then they have none, and their user is not root
     for name in OURS:

@@ -20,11 +20,12 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from tests.builders import add_batches, make_job, run_job
+from unembed.cli.app import run
 from unembed.errors import InputError
 from unembed.models.database import open_engine
 from unembed.models.settings import Settings
 from unembed.models.store import Store
-from unembed.worker import flower_history
+from unembed.worker import flower_history, flower_server
 from unembed.worker.celery import make_app
 from unembed.worker.flower_server import FlowerServer, choose_options
 
@@ -82,6 +83,24 @@ def test_behind_a_password_it_may_leave_this_machine(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("FLOWER_BASIC_AUTH", "me:secret")
     choose_options({"address": "0.0.0.0"})
     assert options.basic_auth == ["me:secret"]
+
+
+def test_the_verb_hands_on_what_it_is_given_and_leaves_the_rest_to_the_variables(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(flower_server, "serve", given.append)
+    for words in ([], ["--host", "::1", "--port", "0", "--url-prefix", "flower", "--no-read-only"]):
+        with pytest.raises(SystemExit) as ended:
+            run(["flower", *words])
+        assert ended.value.code == 0
+    assert given == [{}, {"address": "::1", "port": 0, "url_prefix": "flower", "read_only": False}]
+    # And what is refused is one line
+    monkeypatch.undo()
+    with pytest.raises(SystemExit) as ended:
+        run(["flower", "--host", "0.0.0.0"])
+    assert ended.value.code == 2
+    assert "without a password" in capfd.readouterr().err
 
 
 # --- whom it answers -------------------------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from unembed.models.decoder.checkpoint import CARD_FILE, Checkpoint
+from unembed.models.decoder.config import V21_PARAMETERS, NetworkConfig
 from unembed.models.training.adapt.proof import Proof
 from unembed.models.training.calibrate import Calibrated
 from unembed.models.training.card import (
@@ -18,6 +18,7 @@ from unembed.models.training.card import (
     score_row,
     sketch_section,
 )
+from unembed.models.training.command import shown_command
 from unembed.models.training.recipe import StartingDecoder
 
 
@@ -35,22 +36,12 @@ class Adapted:
     apart: float
     proof: Proof
     seconds: float
-    minutes: float
-    share: float
-    seed: int
+    command: tuple[str, ...]  # its words
 
 
 def write_adapted_card(folder: Path, checkpoint: Checkpoint, adapted: Adapted, calibrated: Calibrated | None) -> None:
     """README.md and scores.json of the checkpoint."""
     config, proof, scores = checkpoint.config, adapted.proof, adapted.proof.scores
-    command = [
-        "unembed adapt",
-        *[f"--set {shlex.quote(name)}=..." for name in adapted.sources],
-        *([f"--encoder {shlex.quote(config.encoder)}"] if config.encoder else []),
-        f"--base {shlex.quote(adapted.base.name)}",
-        f"--held-out {adapted.share:g} --minutes {adapted.minutes:g} --seed {adapted.seed}",
-        f"--out {shlex.quote(config.name)}",
-    ]
     unjudged = (
         ""
         if calibrated or config.calibration is None
@@ -65,8 +56,8 @@ def write_adapted_card(folder: Path, checkpoint: Checkpoint, adapted: Adapted, c
 A decoder of sentence embeddings: `{config.network.architecture}`, {config.network.parameters:,} parameters.
 It reads {config.network.embedding_dim}-dimensional vectors of {config.encoder or "its embedder"} and writes text.
 It was not trained from the beginning, but adapted from `{adapted.base.name}`, which has its own card, with
-{adapted.pairs:,} texts and their embeddings. The text is an approximate reconstruction: it can leave out or invent
-names, numbers and facts.
+{adapted.pairs:,} texts and their embeddings.{_larger(config.network)}
+The text is an approximate reconstruction: it can leave out or invent names, numbers and facts.
 
 ## Scores
 
@@ -91,9 +82,19 @@ On {adapted.held_out:,} of the texts, which were held out, decoded by default:
 - time: {adapted.seconds:.0f} seconds
 
 ```console
-$ {" ".join(command)}
+$ {shown_command(list(adapted.command))}
 ```
 """
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
     record = {"scores": {"held out": asdict(scores)}, **recorded_checks(calibrated), "adapted": asdict(adapted)}
     (folder / SCORES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _larger(network: NetworkConfig) -> str:
+    """Why it has more parameters than decoders that are trained, where it has."""
+    if network.parameters <= V21_PARAMETERS:
+        return ""
+    return (
+        f" It has more parameters than a decoder that is trained ({V21_PARAMETERS:,}), as what reads the embedding "
+        f"reads {network.embedding_dim} dimensions."
+    )

@@ -100,15 +100,24 @@ def adapt_to(plan: Adaptation, at_hand: PairsAtHand, say: Say) -> Adapted:
             apart=mapped.apart,
             proof=proof,
             seconds=time.monotonic() - begun,
-            minutes=plan.minutes,
-            share=plan.held_out,
-            seed=plan.seed,
+            command=tuple(_command(plan, base)),
         )
         write_adapted_card(made, checkpoint, adapted, calibrated)
         if plan.folder.exists():
             plan.folder.rmdir()
         made.rename(plan.folder)
     return adapted
+
+
+def _command(plan: Adaptation, base: Adaptable) -> list[str]:
+    """What repeats it, with the base that was chosen."""
+    words = ["unembed", "adapt"]
+    words += [word for one in plan.sets for word in ("--set", one.word)]
+    words += ["--encoder", plan.encoder] if plan.encoder else []
+    words += ["--base", plan.base or base.origin.name]
+    words += ["--held-out", f"{plan.held_out:g}", "--minutes", f"{plan.minutes:g}", "--seed", str(plan.seed)]
+    words += ["--licence", plan.licence] if plan.licence != Adaptation.licence else []
+    return [*words, "--out", str(plan.folder)]
 
 
 def _polished(plan: Adaptation, base: Adaptable, mapped: Map, at_hand: PairsAtHand, say: Say) -> RET:

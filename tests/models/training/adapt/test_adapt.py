@@ -69,6 +69,7 @@ def test_a_decoder_is_adapted_to_another_embedder(tmp_path: Path) -> None:
     card, record = (folder / "README.md").read_text(), json.loads((folder / "scores.json").read_text())
     assert f"adapted from `{BASE}`" in card
     assert "too few held-out texts" in card
+    assert f"--set mine={tmp_path}/texts.txt,{tmp_path}/texts.npy" in card
     assert record["scores"]["held out"]["word_f1"] == pytest.approx(made.proof.word_f1.value)
     # And a training that starts from it keeps its bridge
     warm = WarmStart.read(folder, "resource_efficient_v21")

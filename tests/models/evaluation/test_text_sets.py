@@ -105,6 +105,21 @@ def test_a_query_of_a_database_is_part_of_the_word(here: Path) -> None:
         read("mine=sqlite:docs.db")
 
 
+def test_a_collection_is_part_of_the_word_and_its_payload_has_the_texts(here: Path) -> None:
+    # Given a folder of Qdrant's local client
+    qdrant = pytest.importorskip("qdrant_client", reason="needs the extra qdrant")
+    client = qdrant.QdrantClient(path=str(here / "points"))
+    size = qdrant.models.VectorParams(size=DIM, distance=qdrant.models.Distance.DOT)
+    client.create_collection("docs", vectors_config=size)
+    rows = enumerate(zip(TEXTS, VECTORS, strict=True))
+    points = [qdrant.models.PointStruct(id=at, vector=one.tolist(), payload={"text": text}) for at, (text, one) in rows]
+    client.upsert("docs", points)
+    client.close()
+    # Then its only collection, or the one that is named, is a set
+    for word in ("qdrant:points", "qdrant:points#docs", "qdrant:points#docs:payload.text:vector"):
+        assert are_the_toys(read(word)[0]), word
+
+
 def test_a_bad_row_costs_itself_and_is_counted(here: Path) -> None:
     # Given rows of which one has no text, one a blank one, one no vector, one a NaN, and one none but zeros
     texts, rows = list[str | None](TEXTS), [*map(list, VECTORS.tolist())]

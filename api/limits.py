@@ -18,7 +18,7 @@ CLOSE: Final = {"Connection": "close"}
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for a body of more than `batch_bytes` in a PUT (a batch), or DOCUMENT_BYTES elsewhere."""
+    """ASGI middleware: 413 for a body of more than `batch_bytes`, of a batch or a file, or DOCUMENT_BYTES elsewhere."""
 
     def __init__(self, app: ASGIApp, batch_bytes: int) -> None:
         self.app = app
@@ -40,7 +40,7 @@ class BodyLimit:
 
 def limit_of(scope: Scope, batch_bytes: int) -> int:
     """How many bytes the body of this request may have."""
-    return batch_bytes if scope["method"] == "PUT" else DOCUMENT_BYTES
+    return batch_bytes if scope["method"] == "PUT" or scope["path"] == "/v1/files" else DOCUMENT_BYTES
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

@@ -27,6 +27,7 @@ from unembed.schemas import PROBLEM_JSON, Problem
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 5
+_OPENAI: Final = ("/v1/files", "/v1/batches")
 _SECRET: Final = ("secret",)  # fields whose values are never shown
 _CODES: Final = {401: AuthError.code, 404: NotFoundError.code, 413: TooLargeError.code}
 
@@ -41,6 +42,8 @@ def problem(
     **extensions: Any,
 ) -> Response:
     """The document as a response; further keywords are RFC 9457 extension members."""
+    if path.startswith(_OPENAI):  # its clients show what they find here
+        extensions["error"] = {"message": detail, "type": HTTPStatus(status).phrase, "param": None, "code": code}
     document = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, instance=path, code=code)
     body = _Extended(**document.model_dump(), **extensions).model_dump_json()
     return Response(body, status, headers, media_type=PROBLEM_JSON)

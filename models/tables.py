@@ -1,4 +1,4 @@
-"""The seven tables: api_keys, clients, jobs, webhooks, batches, generations, workers.
+"""The nine tables: api_keys, clients, files, jobs, job_files, webhooks, batches, generations, workers.
 
 The states are drawn in `unembed/schemas.py`; the named constraints below refuse the illegal ones. Times are UTC and
 come from the database's clock (`unembed.models.clock.now`), never from a worker's.
@@ -21,6 +21,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -136,6 +137,30 @@ class JobRow(Base):
         Index(None, "finished_at"),
         Index(None, "client", "turn", "id"),  # whose batch is next
     )
+
+
+class FileRow(Base):
+    """A file of lines that a client of OpenAI's API has uploaded."""
+
+    __tablename__ = "files"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    client: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(200))
+    nbytes: Mapped[int] = mapped_column(BigInteger)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class JobFileRow(Base):
+    """The file that a job was made of; it may be gone."""
+
+    __tablename__ = "job_files"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    file_id: Mapped[str] = mapped_column(String(40))
+    endpoint: Mapped[str] = mapped_column(String(100))
+    given: Mapped[dict[str, str]] = mapped_column(JSON)  # the client's own `metadata`
 
 
 class WebhookRow(Base):

@@ -9,6 +9,7 @@
     store.workers     check_in, ended, forget, all, has_claimed, is_deaf
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog
     store.waits       of, estimate, pace
+    store.files       add, get, content, page, remove; note_job, of_job, jobs
     store.webhooks    of, take_due, delivered, failed
     store.keys        add, all, revoke, find, are_any
 
@@ -24,6 +25,7 @@ from sqlalchemy.engine import Engine
 from unembed.models.database import transaction
 from unembed.models.settings import Settings
 from unembed.models.store.attempts import Attempts
+from unembed.models.store.files import Files
 from unembed.models.store.jobs import Jobs
 from unembed.models.store.keys import ApiKeys
 from unembed.models.store.queue import Queue
@@ -38,11 +40,13 @@ from unembed.models.store.values import (
     Claim,
     ClientLimits,
     DueWebhook,
+    JobFile,
     JobFilter,
     JobHead,
     QueueStats,
     ResultsPage,
     Swept,
+    UploadedFile,
     Worker,
 )
 from unembed.models.store.waiting import WhyWaiting
@@ -57,12 +61,14 @@ __all__ = [
     "Claim",
     "ClientLimits",
     "DueWebhook",
+    "JobFile",
     "JobFilter",
     "JobHead",
     "QueueStats",
     "ResultsPage",
     "Store",
     "Swept",
+    "UploadedFile",
     "Worker",
 ]
 
@@ -82,6 +88,7 @@ class Store:
         self.queue = Queue(engine, settings)
         self.waits = WhyWaiting(engine, settings)
         self.keys = ApiKeys(engine, settings)
+        self.files = Files(engine, settings)
         self.webhooks = Webhooks(engine, settings)
 
     def ping(self) -> None:

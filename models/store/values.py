@@ -99,6 +99,26 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file without its content."""
+
+    id: str
+    client: str
+    name: str
+    nbytes: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """What a job was made of."""
+
+    file_id: str
+    endpoint: str
+    given: Mapping[str, str]  # the client's own `metadata`
+
+
+@dataclass(frozen=True, slots=True)
 class DueWebhook:
     """What is to be told now."""
 

@@ -134,7 +134,7 @@ def test_head_of_what_there_is_not_says_so(api: TestClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "says"),
     [
-        ("GET", "/v1/jobs?stat=queued", "'stat' is unknown here; expected cursor, limit, state"),
+        ("GET", "/v1/jobs?stat=queued", "'stat' is unknown here; expected cursor, decoder, label, limit, name, state"),
         ("GET", "/v1/jobs/{job}?wait=5", "'wait' is unknown here; expected none"),
         ("GET", "/v1/jobs/{job}/results?limit=1&Order=index", "'Order'"),
         ("PUT", "/v1/jobs/{job}/batches/0?first_index=0&type=float32", "expected dtype, first_index"),

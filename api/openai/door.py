@@ -1,0 +1,112 @@
+"""What a batch of OpenAI's is made into, and what its files hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from unembed.api import uploads
+from unembed.api.callers import Caller
+from unembed.api.deps import Deps
+from unembed.api.openai.lines import InputLines, read_lines
+from unembed.api.openai.objects import OpenAIBatchCreate
+from unembed.corpus import encode_payload
+from unembed.errors import NotFoundError
+from unembed.generations import rows_of
+from unembed.models.decoder import catalog
+from unembed.models.store import JobFile, ResultsPage
+from unembed.schemas import ARROW_STREAM, DEFAULT_BATCH_SIZE, Generation, Job, JobCreate, RowStatus
+
+_PAGE_ROWS = 8000
+
+
+def submit(deps: Deps, caller: Caller, given: OpenAIBatchCreate) -> tuple[Job, JobFile]:
+    """The job of a file's lines, sealed. Raises NotFoundError, InputError for lines that are no requests, and what says
+    why no worker could do it or there is no room; then there is no job of it that goes on."""
+    lines = read_lines(deps.store.files.content(given.input_file_id, caller.sees))
+    entry = catalog.find(lines.decoder)
+    entry.require_dim(lines.embeddings.shape[1])
+    name = deps.store.files.get(given.input_file_id, caller.sees).name
+    spec = JobCreate(decoder=lines.decoder, embedding_dim=lines.embeddings.shape[1], name=name)
+    entry.check_needs(spec.options)
+    made_of = JobFile(given.input_file_id, given.endpoint, given.metadata or {})
+    job, _ = deps.store.jobs.create(spec, client=caller.client)
+    try:
+        deps.store.files.note_job(job.id, made_of)
+        batches = _send(deps, caller, job.id, lines)
+        return deps.store.jobs.seal(job.id, batches, len(lines.ids)), made_of
+    except BaseException:
+        deps.store.jobs.cancel(job.id)
+        raise
+
+
+def _send(deps: Deps, caller: Caller, job_id: str, lines: InputLines) -> int:
+    head = deps.store.jobs.head(job_id)
+    size = min(DEFAULT_BATCH_SIZE, deps.settings.max_batch_rows)
+    starts = range(0, len(lines.ids), size)
+    for ordinal, start in enumerate(starts):
+        some = slice(start, start + size)
+        faults = {row - start: why for row, why in lines.faults.items() if start <= row < start + size}
+        body = encode_payload(lines.embeddings[some], lines.ids[some], faults)
+        uploads.accept(deps, uploads.Upload(head, ordinal, start, ARROW_STREAM, None, body, caller.limits))
+    return len(starts)
+
+
+def output(deps: Deps, job: Job) -> Iterator[bytes]:
+    """A line for each row with a text, in the input's order."""
+    for row in _rows(deps, job.id, errors=False):
+        if row.status is not RowStatus.ERROR:
+            yield _line(job, row, row.id, _response(job, row), None)
+
+
+def errors(deps: Deps, job: Job, made_of: JobFile) -> Iterator[bytes]:
+    """A line for each row without one."""
+    try:
+        ids = read_lines(deps.store.files.content(made_of.file_id, None)).ids
+    except NotFoundError:
+        ids = []  # it was deleted; the rows of dead batches have no ids of their own
+    for row in _rows(deps, job.id, errors=True):
+        custom_id = row.id or (ids[row.index] if row.index < len(ids) else None)
+        yield _line(job, row, custom_id, None, {"code": row.error_code, "message": row.error})
+
+
+def _rows(deps: Deps, job_id: str, *, errors: bool) -> Iterator[Generation]:
+    cursor: str | None = None
+    while True:
+        page: ResultsPage
+        if errors:
+            page = deps.store.results.errors(job_id, cursor=cursor, limit=_PAGE_ROWS)
+        else:
+            page = deps.store.results.page(job_id, cursor=cursor, limit=_PAGE_ROWS, order="index")
+        yield from rows_of(page.rows)
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def _response(job: Job, row: Generation) -> dict[str, Any]:
+    scores = row.model_dump(include={"overall_quality", "fluency", "coherence", "diversity", "off_manifold", "source"})
+    return {
+        "status_code": 200,
+        "request_id": _id(job, row),
+        "body": {
+            "id": f"cmpl-{_id(job, row)}",
+            "object": "text_completion",
+            "created": int(job.created_at.timestamp()),
+            "model": job.decoder,
+            "choices": [{"index": 0, "text": row.text, "finish_reason": "stop", "logprobs": None}],
+            "usage": {"prompt_tokens": 0, "completion_tokens": row.tokens or 0, "total_tokens": row.tokens or 0},
+            "unembed": scores,
+        },
+    }
+
+
+def _line(job: Job, row: Generation, custom_id: str | None, response: Any, error: Any) -> bytes:
+    document = {"id": f"batch_req_{_id(job, row)}", "custom_id": custom_id, "response": response, "error": error}
+    return json.dumps(document).encode() + b"\n"
+
+
+def _id(job: Job, row: Generation) -> str:
+    return hashlib.sha256(f"{job.id}-{row.index}".encode()).hexdigest()[:24]

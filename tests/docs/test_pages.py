@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import psycopg
 import pyarrow.parquet as pq
 import pytest
 
+from tests.docs.embedders import DIM, LAST, Embedders, turning, write_corpus
 from tests.docs.pages import PAGES, ROOT, Snippet, anchors, links, snippets
+from tests.models.encoders.openai_server import openai_server
 from tests.worker.processes import await_
 from unembed.home import running_server
 
@@ -49,8 +52,14 @@ SHORTER: Final = {
     "-o runs/adapted": "-o runs/adapted --minutes 0.03 --threads 1",
     "--trials 20 --epochs 2": "--trials 1 --epochs 0.05 --threads 1",
     "mine=texts.txt,embeddings.npy": "mine=many.txt,many.npy",
+    "unembed adapt ": "unembed adapt --base ret-v21-minilm --minutes 0 --threads 1 ",
     "add-manifold runs/mine embeddings.npy": "add-manifold runs/mine more.npy",
 }
+# The page whose embedders have to be there, and the store.
+SENTENCES: Final = 300  # that its embedders are adapted to, and a few to decode
+WITH_EMBEDDERS: Final = "your-embedder"
+ITS_STORE: Final = "postgresql://me@host/db"
+ITS_OPENAI: Final = "openai:text-embedding-3-small"
 # Exit codes other than 0 that are right.
 MAY_END_WITH: Final = {"unembed doctor": (1,)}  # it finds little disk space, say
 
@@ -71,6 +80,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = np.random.default_rng(0).normal(0.0, 0.01, (1800, 384)).astype(np.float32)
     np.save(folder / "more.npy", np.tile(vectors, (3, 1)) + noise)
     return folder
+
+
+@pytest.fixture(scope="module")
+def embedders(folder: Path, postgres_url: str) -> Iterator[dict[str, str]]:
+    """What a page names as OpenAI and as a store, and where those are instead; BGE is a folder of its name."""
+    table = pq.read_table(ROOT / "examples" / "sentences.parquet")[:SENTENCES]
+    vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, DIM)
+    made = Embedders(table["text"].to_pylist(), vectors)
+    (folder / "sample.txt").write_text("".join(f"{text}\n" for text in made.texts[:-LAST]), "utf-8")
+    write_corpus(folder / "openai.parquet", np.stack([made.openai(text) for text in made.texts[-LAST:]]))
+    write_corpus(folder / "bge.parquet", vectors[-LAST:] @ turning(DIM))
+    made.write_bge(folder / "BAAI" / "bge-small-en-v1.5")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create database docs_of_the_pages")
+    store = postgres_url.replace("/postgres?", "/docs_of_the_pages?")
+    made.write_store(store)
+    with openai_server(made.openai) as server:
+        yield {
+            f"{ITS_STORE}#": f"{store}#",
+            f"{ITS_STORE} ": f"'{store}' ",
+            ITS_OPENAI: f"'{ITS_OPENAI}?url={server.url}'",
+        }
 
 
 @pytest.fixture
@@ -119,12 +150,15 @@ def reader(folder: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.usefixtures("_corpus")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_a_page_shows_runs(
-    page: Path, folder: Path, reader: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    page: Path, folder: Path, reader: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     # Given a reader with a server, in a folder with a corpus
     server = running_server(Path(reader["UNEMBED_HOME"]))
     assert server is not None
     environment, names = dict(reader), dict[str, Any]()
+    instead = {DEFAULT_URL: server.url}
+    if page.stem == WITH_EMBEDDERS:
+        instead |= request.getfixturevalue("embedders")
     monkeypatch.chdir(folder)
 
     # When they do what the page shows, from its top to its end, then each step succeeds
@@ -135,13 +169,13 @@ def test_what_a_page_shows_runs(
                 monkeypatch.setenv(name, environment[name])
             exec(compile("\n" * (step.line - 1) + step.text, str(page), "exec"), names)
         elif _plain(step) not in NOT_RUN:
-            _run(step.text.replace(DEFAULT_URL, server.url), environment, where)
+            _run(step.text, SHORTER | instead, environment, where)
 
 
-def _run(command: str, environment: dict[str, str], where: str) -> None:
+def _run(command: str, instead: dict[str, str], environment: dict[str, str], where: str) -> None:
     """Runs it as a shell would in which the earlier ones were typed: what they set stays set in `environment`."""
-    for long, short in SHORTER.items():
-        command = command.replace(long, short)
+    for shown, meant in instead.items():
+        command = command.replace(shown, meant)
     script = f"set -a; {command}\ncode=$?; env -0 >variables; exit $code"
     done = subprocess.run(
         ["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=WAIT, check=False

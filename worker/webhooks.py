@@ -4,6 +4,7 @@ address, by whatever name or redirect.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -46,31 +47,37 @@ class Messenger:
         private_hosts: Sequence[str],
         *,
         resolve: Resolve = resolve,
-        transport: httpx2.BaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._store = store
         self._private_hosts = frozenset(host.lower() for host in private_hosts)
         self._resolve = resolve
-        # No redirects: one could lead to where nothing may be sent. No proxies: they would resolve the name again.
-        self._http = httpx2.Client(timeout=_WITHIN, follow_redirects=False, trust_env=False, transport=transport)
+        self._transport = transport
 
     def send_due(self) -> int:
         """Those whose time has come; how many were taken. Raises UnavailableError."""
         taken = 0
-        for due in self._store.webhooks.take_due(_AT_ONCE):
-            try:
-                status = self._post(due)
-            except NotFoundError:
-                continue  # the job was removed just now, or goes on
-            except _NotSentError as error:
-                self._fail(due, str(error))
-                continue
-            if 200 <= status < 300:
-                self._store.webhooks.delivered(due)
-                taken += 1
-            else:
-                self._fail(due, f"it answered {status}; expected 2xx", final=status == _GONE)
+        for _ in range(_AT_ONCE):
+            # One at a time: it is nobody else's for a while, in which others would be waited for.
+            due = self._store.webhooks.take_due()
+            if due is None:
+                break
+            taken += self._is_taken(due)
         return taken
+
+    def _is_taken(self, due: DueWebhook) -> bool:
+        try:
+            status = self._post(due)
+        except NotFoundError:
+            return False  # the job was removed just now, or goes on
+        except _NotSentError as error:
+            self._fail(due, str(error))
+            return False
+        if not 200 <= status < 300:
+            self._fail(due, f"it answered {status}; expected 2xx", final=status == _GONE)
+            return False
+        self._store.webhooks.delivered(due)
+        return True
 
     def _fail(self, due: DueWebhook, why: str, *, final: bool = False) -> None:
         log.warning("the webhook of job %s failed, attempt %d: %s", due.job_id, due.attempts, why)
@@ -96,12 +103,22 @@ class Messenger:
         # To the address that was looked at, and no other: a name may mean another one a moment later.
         url = httpx2.URL(due.url).copy_with(host=address)
         try:
-            with self._http.stream(
-                "POST", url, content=body, headers=headers, extensions={"sni_hostname": host}
-            ) as answer:
-                return answer.status_code
+            return asyncio.run(asyncio.wait_for(self._answer(url, body, headers, host), _WITHIN))
+        except TimeoutError as error:
+            raise _NotSentError(f"it did not answer within {_WITHIN:g} s") from error
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
-            raise _NotSentError(f"it cannot be reached: {error or type(error).__name__}") from error
+            raise _NotSentError(f"it cannot be reached: {str(error) or type(error).__name__}") from error
+
+    async def _answer(self, url: httpx2.URL, body: bytes, headers: dict[str, str], host: str) -> int:
+        """Its status; the rest is not read. Asynchronous, so that it can be ended, however slowly it comes."""
+        # No redirects: one could lead to where nothing may be sent. No proxies: they would resolve the name again.
+        async with httpx2.AsyncClient(
+            timeout=_WITHIN, follow_redirects=False, trust_env=False, transport=self._transport
+        ) as http:
+            request = http.build_request("POST", url, content=body, headers=headers, extensions={"sni_hostname": host})
+            answer = await http.send(request, stream=True)
+            await answer.aclose()
+            return answer.status_code
 
     def _address(self, host: str, port: int) -> str:
         try:
@@ -132,4 +149,3 @@ class Messenger:
                 log.debug("webhooks wait: %s", error)  # the sweeper says so already
             except Exception:
                 log.exception("webhooks could not be sent; the next attempt is in %.1f s", interval)
-        self._http.close()

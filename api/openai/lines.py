@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unembed.errors import InputError
+from unembed.models.store.sql import storable
 from unembed.schemas import DEFAULT_DECODER
 
 _MAX_DIM = 65_536
@@ -44,8 +45,8 @@ def read_lines(content: bytes) -> InputLines:
         if not isinstance(body, dict):
             raise InputError(f"line {number} has no body; expected an object with `model` and `prompt`")
         custom_id = document.get("custom_id")
-        if not isinstance(custom_id, str) or not custom_id:
-            raise InputError(f"line {number}: custom_id is {custom_id!r}; expected a string")
+        if not isinstance(custom_id, str) or not custom_id or custom_id != storable(custom_id):
+            raise InputError(f"line {number}: custom_id is {custom_id!r}; expected a string, without NUL")
         if custom_id in ids:
             raise InputError(f"line {number}: custom_id {custom_id!r} is that of line {ids[custom_id]}, too")
         ids[custom_id] = number

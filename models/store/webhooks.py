@@ -33,18 +33,18 @@ class Webhooks(StorePart):
             raise NotFoundError(f"job {job_id} has no webhook")
         return WebhookState(**{name: found[name] for name in WebhookState.model_fields})
 
-    def take_due(self, most: int) -> list[DueWebhook]:
-        """Those whose time has come, for two minutes; each counts as an attempt."""
+    def take_due(self) -> DueWebhook | None:
+        """One whose time has come, for two minutes; it counts as an attempt."""
         due = (
             select(_WEBHOOKS.c.job_id)
             .join(JOBS, JOBS.c.id == _WEBHOOKS.c.job_id)
             .where(_WEBHOOKS.c.next_at <= now(), JOBS.c.finished_at.is_not(None))  # it may have been tried again
             .order_by(_WEBHOOKS.c.next_at)
-            .limit(most)
+            .limit(1)
         )
         with self._read() as connection:
             if connection.execute(due).first() is None:  # the usual case, in which nobody has to wait for a lock
-                return []
+                return None
         taken = (
             update(_WEBHOOKS)
             .where(_WEBHOOKS.c.job_id.in_(due.with_for_update(skip_locked=True, of=_WEBHOOKS)))
@@ -52,7 +52,8 @@ class Webhooks(StorePart):
             .returning(_WEBHOOKS)
         )
         with self._write() as connection:
-            return [_to_due(row) for row in connection.execute(taken).mappings()]
+            found = one(connection, taken)
+        return None if found is None else _to_due(found)
 
     def delivered(self, due: DueWebhook) -> None:
         self._note(due, next_at=None, delivered_at=now(), error=None)

@@ -89,6 +89,12 @@ def test_a_batch_goes_in_and_its_texts_and_errors_come_out(api: TestClient, stor
 
 
 @on_sqlite
+def test_numbers_that_no_float_holds_cost_their_row_only(api: TestClient) -> None:
+    content = jsonl(line("a", [1.0] * DIM), line("b", [10**400] * DIM), line("c", [True, None, 1, 1]))
+    assert batch_of(api, content).json()["request_counts"]["total"] == 3
+
+
+@on_sqlite
 def test_an_embedding_batch_of_openai_is_read_as_it_is(api: TestClient) -> None:
     # Given a line as an embedding batch answers, When a batch is made of it, Then it is for the usual decoder, which
     # reads vectors of another size than this one
@@ -107,7 +113,9 @@ def test_an_embedding_batch_of_openai_is_read_as_it_is(api: TestClient) -> None:
         (b"{]\n", "line 1 is not JSON"),
         (b"[]\n", "line 1 is no object"),
         (jsonl({"custom_id": "a"}), "line 1 has no body"),
-        (jsonl(line("", [1.0] * DIM)), "custom_id"),
+        (jsonl(line("", [1.0] * DIM)), "line 1: custom_id is ''"),
+        (jsonl(line("a\x00b", [1.0] * DIM)), "line 1: custom_id"),
+        (jsonl(line("\ud800", [1.0] * DIM)), "line 1: custom_id"),
         (jsonl(line("a", [1.0] * DIM), line("a", [1.0] * DIM)), "line 2: custom_id 'a' is that of line 1"),
         (jsonl(line("a", [1.0] * DIM), line("b", [1.0] * DIM, model="other")), "line 2 for 'other'"),
         (jsonl(line("a", "words")), "no line has a vector"),

@@ -36,14 +36,15 @@ def test_the_end_of_a_job_is_due_once(store: Store) -> None:
     job = make_job(store, webhook=HOOK)
     (batch,) = add_batches(store, job, [2])
     (other,) = add_batches(store, make_job(store), [2])
-    assert store.webhooks.take_due(10) == []
+    assert store.webhooks.take_due() is None
     # When both have ended, Then that of the first is to be told, by one of those who ask
     end(store, batch)
     end(store, other)
-    (due,) = store.webhooks.take_due(10)
+    due = store.webhooks.take_due()
+    assert due is not None
     assert (due.job_id, due.url, due.secret, due.attempts) == (job.id, URL, SECRET, 1)
     assert SECRET not in repr(due)
-    assert store.webhooks.take_due(10) == []
+    assert store.webhooks.take_due() is None
     # And when it was told, then never again
     store.webhooks.delivered(due)
     make_told = store.webhooks.of(job.id)
@@ -60,7 +61,8 @@ def test_what_was_not_taken_is_tried_again_until_it_is_given_up(store: Store) ->
     store.jobs.cancel(job.id)
     attempts: list[DueWebhook] = []
     for _ in range(len(PAUSES) + 1):
-        (due,) = store.webhooks.take_due(10)
+        due = store.webhooks.take_due()
+        assert due is not None
         attempts.append(due)
         store.webhooks.failed(due, "it answered 500")
         make_due_again(store) if len(attempts) <= len(PAUSES) else None
@@ -81,9 +83,10 @@ def test_a_job_that_goes_on_tells_its_next_end(store: Store) -> None:
     before = store.webhooks.of(job.id).event
     # When the batch is tried again, Then nothing is due until the job has ended again
     store.requeue.retry(job.id, {dead.id})
-    assert store.webhooks.take_due(10) == []
+    assert store.webhooks.take_due() is None
     end(store, dead)
-    (due,) = store.webhooks.take_due(10)
+    due = store.webhooks.take_due()
+    assert due is not None
     assert due.event != before
     # And what is learnt of the earlier event by then is of no account
     store.webhooks.failed(DueWebhook(job.id, URL, SECRET, before or "", 1), "late", final=True)

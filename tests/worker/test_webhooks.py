@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -18,6 +19,7 @@ from tests.builders import make_job
 from tests.models.test_webhooks import SECRET, URL
 from unembed.models.store import Store
 from unembed.schemas import Webhook
+from unembed.worker import webhooks
 from unembed.worker.webhooks import Messenger
 
 # Nothing here depends on which database it is.
@@ -118,6 +120,22 @@ def test_who_cannot_be_reached_is_tried_again(store: Store) -> None:
     other = ended_job(store)
     assert Messenger(store, (), resolve=unknown).send_due() == 0
     assert store.webhooks.of(other).error == "example.org has no address: Name or service not known"
+
+
+def test_who_is_slow_is_not_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given somebody who would never answer
+    monkeypatch.setattr(webhooks, "_WITHIN", 0.05)
+    job = ended_job(store)
+
+    class _Silent(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sets it")
+
+    # When the end is told, Then it is tried again later
+    assert Messenger(store, (), resolve=lambda host, port: [PUBLIC], transport=_Silent()).send_due() == 0
+    state = store.webhooks.of(job)
+    assert (state.error, state.next_at is not None) == ("it did not answer within 0.05 s", True)
 
 
 @pytest.fixture

@@ -49,17 +49,16 @@ NOT_RUN: Final = {
 SHORTER: Final = {
     ".venv/bin/unembed ": "unembed ",
     "--out runs/mine": "--out runs/mine --minutes 0.03 --report-every 20 --score-rows 4 --threads 1",
-    "-o runs/adapted": "-o runs/adapted --minutes 0.03 --threads 1",
     "--trials 20 --epochs 2": "--trials 1 --epochs 0.05 --threads 1",
     "mine=texts.txt,embeddings.npy": "mine=many.txt,many.npy",
-    "unembed adapt ": "unembed adapt --base ret-v21-minilm --minutes 0 --threads 1 ",
+    "unembed adapt ": "unembed adapt --base ret-v21-minilm --minutes 0.02 --threads 1 ",
     "add-manifold runs/mine embeddings.npy": "add-manifold runs/mine more.npy",
 }
-# The page whose embedders have to be there, and the store.
-SENTENCES: Final = 300  # that its embedders are adapted to, and a few to decode
+# The page for which embedders and a store have to be there, and how it names them.
 WITH_EMBEDDERS: Final = "your-embedder"
 ITS_STORE: Final = "postgresql://me@host/db"
 ITS_OPENAI: Final = "openai:text-embedding-3-small"
+SENTENCES: Final = 300  # to adapt with, and a few to decode
 # Exit codes other than 0 that are right.
 MAY_END_WITH: Final = {"unembed doctor": (1,)}  # it finds little disk space, say
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from sqlalchemy import Connection, RowMapping, bindparam, select
@@ -46,9 +47,9 @@ def expect_whole(connection: Connection, job_id: str, batches: int, rows: int) -
     columns = (BATCHES.c.ordinal, BATCHES.c.first_index, BATCHES.c.rows)
     statement = select(*columns).where(BATCHES.c.job_id == job_id).order_by(BATCHES.c.ordinal)
     arrived = [tuple(row) for row in connection.execute(statement)]
-    missing = sorted(set(range(batches)) - {ordinal for ordinal, _, _ in arrived})
-    if missing:
-        raise ConflictError(f"{len(missing)} of {batches} batches did not arrive: {_listed(missing)}")
+    ordinals = {ordinal for ordinal, _, _ in arrived}
+    if missing := batches - sum(ordinal < batches for ordinal in ordinals):
+        raise ConflictError(f"{missing} of {batches} batches did not arrive: {_listed(ordinals, batches, missing)}")
     got = sum(count for _, _, count in arrived)
     if (len(arrived), got) != (batches, rows):
         raise ConflictError(f"{len(arrived)} batches with {got} rows arrived, the seal says {batches} with {rows}")
@@ -64,6 +65,8 @@ def _gaps(arrived: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]
         expected += count
 
 
-def _listed(ordinals: list[int], most: int = 10) -> str:
-    shown = ", ".join(str(ordinal) for ordinal in ordinals[:most])
-    return shown if len(ordinals) <= most else f"{shown} and {len(ordinals) - most} more"
+def _listed(ordinals: set[int], batches: int, missing: int, most: int = 10) -> str:
+    """The first that are missing; there may be more than anybody could list."""
+    first = islice((ordinal for ordinal in range(batches) if ordinal not in ordinals), most)
+    shown = ", ".join(map(str, first))
+    return shown if missing <= most else f"{shown} and {missing - most} more"

@@ -127,6 +127,14 @@ def test_head_is_get_without_its_body(api: TestClient, path: str) -> None:
         assert head.headers.get(name) == whole.headers.get(name), name
 
 
+def test_a_seal_of_more_batches_than_could_be_listed_is_answered(api: TestClient) -> None:
+    # Given a job with one batch, When it is sealed with a number beyond all reason, Then the first missing are named
+    job = new_job(api)
+    put(api, job)
+    answer = api.post(f"/v1/jobs/{job}/seal", json={"batches": 2**62, "rows": 2})
+    assert_problem(answer, 409, "conflict", f"{2**62 - 1} of {2**62} batches", ": 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and")
+
+
 def test_head_of_what_there_is_not_says_so(api: TestClient) -> None:
     assert api.head("/v1/jobs/nope").status_code == 404
 

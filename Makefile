@@ -16,8 +16,8 @@ PORT ?= 8765
 FLOWER_PORT ?= 5555
 ARGS ?=
 # A CPU with bf16 instructions decodes in bfloat16, one without in float32: no machine's CPU decides whether tests pass.
-PRECISION_TESTS := tests/models/decoder tests/models/training tests/acceptance tests/worker tests/flow
-OTHER_PRECISION_TESTS := $(addprefix tests/models/decoder/test_,$(addsuffix .py,device generative rounds candidates self_test))
+PRECISION_TESTS := tests/models/test_device.py tests/models/decoder tests/models/training tests/acceptance tests/worker tests/flow
+OTHER_PRECISION_TESTS := tests/models/test_device.py $(addprefix tests/models/decoder/test_,$(addsuffix .py,generative rounds candidates self_test))
 
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:

@@ -14,7 +14,7 @@ from unembed.models.decoder.generative import GenerativeConfig, GenerativeDecode
 from unembed.models.decoder.graph_engine import GPU_MEMORY
 from unembed.models.decoder.hybrid import HybridDecoder
 from unembed.models.decoder.phrase_bank import PhraseBankDecoder
-from unembed.schemas import EngineChoice, Precision
+from unembed.schemas import DEFAULT_DECODER, EngineChoice, Precision
 
 
 def load_decoder(
@@ -47,7 +47,8 @@ def create_generative_decoder(
     """A decoder for embeddings of this dimension.
 
     `checkpoint` is a decoder's name, a folder, None for random weights, or "auto": the shipped decoder of this
-    architecture and dimension if there is one, else random weights, with an UntrainedDecoderWarning.
+    architecture and dimension if there is one (of several, the default decoder), else random weights, with an
+    UntrainedDecoderWarning.
     `target_parameters` is how large the network may be; None: what its architecture is allowed (`BUDGETS`). A phrase
     bank and a hybrid have to be named; of `config` they take `device`, `precision`, `engine`
     and `gpu_memory`.
@@ -97,7 +98,6 @@ def _by_name(
 
 
 def _shipped_for(architecture: str, embedding_dim: int) -> str | None:
-    found = (find(name) for name in names())
-    return next(
-        (one.name for one in found if (one.architecture, one.embedding_dim) == (architecture, embedding_dim)), None
-    )
+    found = [find(name) for name in names()]
+    fitting = [one.name for one in found if (one.architecture, one.embedding_dim) == (architecture, embedding_dim)]
+    return DEFAULT_DECODER if DEFAULT_DECODER in fitting else next(iter(fitting), None)

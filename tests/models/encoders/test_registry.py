@@ -6,12 +6,10 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-import torch
 
 from unembed.errors import InputError
 from unembed.models.encoders.base import cosines
-from unembed.models.encoders.known import E5_SMALL, KNOWN, MINILM, MINILM_MEAN_MAX
-from unembed.models.encoders.pooling import mean_max
+from unembed.models.encoders.known import E5_SMALL, KNOWN, MINILM
 from unembed.models.encoders.registry import is_installed, open_encoder, shared_encoder, why_not
 
 TEXTS = [
@@ -23,21 +21,19 @@ TEXTS = [
 CLOSE = 1e-5  # of the last bits, which change with the batch
 
 
-@pytest.mark.parametrize(("name", "dim"), [(MINILM, 384), (MINILM_MEAN_MAX, 768)])
-def test_an_encoder_gives_unit_vectors_and_finds_a_text_in_its_own(name: str, dim: int) -> None:
-    encoder = shared_encoder(name)
+def test_an_encoder_gives_unit_vectors_and_finds_a_text_in_its_own() -> None:
+    encoder = shared_encoder(MINILM)
     vectors = encoder.encode(TEXTS)
-    assert vectors.shape == (4, dim) == (4, encoder.dim)
+    assert vectors.shape == (4, 384) == (4, encoder.dim)
     assert vectors.dtype == np.float32
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0, abs=CLOSE)
     assert cosines(vectors[:1], encoder.encode(TEXTS[:1])) == pytest.approx([1.0], abs=CLOSE)
     assert cosines(vectors[:1], vectors[2:3])[0] < 0.9
 
 
-@pytest.mark.parametrize("name", [MINILM, MINILM_MEAN_MAX])
-def test_neither_the_batch_nor_its_padding_changes_a_vector(name: str) -> None:
+def test_neither_the_batch_nor_its_padding_changes_a_vector() -> None:
     # Given texts of different lengths, when they are embedded together, in another order, and one by one
-    encoder = shared_encoder(name)
+    encoder = shared_encoder(MINILM)
     together = encoder.encode(TEXTS)
     backwards = encoder.encode(TEXTS[::-1])[::-1]
     alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
@@ -46,20 +42,9 @@ def test_neither_the_batch_nor_its_padding_changes_a_vector(name: str) -> None:
     assert np.abs(together - alone).max() < CLOSE
 
 
-def test_the_first_half_of_mean_and_max_is_the_plain_encoders_vector() -> None:
-    # Given the same texts in both encoders
-    plain = shared_encoder(MINILM).encode(TEXTS)
-    both = shared_encoder(MINILM_MEAN_MAX).encode(TEXTS)
-    # Then each half has a length of 1/√2, the first is the plain vector, and the second is another
-    assert np.linalg.norm(both[:, :384], axis=1) == pytest.approx(np.sqrt(0.5), abs=CLOSE)
-    assert np.abs(both[:, :384] * np.sqrt(2.0) - plain).max() < CLOSE
-    assert cosines(both[:, 384:], plain).max() < 0.9
-
-
-@pytest.mark.parametrize("name", [MINILM, MINILM_MEAN_MAX])
-def test_what_is_cut_off_of_a_long_text_decides_over_nothing(name: str) -> None:
+def test_what_is_cut_off_of_a_long_text_decides_over_nothing() -> None:
     long = "word " * 300
-    vectors = open_encoder(name).encode([long, long + "sea"])
+    vectors = open_encoder(MINILM).encode([long, long + "sea"])
     assert np.abs(vectors[0] - vectors[1]).max() < CLOSE
 
 
@@ -85,26 +70,14 @@ def test_more_dimensions_than_there_are_cannot_be_kept() -> None:
         shared_encoder(f"{MINILM}?dim=512").encode(TEXTS)
 
 
-def test_mean_and_maximum_stand_side_by_side() -> None:
-    # Given two texts' states
-    states = torch.tensor([[[3.0, 0.0], [1.0, -4.0]], [[-1.0, -1.0], [-3.0, -1.0]]])
-    # When they are pooled
-    pooled = mean_max(states)
-    # Then each half is the unit vector of their mean, and of their maximum, over √2
-    middle, most = np.array([[2.0, -2.0], [-2.0, -1.0]]), np.array([[3.0, 0.0], [-1.0, -1.0]])
-    halves = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (middle, most)]
-    assert pooled.numpy() == pytest.approx(np.concatenate(halves, axis=1) / np.sqrt(2.0), abs=1e-6)
-
-
 def test_an_unknown_encoder_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"'word2vec'; there are: all-MiniLM-L6-v2, all-MiniLM-L6-v2-mean-max"):
+    with pytest.raises(InputError, match=r"'word2vec'; there are: all-MiniLM-L6-v2, all-mpnet-base-v2"):
         open_encoder("word2vec")
     assert not is_installed("word2vec")
 
 
 def test_what_ships_with_the_tests_can_run_here() -> None:
     assert is_installed(MINILM)
-    assert is_installed(MINILM_MEAN_MAX)
     assert KNOWN[MINILM].dim == shared_encoder(MINILM).dim
 
 

@@ -14,17 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
+from unembed.api.every_page import PAGE_ROWS, every_page
 from unembed.errors import OutputError
 from unembed.models.store import Store
 from unembed.results import write_results
 from unembed.schemas import ResultsFormat
 
 MOST_ROWS: Final = 20_000_000  # of a file: 2 GB as parquet, 8 GB as JSON lines
-PAGE_ROWS: Final = 8000
 _KEPT_BYTES: Final = 4 * 1024**3  # of all files together
 _KEPT_SECONDS: Final = 60.0  # none goes sooner after it was asked for: somebody is about to open it
 
@@ -94,10 +94,4 @@ class Downloads:
 
 def rows_of(store: Store, job_id: str) -> Iterator[pa.RecordBatch]:
     """All rows of an ended job by their index, a page at a time."""
-    cursor: str | None = None
-    while True:
-        page: Any = store.results.page(job_id, cursor=cursor, limit=PAGE_ROWS, order="index")
-        yield page.rows
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+    return every_page(lambda cursor: store.results.page(job_id, cursor=cursor, limit=PAGE_ROWS, order="index"))

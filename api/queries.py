@@ -10,8 +10,8 @@ from fastapi.params import Query as QueryParam
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from unembed.api.callers import Reader
-from unembed.api.deps import Needs
+from unembed.api.callers import Caller, Reader
+from unembed.api.deps import Deps, Needs
 from unembed.errors import NotFoundError
 
 Ordinal = Annotated[int, Path(ge=0, lt=2**31, description="The number of the batch within the job, from 0")]
@@ -20,14 +20,18 @@ Cursor = Annotated[str | None, Query(description="`next_cursor` of the page befo
 _SHOWN: Final = 40  # characters of a name that is unknown
 
 
+def require_visible(deps: Deps, caller: Caller, job_id: str) -> None:
+    """NotFoundError for a job that the caller does not see, as if there were none."""
+    if caller.sees is not None and deps.store.jobs.client_of(job_id) not in caller.sees:
+        raise NotFoundError.of_job(job_id)
+
+
 def _own_job(
     job_id: Annotated[str, Path(description="From POST /v1/jobs", max_length=64, pattern="^[0-9A-Za-z_-]+$")],
     caller: Reader,
     deps: Needs,
 ) -> str:
-    """NotFoundError for a job that the caller does not see, as if there were none."""
-    if caller.sees is not None and deps.store.jobs.client_of(job_id) not in caller.sees:
-        raise NotFoundError.of_job(job_id)
+    require_visible(deps, caller, job_id)
     return job_id
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
-from unembed.api import uploads
+import pyarrow as pa
+
+from unembed.api import downloads, uploads
 from unembed.api.callers import Caller
 from unembed.api.deps import Deps
+from unembed.api.every_page import PAGE_ROWS, every_page
 from unembed.api.openai.lines import InputLines, read_lines
 from unembed.api.openai.objects import OpenAIBatchCreate
 from unembed.corpus import encode_payload
 from unembed.errors import NotFoundError
 from unembed.generations import rows_of
 from unembed.models.decoder import catalog
-from unembed.models.store import JobFile, ResultsPage
+from unembed.models.store import JobFile
 from unembed.schemas import ARROW_STREAM, DEFAULT_BATCH_SIZE, Generation, Job, JobCreate, RowStatus
-
-_PAGE_ROWS = 8000
 
 
 def submit(deps: Deps, caller: Caller, given: OpenAIBatchCreate) -> tuple[Job, JobFile]:
@@ -56,7 +58,7 @@ def _send(deps: Deps, caller: Caller, job_id: str, lines: InputLines) -> int:
 
 def output(deps: Deps, job: Job) -> Iterator[bytes]:
     """A line for each row with a text, in the input's order."""
-    for row in _rows(deps, job.id, errors=False):
+    for row in _each(downloads.rows_of(deps.store, job.id)):
         if row.status is not RowStatus.ERROR:
             yield _line(job, row, row.id, _response(job, row), None)
 
@@ -67,23 +69,17 @@ def errors(deps: Deps, job: Job, made_of: JobFile) -> Iterator[bytes]:
         ids = read_lines(deps.store.files.content(made_of.file_id, None)).ids
     except NotFoundError:
         ids = []  # it was deleted; the rows of dead batches have no ids of their own
-    for row in _rows(deps, job.id, errors=True):
+    for row in _each(_error_rows(deps, job.id)):
         custom_id = row.id or (ids[row.index] if row.index < len(ids) else None)
         yield _line(job, row, custom_id, None, {"code": row.error_code, "message": row.error})
 
 
-def _rows(deps: Deps, job_id: str, *, errors: bool) -> Iterator[Generation]:
-    cursor: str | None = None
-    while True:
-        page: ResultsPage
-        if errors:
-            page = deps.store.results.errors(job_id, cursor=cursor, limit=_PAGE_ROWS)
-        else:
-            page = deps.store.results.page(job_id, cursor=cursor, limit=_PAGE_ROWS, order="index")
-        yield from rows_of(page.rows)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+def _error_rows(deps: Deps, job_id: str) -> Iterator[pa.RecordBatch]:
+    return every_page(lambda cursor: deps.store.results.errors(job_id, cursor=cursor, limit=PAGE_ROWS))
+
+
+def _each(batches: Iterator[pa.RecordBatch]) -> Iterator[Generation]:
+    return chain.from_iterable(map(rows_of, batches))
 
 
 def _response(job: Job, row: Generation) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from unembed.api.openai.objects import (
     OpenAIFilePage,
 )
 from unembed.api.problems import BODY, documented
-from unembed.errors import ConflictError, InputError, NotFoundError
+from unembed.api.queries import require_visible
+from unembed.errors import ConflictError, InputError
 from unembed.models.store import JobFile
 from unembed.schemas import JSON_LINES, Job
 
@@ -97,8 +98,8 @@ def read_file(file_id: FileId, deps: Needs, caller: Reader) -> OpenAIFile:
     job_id = _job_of(file_id)
     if job_id is None:
         return OpenAIFile.of(deps.store.files.get(file_id, caller.sees))
-    job, _ = _ended(deps, caller, job_id)
-    size = sum(map(len, _lines(deps, caller, file_id)))
+    job, made_of = _ended(deps, caller, job_id)
+    size = sum(map(len, _lines(deps, job, made_of, file_id)))
     created = int((job.finished_at or job.created_at).timestamp())
     return OpenAIFile(id=file_id, bytes=size, created_at=created, filename=f"{file_id}.jsonl", purpose="batch_output")
 
@@ -106,9 +107,12 @@ def read_file(file_id: FileId, deps: Needs, caller: Reader) -> OpenAIFile:
 @router.get("/files/{file_id}/content", response_class=Response, responses={**_CONTENT, **documented(404, 409)})
 def read_file_content(file_id: FileId, deps: Needs, caller: Reader) -> Response:
     """Read a file: the lines that were uploaded, or the texts or errors of a batch, a line each."""
-    if _job_of(file_id) is None:
+    job_id = _job_of(file_id)
+    if job_id is None:
         return Response(deps.store.files.content(file_id, caller.sees), media_type=JSON_LINES)
-    return StreamingResponse(_lines(deps, caller, file_id), media_type=JSON_LINES)
+    # Whatever is wrong is raised here, and not at the first line.
+    job, made_of = _ended(deps, caller, job_id)
+    return StreamingResponse(_lines(deps, job, made_of, file_id), media_type=JSON_LINES)
 
 
 @router.delete("/files/{file_id}", responses=documented(403, 404))
@@ -161,19 +165,17 @@ def _job_of(file_id: str) -> str | None:
 
 def _found(deps: Deps, caller: Caller, job_id: str) -> tuple[Job, JobFile]:
     """Raises NotFoundError, for the job of another key too."""
-    if caller.sees is not None and deps.store.jobs.client_of(job_id) not in caller.sees:
-        raise NotFoundError.of_job(job_id)
+    require_visible(deps, caller, job_id)
     return deps.store.jobs.get(job_id), deps.store.files.of_job(job_id)
 
 
 def _ended(deps: Deps, caller: Caller, job_id: str) -> tuple[Job, JobFile]:
+    """Raises what `_found` raises, and ConflictError while the batch has not ended."""
     job, made_of = _found(deps, caller, job_id)
     if not job.state.is_ended:
         raise ConflictError(f"batch {BATCH}{job_id} is {job.state}: its files are there when it has ended")
     return job, made_of
 
 
-def _lines(deps: Deps, caller: Caller, file_id: str) -> Iterator[bytes]:
-    """Raises NotFoundError, and ConflictError while the batch has not ended: at once, not at the first line."""
-    job, made_of = _ended(deps, caller, _job_of(file_id) or "")
+def _lines(deps: Deps, job: Job, made_of: JobFile, file_id: str) -> Iterator[bytes]:
     return door.output(deps, job) if file_id.startswith(OUTPUT) else door.errors(deps, job, made_of)

@@ -15,7 +15,7 @@ from flower.events import EventsState
 
 from unembed.models.store import Attempt, Store
 from unembed.schemas import BatchState
-from unembed.worker.flower_tasks import RECEIVED, STARTED, began, ending, ending_of, task_of
+from unembed.worker.flower_tasks import RECEIVED, STARTED, began, ending, ending_of, task_of_attempt, uuid_of
 
 _RUNNING: Final = ("RECEIVED", "STARTED")
 _TOLD_WITHIN: Final = 5.0  # seconds; an attempt that ended this long ago without a word was not told of
@@ -35,11 +35,10 @@ def replay(state: EventsState, attempts: Iterable[Attempt]) -> None:
     They count for their workers, but not in Flower's metrics: Prometheus has counted them when they happened.
     """
     for attempt in attempts:
-        if _uuid(attempt) in state.tasks.data:
+        if uuid_of(attempt.batch_id, attempt.number) in state.tasks.data:
             continue
         if attempt.state is BatchState.RUNNING:
-            shown = task_of(attempt.batch_id, attempt.number, attempt.job_name, attempt.rows, attempt.device)
-            _take(state, attempt, STARTED, shown | began(attempt))
+            _take(state, attempt, STARTED, task_of_attempt(attempt) | began(attempt))
         else:
             _take(state, attempt, *ending_of(attempt))
         state.counter[attempt.worker][RECEIVED] += 1
@@ -64,7 +63,7 @@ def mend(state: EventsState, shown: Iterable[Running], attempts: Iterable[Attemp
     since = time.time() - _TOLD_WITHIN
     last = {attempt.batch_id: attempt for attempt in attempts}
     for batch_id, number in shown:
-        attempt, task = last.get(batch_id), state.tasks.data.get(f"{batch_id}.{number}")
+        attempt, task = last.get(batch_id), state.tasks.data.get(uuid_of(batch_id, number))
         if task is None:
             continue
         if attempt is None:
@@ -88,7 +87,3 @@ def _take(state: EventsState, attempt: Attempt, kind: str, fields: dict[str, Any
 def _event(kind: str, worker: str, at: float, fields: dict[str, Any]) -> dict[str, Any]:
     when = {"timestamp": at, "local_received": at, "utcoffset": 0, "clock": 0}
     return {"type": kind, "hostname": worker, **when, **fields}
-
-
-def _uuid(attempt: Attempt) -> str:
-    return f"{attempt.batch_id}.{attempt.number}"

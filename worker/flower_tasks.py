@@ -37,18 +37,27 @@ _ENDINGS: Final = {
 }
 
 
+def uuid_of(batch_id: str, number: int) -> str:
+    """Of an attempt at a batch."""
+    return f"{batch_id}.{number}"
+
+
 def task_of(batch_id: str, number: int, job_name: str | None, rows: int, device: str | None) -> Fields:
     """An attempt, as it is shown in the list of tasks. Flower finds `kwargs:job=NAME` and the like."""
     job = [_short(job_name)] if job_name else []
     # A column of Flower's list has room for fifty characters: the job's name has one of its own.
     shown = {"rows": rows, "attempt": number} | ({"device": device} if device else {})
     return {
-        "uuid": f"{batch_id}.{number}",
+        "uuid": uuid_of(batch_id, number),
         "name": DECODE_BATCH,
         "args": repr([*job, batch_id]),
         "kwargs": repr(shown | ({"job": job[0]} if job else {})),
         "retries": number - 1,
     }
+
+
+def task_of_attempt(attempt: Attempt) -> Fields:
+    return task_of(attempt.batch_id, attempt.number, attempt.job_name, attempt.rows, attempt.device)
 
 
 def message_of(message_id: str, batch_id: str, at: float) -> Fields:
@@ -69,11 +78,10 @@ def ending(state: BatchState, *, rows: int, rows_error: int = 0, error: str | No
 
 def ending_of(attempt: Attempt) -> tuple[str, Fields]:
     """The same for an attempt that has ended as the database says, with all that is to be shown of it."""
-    shown = task_of(attempt.batch_id, attempt.number, attempt.job_name, attempt.rows, attempt.device)
     kind, more = ending(attempt.state, rows=attempt.rows, rows_error=attempt.rows_error, error=attempt.error)
     if attempt.ended_at is not None:
         more["runtime"] = max(0.0, (attempt.ended_at - attempt.claimed_at).total_seconds())
-    return kind, shown | began(attempt) | more
+    return kind, task_of_attempt(attempt) | began(attempt) | more
 
 
 def began(attempt: Attempt) -> Fields:

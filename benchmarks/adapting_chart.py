@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 56, 150, 24, 48  # margins around the axes; the lines' names are on the right
+from benchmarks.bleu_axes import BleuAxes, Frame
+
+# The lines' names are on the right.
+FRAME: Final = Frame(width=760, height=420, left=56, right=150, top=24, bottom=48)
 DOT: Final = 4
 NAME_HEIGHT: Final = 16.0  # names nearer to each other than this are moved apart
 COLOURS: Final = 4
@@ -20,9 +21,10 @@ Point = Mapping[str, Any]
 def chart(points: Sequence[Point]) -> str:
     """An SVG of a few kB, light or dark: a line for each embedder, with the 95 % interval of each point."""
     embedders = sorted({point["embedder"] for point in points})
-    axes = CountAxes(points)
-    head = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" role="img" aria-label="{}">')
-    marks = [*axes.grid()]
+    counts = sorted({point["texts"] for point in points})
+    highest = max(point["default"]["bleu"]["high"] for point in points)
+    axes = BleuAxes(FRAME, counts[0] / 1.2, counts[-1] * 1.2, highest)
+    marks = [*axes.grid(((count, f"{count:,}") for count in counts), "texts with their embeddings")]
     names: list[tuple[float, int, str]] = []
     for number, embedder in enumerate(embedders):
         own = sorted((point for point in points if point["embedder"] == embedder), key=lambda point: point["texts"])
@@ -30,53 +32,16 @@ def chart(points: Sequence[Point]) -> str:
         names.append((axes.y(own[-1]["default"]["bleu"]["value"]), number % COLOURS, embedder))
     marks += _names(names)
     title = "BLEU against the number of texts that a decoder was adapted to"
-    return head.format(WIDTH, HEIGHT, title) + _STYLE + Markup("\n").join(marks) + Markup("\n</svg>\n")
+    return FRAME.svg(title, _STYLE, marks)
 
 
-class CountAxes:
-    """Texts from left to right, each step a factor; BLEU from 0 upwards."""
-
-    def __init__(self, points: Sequence[Point]) -> None:
-        counts = sorted({point["texts"] for point in points})
-        self._counts = counts
-        self._low, self._high = math.log(counts[0] / 1.2), math.log(counts[-1] * 1.2)
-        self._top: float = max(1.0, 1.05 * max(point["default"]["bleu"]["high"] for point in points))
-
-    def x(self, texts: int) -> float:
-        return LEFT + (math.log(texts) - self._low) / (self._high - self._low) * (WIDTH - LEFT - RIGHT)
-
-    def y(self, bleu: float) -> float:
-        return HEIGHT - BOTTOM - bleu / self._top * (HEIGHT - TOP - BOTTOM)
-
-    def grid(self) -> Iterator[Markup]:
-        line = Markup('<line class="grid" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>')
-        text = Markup('<text class="soft" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')
-        for count in self._counts:
-            yield line.format(self.x(count), TOP, self.x(count), HEIGHT - BOTTOM)
-            yield text.format(self.x(count), HEIGHT - BOTTOM + 17, "middle", f"{count:,}")
-        step = next(step for step in (1, 2, 5, 10, 20) if self._top / step <= 8 or step == 20)
-        for bleu in range(0, int(self._top) + 1, step):
-            yield line.format(LEFT, self.y(bleu), WIDTH - RIGHT, self.y(bleu))
-            yield text.format(LEFT - 8, self.y(bleu) + 4, "end", bleu)
-        yield text.format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "middle", "texts with their embeddings")
-        upright = Markup(
-            '<text class="soft" transform="translate(16 {:.1f}) rotate(-90)" text-anchor="middle">BLEU</text>'
-        )
-        yield upright.format((TOP + HEIGHT - BOTTOM) / 2)
-
-
-def _line(axes: CountAxes, own: Sequence[Point], colour: int) -> Iterator[Markup]:
+def _line(axes: BleuAxes, own: Sequence[Point], colour: int) -> Iterator[Markup]:
     places = " ".join(f"{axes.x(p['texts']):.1f},{axes.y(p['default']['bleu']['value']):.1f}" for p in own)
     yield Markup('<polyline class="c{}" points="{}"/>').format(colour, places)
-    mark = Markup(
-        '<g class="c{}"><title>{}</title><line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>'
-        '<circle cx="{:.1f}" cy="{:.1f}" r="{}"/></g>'
-    )
     for point in own:
-        bleu, x = point["default"]["bleu"], axes.x(point["texts"])
+        bleu = point["default"]["bleu"]
         says = f"{point['embedder']}, {point['texts']:,} texts: BLEU {bleu['value']:.1f}"
-        low, high, y = axes.y(bleu["low"]), axes.y(bleu["high"]), axes.y(bleu["value"])
-        yield mark.format(colour, says, x, low, x, high, x, y, DOT)
+        yield axes.point(f"c{colour}", says, axes.x(point["texts"]), bleu, DOT)
 
 
 def _names(names: Sequence[tuple[float, int, str]]) -> Iterator[Markup]:
@@ -85,7 +50,7 @@ def _names(names: Sequence[tuple[float, int, str]]) -> Iterator[Markup]:
     free = 0.0
     for y, colour, name in sorted(names):
         free = max(y + 4, free)
-        yield text.format(colour, WIDTH - RIGHT + 8, free, name)
+        yield text.format(colour, FRAME.width - FRAME.right + 8, free, name)
         free += NAME_HEIGHT
 
 

@@ -10,13 +10,12 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from benchmarks.bleu_axes import BleuAxes, Frame
 from benchmarks.quality_ways import KINDS
 
-WIDTH, HEIGHT = 760, 500
-LEFT, RIGHT, TOP, BOTTOM = 56, 24, 40, 48  # margins around the axes
+FRAME: Final = Frame(width=760, height=500, left=56, right=24, top=40, bottom=48)
 DOT: Final = 5
 LETTER, LINE = 6.6, 15.0  # of a label: the width of a letter and the height, in pixels
-MOST_TICKS: Final = 8
 STEPS: Final = 24  # of each stretch of the line, as labels keep clear of it
 Found = Mapping[str, Any]  # as in the JSON
 
@@ -35,51 +34,23 @@ class Box:
         return max(0.0, width) * max(0.0, height)
 
 
-INSIDE: Final = Box(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)
-
-
-class QualityAxes:
-    """Milliseconds from left to right, each step a factor; BLEU from 0 upwards."""
-
-    def __init__(self, ways: Sequence[Found]) -> None:
-        times = [way["ms"]["value"] for way in ways]
-        self._low, self._high = math.log(min(times) / 1.5), math.log(max(times) * 1.5)
-        self._top: float = max(1.0, 1.05 * max(way["bleu"]["high"] for way in ways))
-
-    def x(self, milliseconds: float) -> float:
-        share = (math.log(milliseconds) - self._low) / (self._high - self._low)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
-
-    def y(self, bleu: float) -> float:
-        return HEIGHT - BOTTOM - bleu / self._top * (HEIGHT - TOP - BOTTOM)
-
-    def times(self) -> Iterator[float]:
-        """1, 2, 5, 10, ... milliseconds, and parts of them."""
-        for power in range(-6, 7):
-            for step in (1, 2, 5):
-                value = step * 10.0**power
-                if self._low <= math.log(value) <= self._high:
-                    yield value
-
-    def scores(self) -> Iterator[int]:
-        step = next(step for step in (1, 2, 5, 10, 20) if self._top / step <= MOST_TICKS or step == 20)
-        yield from range(0, int(self._top) + 1, step)
+INSIDE: Final = Box(FRAME.left, FRAME.top, FRAME.width - FRAME.right, FRAME.height - FRAME.bottom)
 
 
 def chart(one: Mapping[str, Any]) -> str:
     """Of one set: an SVG of a few kB, light or dark."""
     ways: Sequence[Found] = one["ways"]
-    axes = QualityAxes(ways)
-    head = Markup('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" role="img" aria-label="{}">')
+    times = [way["ms"]["value"] for way in ways]
+    axes = BleuAxes(FRAME, min(times) / 1.5, max(times) * 1.5, max(way["bleu"]["high"] for way in ways))
     marks = [
-        *_grid(axes),
+        *axes.grid(((time, f"{time:g}") for time in _times(axes)), "CPU milliseconds a row, one thread"),
         _line(axes, ways),
         *(_point(axes, way) for way in ways),
         *_labels(axes, ways),
         *_legend(ways),
     ]
     title = f"BLEU against CPU time a row, {one['name']}"
-    return head.format(WIDTH, HEIGHT, title) + _STYLE + Markup("\n").join(marks) + Markup("\n</svg>\n")
+    return FRAME.svg(title, _STYLE, marks)
 
 
 def frontier(ways: Sequence[Found]) -> list[Found]:
@@ -91,40 +62,30 @@ def frontier(ways: Sequence[Found]) -> list[Found]:
     return found
 
 
-def _grid(axes: QualityAxes) -> Iterator[Markup]:
-    line = Markup('<line class="grid" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>')
-    text = Markup('<text class="soft" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>')
-    for time in axes.times():
-        yield line.format(axes.x(time), TOP, axes.x(time), HEIGHT - BOTTOM)
-        yield text.format(axes.x(time), HEIGHT - BOTTOM + 17, "middle", f"{time:g}")
-    for score in axes.scores():
-        yield line.format(LEFT, axes.y(score), WIDTH - RIGHT, axes.y(score))
-        yield text.format(LEFT - 8, axes.y(score) + 4, "end", score)
-    yield text.format((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "middle", "CPU milliseconds a row, one thread")
-    upright = Markup('<text class="soft" transform="translate(16 {:.1f}) rotate(-90)" text-anchor="middle">BLEU</text>')
-    yield upright.format((TOP + HEIGHT - BOTTOM) / 2)
+def _times(axes: BleuAxes) -> Iterator[float]:
+    """1, 2, 5, 10, ... milliseconds, and parts of them."""
+    for power in range(-6, 7):
+        for step in (1, 2, 5):
+            value = step * 10.0**power
+            if axes.low <= math.log(value) <= axes.high:
+                yield value
 
 
-def _line(axes: QualityAxes, ways: Sequence[Found]) -> Markup:
+def _line(axes: BleuAxes, ways: Sequence[Found]) -> Markup:
     places = " ".join(f"{x:.1f},{y:.1f}" for x, y in (_place(axes, way) for way in frontier(ways)))
     return Markup('<polyline class="best" points="{}"/>').format(places)
 
 
-def _point(axes: QualityAxes, way: Found) -> Markup:
-    mark = Markup(
-        '<g class="{}"><title>{}</title><line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>'
-        '<circle cx="{:.1f}" cy="{:.1f}" r="{}"/></g>'
-    )
-    (x, y), bleu = _place(axes, way), way["bleu"]
-    says = f"{way['name']}: BLEU {bleu['value']:.1f} at {way['ms']['value']:.2f} ms a row"
-    return mark.format(way["kind"], says, x, axes.y(bleu["low"]), x, axes.y(bleu["high"]), x, y, DOT)
+def _point(axes: BleuAxes, way: Found) -> Markup:
+    says = f"{way['name']}: BLEU {way['bleu']['value']:.1f} at {way['ms']['value']:.2f} ms a row"
+    return axes.point(way["kind"], says, axes.x(way["ms"]["value"]), way["bleu"], DOT)
 
 
-def _place(axes: QualityAxes, way: Found) -> tuple[float, float]:
+def _place(axes: BleuAxes, way: Found) -> tuple[float, float]:
     return axes.x(way["ms"]["value"]), axes.y(way["bleu"]["value"])
 
 
-def _labels(axes: QualityAxes, ways: Sequence[Found]) -> Iterator[Markup]:
+def _labels(axes: BleuAxes, ways: Sequence[Found]) -> Iterator[Markup]:
     """Each name where it covers least; joined to its point where that is some way off."""
     taken = [Box(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in (_place(axes, way) for way in ways)]
     strokes = [*_along(axes, frontier(ways))]
@@ -147,7 +108,7 @@ def _labels(axes: QualityAxes, ways: Sequence[Found]) -> Iterator[Markup]:
         yield text.format(way["kind"], bold, box.left, box.bottom - 4, way["name"])
 
 
-def _along(axes: QualityAxes, ways: Sequence[Found]) -> Iterator[Box]:
+def _along(axes: BleuAxes, ways: Sequence[Found]) -> Iterator[Box]:
     """What the line through these takes up, in steps."""
     for before, after in pairwise(_place(axes, way) for way in ways):
         for share in (step / STEPS for step in range(STEPS)):
@@ -170,7 +131,7 @@ def _cost(box: Box, taken: Sequence[Box], strokes: Sequence[Box]) -> float:
 
 
 def _legend(ways: Sequence[Found]) -> Iterator[Markup]:
-    x = float(LEFT)
+    x = float(FRAME.left)
     for kind, says in KINDS.items():
         if any(way["kind"] == kind for way in ways):
             mark = Markup('<g class="{}"><circle cx="{:.1f}" cy="18" r="{}"/><text x="{:.1f}" y="22">{}</text></g>')

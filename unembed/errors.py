@@ -251,3 +251,8 @@ def by_code() -> dict[str, type[UnembedError]]:
         found[cls.code] = cls
         waiting.extend(cls.__subclasses__())
     return found
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says in one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -24,6 +24,7 @@ from unembed.errors import (
     UnavailableError,
     UnembedError,
     by_code,
+    first_line,
 )
 from unembed.generations import from_arrow_stream, from_json_lines
 from unembed.schemas import ARROW_STREAM, JSON_LINES, PROBLEM_JSON, Problem
@@ -142,7 +143,7 @@ class Transport:
         try:
             return (from_arrow_stream if arrow else from_json_lines)(response.content), response.headers
         except ValueError as error:
-            raise self._unreadable("GET", path, str(error).splitlines()[0]) from error
+            raise self._unreadable("GET", path, first_line(error)) from error
 
     def _unreadable(self, method: str, path: str, why: str) -> UnembedError:
         return UnembedError(

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import torch
 
+from unembed.errors import first_line
 from unembed.models.decoder.failures import is_out_of_memory
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class CudaGraphs:
             if is_out_of_memory(error):
                 raise
             self.forget()
-            self.obstacle = f"CUDA does not capture graphs here: {str(error).splitlines()[0]}"
+            self.obstacle = f"CUDA does not capture graphs here: {first_line(error)}"
             log.warning("%s; the steps are launched one by one", self.obstacle)
         else:
             self._graphs[key] = graph

@@ -17,6 +17,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from unembed.errors import first_line
 from unembed.models.decoder.cuda_graphs import CudaGraphs
 from unembed.models.decoder.engine import LIKELIHOOD_ROWS, Generated
 from unembed.models.decoder.failures import is_broken_device
@@ -176,7 +177,7 @@ def tried(network: RET, device: Device, memory: int = GPU_MEMORY) -> tuple[Graph
     except RuntimeError as error:
         if is_broken_device(error):
             raise
-        return None, f"the graph engine fails on this device: {str(error).splitlines()[0]}"
+        return None, f"the graph engine fails on this device: {first_line(error)}"
     drift = float((found.log_probs - exact).abs().sum() / found.lengths.sum())
     if not drift <= _TRIAL_DRIFT:  # NaN is no pass either
         return None, (

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from unembed.errors import InputError, MissingExtraError, UnavailableError
+from unembed.errors import InputError, MissingExtraError, UnavailableError, first_line
 from unembed.models.encoders.folders import OF_FOLDERS, Located
 from unembed.models.encoders.spec import Spec
 
@@ -39,10 +39,10 @@ def snapshot(spec: Spec) -> Path:
     try:
         return Path(snapshot_download(**asked))
     except (RepositoryNotFoundError, ValueError) as error:
-        raise InputError(f"the Hub has no {name!r}, and no folder has this name: {_first_line(error)}") from error
+        raise InputError(f"the Hub has no {name!r}, and no folder has this name: {first_line(error)}") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise UnavailableError(
-            f"{name!r} is not in the cache of the Hub, which cannot be reached: {_first_line(error)}; expected a "
+            f"{name!r} is not in the cache of the Hub, which cannot be reached: {first_line(error)}; expected a "
             f"connection, or {spec.kind}:FOLDER"
         ) from error
 
@@ -75,7 +75,3 @@ def _commit_of(name: str) -> str | None:
         return HfApi().model_info(name, timeout=_WAIT).sha
     except Exception:  # whatever it is, `snapshot` says it when the model is needed
         return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

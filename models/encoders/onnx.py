@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unembed.errors import InputError, UnavailableError
+from unembed.errors import InputError, UnavailableError, first_line
 from unembed.models.encoders.base import Adapter
 
 
@@ -26,8 +26,7 @@ class FastEmbed(Adapter):
         try:
             self._model: Any = TextEmbedding(name)
         except Exception as error:  # of onnxruntime, of requests, of the Hub
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UnavailableError(f"fastembed cannot fetch or read {name!r}: {first}") from error
+            raise UnavailableError(f"fastembed cannot fetch or read {name!r}: {first_line(error)}") from error
 
     @property
     def dim(self) -> int:

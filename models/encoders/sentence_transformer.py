@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 
-from unembed.errors import CheckpointError
+from unembed.errors import CheckpointError, first_line
 from unembed.models.device import fastest
 from unembed.models.encoders.base import Adapter
 from unembed.models.encoders.folders import Located, require_safetensors
@@ -50,7 +50,7 @@ class SentenceTransformerFolder(Adapter):
                 model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError, KeyError, TypeError, ImportError, SafetensorError) as error:
-            raise CheckpointError(f"{folder} cannot be read as a model: {str(error).splitlines()[0]}") from error
+            raise CheckpointError(f"{folder} cannot be read as a model: {first_line(error)}") from error
         self._model: Any = model.to(dtype).eval()
         # As a prompt, because some models leave it out when they pool.
         self._prompt = {} if prefix is None else {"prompt": prefix}

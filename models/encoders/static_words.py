@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from unembed.errors import CheckpointError
+from unembed.errors import CheckpointError, first_line
 from unembed.models.encoders.base import Adapter
 from unembed.models.encoders.folders import Located, require_safetensors
 from unembed.models.encoders.hub import snapshot
@@ -28,8 +28,7 @@ class StaticWords(Adapter):
         try:
             self._model: Any = StaticModel.from_pretrained(folder)
         except Exception as error:  # of safetensors, of the tokenizer, of JSON
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise CheckpointError(f"{folder} cannot be read as a model of model2vec: {first}") from error
+            raise CheckpointError(f"{folder} cannot be read as a model of model2vec: {first_line(error)}") from error
 
     @property
     def dim(self) -> int:

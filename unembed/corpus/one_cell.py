@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unembed.corpus.json_text import Broken
+from unembed.errors import first_line
 
 
 class Coding(StrEnum):
@@ -201,7 +202,7 @@ def dense_of(size: int, indices: Any, values: Any) -> Vector:
             raise IndexError("its indices are no list of numbers from 0")
         dense[at] = np.asarray(values, np.float64)
     except (IndexError, ValueError, TypeError, OverflowError) as error:
-        raise CellError(f"is a sparse vector that is damaged: {str(error).splitlines()[0]}") from error
+        raise CellError(f"is a sparse vector that is damaged: {first_line(error)}") from error
     return dense
 
 

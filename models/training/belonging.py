@@ -85,11 +85,14 @@ class Estimator:
 
 def belonging(texts: Sequence[str], vectors: Vectors) -> Belonging | None:
     """Of N texts and their vectors (N, D), the lengths of which are nothing; None where they are too few."""
-    if len(texts) < LEAST:
-        return None
+    estimator = estimator_of(texts, vectors)
+    return None if estimator is None else belonging_by(estimator, texts, vectors)
+
+
+def belonging_by(estimator: Estimator, texts: Sequence[str], vectors: Vectors) -> Belonging:
+    """The same by what `estimator_of` has fitted to them."""
     fitted, tried = _drawn(len(texts))
     learnt = [texts[row] for row in fitted]
-    estimator = Estimator.fit(learnt, units(vectors, fitted))
     nearer, cosine, others = _places(estimator, texts, vectors, tried)
     share = float(nearer.mean())
     if share < RIGHT:
@@ -105,7 +108,7 @@ def belonging(texts: Sequence[str], vectors: Vectors) -> Belonging | None:
 
 
 def estimator_of(texts: Sequence[str], vectors: Vectors) -> Estimator | None:
-    """Fitted to some of N texts, for the vectors of others; None where they are too few."""
+    """Fitted to some of N texts, for the vectors of others, theirs or another set's; None where they are too few."""
     if len(texts) < LEAST:
         return None
     fitted, _ = _drawn(len(texts))

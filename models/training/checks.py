@@ -1,6 +1,6 @@
 """What is wrong with texts and embeddings, found before a decoder is trained on them.
 
-Pure: nothing is read, written or said here. Used by `unembed train`, `tune` and `adapt`.
+Pure: nothing is read, written or said here. Used by `unembed train` and `tune`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from unembed.models.evaluation.text_sets import EmbeddedTexts
-from unembed.models.training.belonging import RIGHT, Belonging, Estimator, belonging, estimator_of, units
+from unembed.models.training.belonging import RIGHT, Belonging, Estimator, belonging_by, estimator_of, units
 
 SAMPLE: Final = 20_000  # vectors that are looked at
 LEAST_OF_OTHERS: Final = 30  # texts of another set that show whether its vectors are of the same embedder
@@ -38,13 +38,16 @@ class Checked:
 def check(train: Sequence[EmbeddedTexts], dev: Sequence[EmbeddedTexts]) -> Checked:
     """Of sets that have one dimension."""
     notes, refusals = list[str](), list[str]()
-    for one in (*train, *dev):
+    first = None  # what the first set says of vectors
+    for place, one in enumerate((*train, *dev)):
         notes += [*_repeated_texts(one), *_lengths(one)]
         refusals += _one_vector(one)
-        if found := belonging(one.texts, one.vectors):
-            refusals += _not_theirs(one, found)
-    if not refusals:
-        notes += _other_embedder(train, dev)
+        estimator = estimator_of(one.texts, one.vectors)
+        if estimator is not None:
+            refusals += _not_theirs(one, belonging_by(estimator, one.texts, one.vectors))
+        first = estimator if place == 0 else first
+    if first is not None and not refusals:
+        notes += _other_embedder(first, train[0].name, (*train[1:], *dev))
     kept, seen = _unseen(train, dev)
     return Checked((*notes, *seen), tuple(refusals), kept)
 
@@ -102,12 +105,9 @@ def _later(offset: int) -> str:
     return f"{abs(offset)} row{'' if abs(offset) == 1 else 's'} {'further down' if offset > 0 else 'further up'}"
 
 
-def _other_embedder(train: Sequence[EmbeddedTexts], dev: Sequence[EmbeddedTexts]) -> list[str]:
+def _other_embedder(estimator: Estimator, first: str, others: Sequence[EmbeddedTexts]) -> list[str]:
     """Sets for which vectors that are estimated as those of the first one are wrong."""
-    estimator = estimator_of(train[0].texts, train[0].vectors)
-    if estimator is None:
-        return []
-    return [note for one in (*train[1:], *dev) if (note := _compared(estimator, train[0].name, one))]
+    return [note for one in others if (note := _compared(estimator, first, one))]
 
 
 def _compared(estimator: Estimator, first: str, one: EmbeddedTexts) -> str:

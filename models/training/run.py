@@ -13,9 +13,7 @@ from unembed.errors import InputError
 from unembed.models.decoder.checkpoint import TOKENIZER_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from unembed.models.decoder.config import CheckpointConfig
 from unembed.models.decoder.generative import GenerativeDecoder
-from unembed.models.decoder.manifold import Manifold, fit_manifold
 from unembed.models.decoder.self_test import make_self_test
-from unembed.models.decoder.sketch import Sketch
 from unembed.models.encoders.registry import encoder_if_it_runs
 from unembed.models.evaluation.measure import measure
 from unembed.models.evaluation.text_sets import Say
@@ -27,9 +25,9 @@ from unembed.models.training.expectation import Outlook
 from unembed.models.training.greedy import GreedyScorer
 from unembed.models.training.loop import Run, count_batches
 from unembed.models.training.material import Material, gather
+from unembed.models.training.optional_parts import manifold_or_none, sketch_or_none
 from unembed.models.training.plan import Plan
 from unembed.models.training.recipe import Progress
-from unembed.models.training.sketch import fit_sketch
 from unembed.schemas import GREEDY
 
 
@@ -113,8 +111,8 @@ def train_decoder(
         CheckpointConfig(name=plan.name, network=config, encoder=material.embedder),
         run.best().cpu(),
         tokenizer,
-        manifold=_manifold(material.pairs.embeddings, say),
-        sketch=_sketch(material, say),
+        manifold=manifold_or_none(material.pairs.embeddings, say),
+        sketch=sketch_or_none(material.texts, material.vectors, say),
     )
     dev = {name: list(one.texts) for name, one in material.held_out.items()}
     vectors = {name: one.embeddings for name, one in material.held_out.items()}
@@ -156,19 +154,3 @@ def export(
             rows = slice(plan.dev_rows)
             scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder, GREEDY).scores
     write_card(plan.folder, config, trained, scores, calibrated, checkpoint.manifold, checkpoint.sketch)
-
-
-def _manifold(vectors: npt.NDArray[np.float32], say: Say) -> Manifold | None:
-    try:
-        return fit_manifold(vectors)
-    except InputError as error:  # the network is worth keeping without it
-        say(f"the decoder will not recognise vectors off the manifold: {error}")
-        return None
-
-
-def _sketch(material: Material, say: Say) -> Sketch | None:
-    try:
-        return fit_sketch(material.texts, material.vectors, say=say)
-    except InputError as error:  # nor without this
-        say(f"the decoder will have no sketch: {error}")
-        return None

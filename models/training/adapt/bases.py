@@ -79,15 +79,13 @@ def choose_base(name: str | None, at_hand: PairsAtHand, say: Say) -> tuple[Adapt
     """The base of this name, or the best that ships, and a map fitted to the pairs. Raises InputError where the base
     cannot write the texts, or the map is no better than chance, MissingExtraError where no decoder is installed."""
     bases = [_read(name, at_hand)] if name else _shipped(at_hand)
-    if len(bases) > 1:
-        losses = []
-        for one in bases:
-            mapped = _fit(one, at_hand, TRIED, say)
-            losses.append(one.loss(mapped, at_hand))
-            say(f"  {one.origin.name}: cosine {mapped.cosine:.3f}, {losses[-1]:.1f} nats a text")
-        bases = [bases[int(np.argmin(losses))]]
-    base = bases[0]
-    mapped = _fit(base, at_hand, MOST_PAIRS, say)
+    if len(bases) == 1:
+        base, ours = bases[0], bases[0].embed(at_hand.texts[:MOST_PAIRS], say)
+    else:
+        base, ours = _likeliest(bases, at_hand, say)
+        if more := at_hand.texts[len(ours) : MOST_PAIRS]:
+            ours = np.concatenate([ours, base.embed(more, say)])
+    mapped = fit_map(at_hand.vectors[: len(ours)], ours)
     say(
         f"mapped to the space of {base.origin.name}: cosine {mapped.cosine:.3f} on texts left out, "
         f"{mapped.apart:.3f} with other texts"
@@ -101,9 +99,16 @@ def choose_base(name: str | None, at_hand: PairsAtHand, say: Say) -> tuple[Adapt
     return base, mapped
 
 
-def _fit(base: Adaptable, at_hand: PairsAtHand, most: int, say: Say) -> Map:
-    texts = at_hand.texts[:most]
-    return fit_map(at_hand.vectors[: len(texts)], base.embed(texts, say))
+def _likeliest(bases: list[Adaptable], at_hand: PairsAtHand, say: Say) -> tuple[Adaptable, Vectors]:
+    """The base that finds held-out texts likeliest, and its embeddings of the first texts, by which it was found."""
+    embedded, losses = list[Vectors](), list[float]()
+    for one in bases:
+        embedded.append(one.embed(at_hand.texts[:TRIED], say))
+        mapped = fit_map(at_hand.vectors[:TRIED], embedded[-1])
+        losses.append(one.loss(mapped, at_hand))
+        say(f"  {one.origin.name}: cosine {mapped.cosine:.3f}, {losses[-1]:.1f} nats a text")
+    best = int(np.argmin(losses))
+    return bases[best], embedded[best]
 
 
 def _read(name: str, at_hand: PairsAtHand) -> Adaptable:

@@ -14,7 +14,6 @@ from unembed.errors import InputError
 from unembed.models.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from unembed.models.decoder.config import CheckpointConfig
 from unembed.models.decoder.generative import GenerativeDecoder
-from unembed.models.decoder.manifold import Manifold, fit_manifold
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.self_test import make_self_test
 from unembed.models.decoder.sketch import Sketch
@@ -29,7 +28,7 @@ from unembed.models.training.adapt.polish import Polish, polish
 from unembed.models.training.adapt.proof import prove
 from unembed.models.training.calibrate import Calibrated, calibrate_both
 from unembed.models.training.data import pair
-from unembed.models.training.sketch import fit_sketch
+from unembed.models.training.optional_parts import manifold_or_none, sketch_or_none
 
 LEAST_CALIBRATING = 200  # held-out texts; with fewer, the base's calibration is kept
 
@@ -70,7 +69,7 @@ def adapt_to(plan: Adaptation, at_hand: PairsAtHand, say: Say) -> Adapted:
         ),
         network,
         base.checkpoint.tokenizer,
-        manifold=_manifold(at_hand, say),
+        manifold=manifold_or_none(at_hand.vectors, say),
         sketch=_sketch(base, at_hand, plan.seed, say),
     )
     plan.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -139,21 +138,9 @@ def _polished(plan: Adaptation, base: Adaptable, mapped: Map, at_hand: PairsAtHa
 
 
 def _sketch(base: Adaptable, at_hand: PairsAtHand, seed: int, say: Say) -> Sketch | None:
-    if base.checkpoint.sketch is not None:
-        return map_sketch(base.checkpoint.sketch, at_hand.texts, at_hand.vectors, say, seed)
-    try:
-        return fit_sketch(at_hand.texts, at_hand.vectors, say=say)
-    except InputError as error:
-        say(f"the decoder will have no sketch: {error}")
-        return None
-
-
-def _manifold(at_hand: PairsAtHand, say: Say) -> Manifold | None:
-    try:
-        return fit_manifold(at_hand.vectors)
-    except InputError as error:
-        say(f"the decoder will not recognise vectors off the manifold: {error}")
-        return None
+    if base.checkpoint.sketch is None:
+        return sketch_or_none(at_hand.texts, at_hand.vectors, say)
+    return map_sketch(base.checkpoint.sketch, at_hand.texts, at_hand.vectors, say, seed)
 
 
 def _calibrated(decoder: GenerativeDecoder, at_hand: PairsAtHand, say: Say) -> Calibrated | None:

@@ -11,10 +11,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from unembed.api import auth, health, problems, routes
+from unembed.api.cross_site import CrossSite
 from unembed.api.deps import Deps
 from unembed.api.encodings import Unpacking
 from unembed.api.head import Head
 from unembed.api.limits import BodyLimit
+from unembed.api.pages import router as pages
 from unembed.errors import InputError
 from unembed.models.settings import Settings, read_settings
 from unembed.schemas import Generation, Problem
@@ -32,7 +34,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     except InputError:
         deps.close()
         raise
-    # No pages: those of FastAPI load their scripts from elsewhere. Problems are ours, so no debug pages either.
+    # FastAPI's own pages load their scripts from elsewhere. Problems are ours, so no debug pages either.
     app = FastAPI(
         title="Unembed",
         version=version("unembed"),
@@ -48,10 +50,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Unpacking, batch_bytes=settings.max_batch_bytes)
     app.add_middleware(BodyLimit, batch_bytes=settings.max_batch_bytes)
     app.add_middleware(Head)
+    app.add_middleware(CrossSite)
     if not settings.api_keys:
         app.add_middleware(auth.LoopbackOnly, keyring=deps.keyring)
     app.include_router(routes.router)
     app.include_router(health.router)
+    app.include_router(pages.router)
     problems.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

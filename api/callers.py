@@ -35,7 +35,12 @@ class Caller:
 
 def caller_of(deps: Needs, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
     """AuthError for a missing or wrong key; BusyError for a client that has asked too often of late."""
-    caller = _identified(deps, None if credentials is None else credentials.credentials)
+    return admitted(deps, None if credentials is None else credentials.credentials)
+
+
+def admitted(deps: Deps, secret: str | None) -> Caller:
+    """Who holds this key. Raises as `caller_of` does."""
+    caller = _identified(deps, secret)
     if caller.limits.requests is not None:
         deps.rates.take(caller.client, caller.limits.requests)
     return caller
@@ -81,6 +86,11 @@ Reader = Annotated[Caller, Depends(caller_of)]
 
 
 def _submitter(caller: Reader) -> Caller:
+    return require_submitter(caller)
+
+
+def require_submitter(caller: Caller) -> Caller:
+    """ForbiddenError for one who may only read."""
     if caller.role is KeyRole.READER:
         raise ForbiddenError("the key of this request may only read: expected one of the role submitter or admin")
     return caller

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from unembed.api.pages import problem_page
 from unembed.boundary import describe
 from unembed.errors import (
     AuthError,
@@ -54,12 +55,14 @@ class _Extended(Problem, extra="allow"):
 
 
 def of_error(path: str, error: UnembedError) -> Response:
-    headers: dict[str, str] = {}
+    """The document of an error."""
+    return problem(path, error.status, error.message, error.code, headers=_headers_of(error))
+
+
+def _headers_of(error: UnembedError) -> dict[str, str]:
     if isinstance(error, UnavailableError | BusyError):
-        headers["Retry-After"] = str(error.retry_after if isinstance(error, BusyError) else RETRY_SECONDS)
-    if isinstance(error, AuthError):
-        headers["WWW-Authenticate"] = "Bearer"
-    return problem(path, error.status, error.message, error.code, headers=headers)
+        return {"Retry-After": str(error.retry_after if isinstance(error, BusyError) else RETRY_SECONDS)}
+    return {"WWW-Authenticate": "Bearer"} if isinstance(error, AuthError) else {}
 
 
 def install(app: FastAPI) -> None:
@@ -74,27 +77,33 @@ async def _unembed(request: Request, error: Exception) -> Response:
     assert isinstance(error, UnembedError)
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, request.url.path, error.message)
-    return of_error(request.url.path, error)
+    return _shown(request, error.status, error.message, error.code, _headers_of(error))
 
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     broken = any(each["type"] == "json_invalid" for each in error.errors())
-    return problem(request.url.path, 400 if broken else 422, describe(error, secret=_SECRET), InputError.code)
+    return _shown(request, 400 if broken else 422, describe(error, secret=_SECRET), InputError.code)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     """What Starlette and FastAPI raise themselves: no such path, no such method, a body that cannot be read."""
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, InputError.code if error.status_code < 500 else UnembedError.code)
-    return problem(request.url.path, error.status_code, str(error.detail), code, headers=error.headers)
+    return _shown(request, error.status_code, str(error.detail), code, error.headers)
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     """The server logs the traceback; the caller learns nothing of our insides."""
-    return problem(
-        request.url.path, 500, "the server met an error that it did not foresee; its log says more", UnembedError.code
-    )
+    detail = "the server met an error that it did not foresee; its log says more"
+    return _shown(request, 500, detail, UnembedError.code)
+
+
+def _shown(request: Request, status: int, detail: str, code: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A page for a person, the document for a program."""
+    if problem_page.is_wanted(request):
+        return problem_page.respond(request, status, detail, headers)
+    return problem(request.url.path, status, detail, code, headers=headers)
 
 
 # --- OpenAPI ---------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.utils import get_flat_params
@@ -17,6 +17,12 @@ from unembed.errors import NotFoundError
 Ordinal = Annotated[int, Path(ge=0, lt=2**31, description="The number of the batch within the job, from 0")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before", max_length=200)]
 
+JOB_ID: Final[dict[str, Any]] = {
+    "description": "From POST /v1/jobs",
+    "max_length": 64,
+    "pattern": "^[0-9A-Za-z_-]+$",
+}
+
 _SHOWN: Final = 40  # characters of a name that is unknown
 
 
@@ -27,7 +33,7 @@ def require_visible(deps: Deps, caller: Caller, job_id: str) -> None:
 
 
 def _own_job(
-    job_id: Annotated[str, Path(description="From POST /v1/jobs", max_length=64, pattern="^[0-9A-Za-z_-]+$")],
+    job_id: Annotated[str, Path(**JOB_ID)],
     caller: Reader,
     deps: Needs,
 ) -> str:

@@ -150,7 +150,7 @@ def test_the_wheel_has_all_that_runs(wheels: Wheels) -> None:
     wanted = {
         path.relative_to(ROOT).as_posix()
         for folder in ("unembed", *(f"unembed/{room}" for room in ROOMS))
-        for kind in ("*.py", "*.html", "*.mako", "py.typed")
+        for kind in ("*.py", "*.html", "*.mako", "py.typed", "static/*")
         for path in (ROOT / folder).rglob(kind)
         if not {"build", "native"} & set(path.relative_to(ROOT).parts)
     }

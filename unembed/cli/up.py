@@ -84,7 +84,8 @@ def _until_told_to_end(stack: Stack) -> threading.Event:
 
 def _show(stack: Stack) -> None:
     table = Table.grid(padding=(0, 2))
-    table.add_row("API", stack.url)
+    table.add_row("pages", stack.url, "open it in a browser: jobs as they run, and their texts")
+    table.add_row("API", f"{stack.url}/docs")
     table.add_row("numbers", f"{stack.url}/metrics", "the queue's length and age, rows, workers")
     if stack.flower_url:
         table.add_row("Flower", stack.flower_url, "workers, and every attempt at a batch")

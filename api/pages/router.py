@@ -1,0 +1,11 @@
+"""All pages, in the order of their menu."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from unembed.api.pages import assets, overview, sign_in
+
+router = APIRouter(include_in_schema=False)
+for _each in (overview, sign_in, assets):
+    router.include_router(_each.router)

@@ -1,4 +1,5 @@
-"""The nine tables: api_keys, clients, files, jobs, job_files, webhooks, batches, generations, workers.
+"""The eleven tables: api_keys, clients, files, jobs, job_files, webhooks, batches, generations, workers, totals and
+sweeps.
 
 The states are drawn in `unembed/schemas.py`; the named constraints below refuse the illegal ones. Times are UTC and
 come from the database's clock (`unembed.models.clock.now`), never from a worker's.
@@ -8,13 +9,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
+    Column,
     DateTime,
     Dialect,
     Float,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
+    Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
@@ -216,6 +219,7 @@ class BatchRow(Base):
     score_ms: Mapped[float] = mapped_column(Float, default=0.0)
     write_ms: Mapped[float] = mapped_column(Float, default=0.0)
     part: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the file that has its rows
+    accepted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # NULL: by a version that did not note it
     queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     claimed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -290,3 +294,49 @@ class WorkerRow(Base):
     last_seen: Mapped[datetime] = mapped_column(UtcDateTime)
     last_done: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_with: Mapped[str | None] = mapped_column(Text)  # why it cannot work, if it said so and ended
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)  # of its GPU
+    peak_memory_bytes: Mapped[int | None] = mapped_column(BigInteger)  # the most that tensors took there
+
+
+# The upper bounds of the histograms' buckets; one more has what is above the last. To change one takes a migration.
+ROW_SECONDS: Final = (0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+BATCH_SECONDS: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
+QUALITY: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+HISTOGRAMS: Final = {
+    "row": ROW_SECONDS,  # seconds of decoding a row
+    "start": BATCH_SECONDS,  # seconds from a batch's acceptance to the start of the attempt that finished it
+    "end": BATCH_SECONDS,  # seconds from its acceptance to its end
+    "quality": QUALITY,  # overall_quality of a row
+}
+
+
+def buckets_of(histogram: str) -> list[str]:
+    """The names of its columns, each with what is in this bucket alone."""
+    return [f"{histogram}_{number}" for number in range(len(HISTOGRAMS[histogram]) + 1)]
+
+
+COUNTED: Final = ("batches", "rows_ok", "rows_fallback", "rows_error", "rows_off_manifold")
+BUCKETS: Final = tuple(column for histogram in HISTOGRAMS for column in buckets_of(histogram))
+SUMMED: Final = tuple(f"{histogram}_sum" for histogram in HISTOGRAMS)
+
+# What was ever done: it outlives the jobs and the workers. A worker adds to rows of its own, so that no two wait for
+# each other; `worker` is empty where none had the batch, and for those that are long gone.
+TOTALS: Final = Table(
+    "totals",
+    Base.metadata,
+    *(
+        Column(name, String(length), primary_key=True)
+        for name, length in (("decoder", 200), ("worker", 200), ("outcome", 16), ("code", 64))
+    ),
+    *(Column(name, BigInteger, nullable=False, server_default=text("0")) for name in (*COUNTED, *BUCKETS)),
+    *(Column(name, Float, nullable=False, server_default=text("0")) for name in SUMMED),
+)
+
+
+class SweepRow(Base):
+    """What the sweepers have ever done."""
+
+    __tablename__ = "sweeps"
+
+    action: Mapped[str] = mapped_column(String(32), primary_key=True)
+    times: Mapped[int] = mapped_column(BigInteger)

@@ -167,7 +167,9 @@ def _empty(url: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        connection.execute("TRUNCATE api_keys, files, jobs, job_files, webhooks, batches, generations, workers")
+        connection.execute(
+            "TRUNCATE api_keys, files, jobs, job_files, webhooks, batches, generations, workers, totals, sweeps"
+        )
 
 
 @pytest.fixture(params=DATABASES)

@@ -40,9 +40,16 @@ class Context:
         """Where this process decodes, once it has said so."""
         return self.introduced_as[0][0] if self.introduced_as else None
 
-    def check_in(self, device: str | None = None, precision: str | None = None, engine: str | None = None) -> None:
+    def check_in(
+        self,
+        device: str | None = None,
+        precision: str | None = None,
+        engine: str | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
         """Raises StoreUnavailableError."""
-        self.store.workers.check_in(self.name, socket.gethostname(), self.pid, device, precision, engine)
+        where = socket.gethostname()
+        self.store.workers.check_in(self.name, where, self.pid, device, precision, engine, memory_bytes)
 
 
 def open_context(settings: Settings, name: str, pid: int) -> Context:

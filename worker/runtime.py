@@ -229,6 +229,15 @@ def load_decoder(name: str, settings: Settings) -> Decoder:
     )
 
 
+def memory_of(device: str) -> int | None:
+    """The bytes of memory of the GPU that a decoder names as its device; None of what is no GPU of CUDA's."""
+    if not device.startswith("cuda"):
+        return None
+    with quick_imports():
+        import torch
+    return int(torch.cuda.get_device_properties(device.partition(" ")[0]).total_memory)
+
+
 def prepare(device: str, precision: Precision, threads: int) -> None:
     """Imports torch, which takes seconds, and gives it `threads` CPU threads; 0: as many as it likes.
 

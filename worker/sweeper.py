@@ -19,6 +19,7 @@ from unembed.errors import ConflictError, NotFoundError, UnavailableError
 from unembed.models.parts import Parts
 from unembed.models.payloads import Payloads
 from unembed.models.store import Store, Swept
+from unembed.models.store.totals import SweepAction
 from unembed.worker.celery import QUEUE
 from unembed.worker.feed import Feed
 
@@ -69,8 +70,10 @@ class Sweeper:
                 swept.dead,
             )
         self._sweeps += 1
+        done = {SweepAction.MESSAGE_SENT: len(swept.publish), SweepAction.LEASE_EXPIRED: len(swept.expired)}
         if self._sweeps % _TIDIES_EVERY == 0:
-            self.tidy()
+            done |= self.tidy()
+        self._store.totals.count_sweep(done)
         return swept
 
     def _messages(self) -> int:
@@ -80,8 +83,8 @@ class Sweeper:
         except redis.RedisError as error:
             raise UnavailableError(f"Redis does not answer: {error}") from error
 
-    def tidy(self) -> None:
-        """Raises UnavailableError."""
+    def tidy(self) -> dict[SweepAction, int]:
+        """How often it did what. Raises UnavailableError."""
         # In this order: a batch that waits before the payloads are listed had its payload before that, too.
         waiting = self._store.sweeping.queued()
         there = self._payloads.batch_ids()
@@ -89,20 +92,29 @@ class Sweeper:
         lost = unlisted.difference(self._payloads.present(sorted(unlisted)))
         if dead := self._store.sweeping.fail_missing_payloads(lost):
             log.error("batches that failed for good because their vectors are lost: %d", dead)
-        self._payloads.delete(self._store.sweeping.done_or_cancelled(there))
-        for job_id in self._store.sweeping.cancel_unsealed():
+        unneeded = self._store.sweeping.done_or_cancelled(there)
+        self._payloads.delete(unneeded)
+        abandoned = self._store.sweeping.cancel_unsealed()
+        for job_id in abandoned:
             log.warning("job %s was never sealed and is cancelled", job_id)
-        for job_id in self._store.sweeping.expired_jobs():
-            self._remove(job_id)
+        removed = sum([self._remove(job_id) for job_id in self._store.sweeping.expired_jobs()])
+        self._store.totals.fold()
+        return {
+            SweepAction.PAYLOAD_LOST: dead,
+            SweepAction.PAYLOAD_DELETED: len(unneeded),
+            SweepAction.JOB_ABANDONED: len(abandoned),
+            SweepAction.JOB_REMOVED: removed,
+        }
 
-    def _remove(self, job_id: str) -> None:
+    def _remove(self, job_id: str) -> bool:
         try:
             parts = self._store.jobs.parts(job_id)
             self._payloads.delete(self._store.jobs.remove(job_id))
             self._parts.delete(parts)
         except (ConflictError, NotFoundError):
-            return  # somebody retried or removed it just now
+            return False  # somebody retried or removed it just now
         log.info("job %s was removed: it is older than UNEMBED_JOB_TTL", job_id)
+        return True
 
     def run(self, ended: threading.Event, alive: Callable[[], None]) -> None:
         """Until `ended`; `alive` is called every time, leader or not."""

@@ -208,7 +208,7 @@ def _introduce(worker: Context, decoder: runtime.Decoder) -> None:
     if worker.introduced_as == [facts]:
         return
     try:
-        worker.check_in(*facts)
+        worker.check_in(*facts, runtime.memory_of(decoder.device))
         worker.introduced_as[:] = [facts]
     except UnavailableError as error:
         log.warning("the worker could not say what it decodes with: %s", error)

@@ -7,6 +7,7 @@
                       cancel_unsealed, expired_jobs
     store.results     page, errors, version
     store.workers     check_in, ended, forget, all, has_claimed, is_deaf
+    store.totals      all, stored_rows, count_sweep, fold
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog
     store.waits       of, estimate, pace
     store.files       add, get, content, page, remove; note_job, of_job, jobs
@@ -32,6 +33,7 @@ from unembed.models.store.queue import Queue
 from unembed.models.store.requeue import Requeue
 from unembed.models.store.results import Results
 from unembed.models.store.sweeping import Sweeping
+from unembed.models.store.totals import RunningTotals
 from unembed.models.store.values import (
     ApiKey,
     Attempt,
@@ -46,6 +48,7 @@ from unembed.models.store.values import (
     QueueStats,
     ResultsPage,
     Swept,
+    Totals,
     UploadedFile,
     Worker,
 )
@@ -68,6 +71,7 @@ __all__ = [
     "ResultsPage",
     "Store",
     "Swept",
+    "Totals",
     "UploadedFile",
     "Worker",
 ]
@@ -90,6 +94,7 @@ class Store:
         self.keys = ApiKeys(engine, settings)
         self.files = Files(engine, settings)
         self.webhooks = Webhooks(engine, settings)
+        self.totals = RunningTotals(engine, settings)
 
     def ping(self) -> None:
         """Raises StoreUnavailableError when the database cannot be reached."""

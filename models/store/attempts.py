@@ -28,6 +28,7 @@ from unembed.models.store.sql import (
     to_batch,
     to_head,
 )
+from unembed.models.store.totals import Key, Outcome, count, count_done, count_ends
 from unembed.models.store.turns import STARTABLE, WAITS, charge
 from unembed.models.store.values import Attempt, Beat, Claim
 from unembed.models.store.workers import COUNT_FOR_WORKER
@@ -95,6 +96,7 @@ class Attempts(StorePart):
         """
         with self._write() as connection:
             job = lock_job_of(connection, batch_id)
+            looked = time.perf_counter()
             batch = _held(connection, batch_id, attempt)
             if job is None or batch is None:
                 return _was_finished_by(connection, batch_id, attempt)
@@ -112,7 +114,18 @@ class Attempts(StorePart):
             changes = {f"new_{name}": value for name, value in (measured | what | counted | place).items()}
             connection.execute(_END, {"batch": batch_id, "held": attempt} | changes)
             connection.execute(_COUNT_FOR_JOB, {"job": job["id"]})
-            connection.execute(COUNT_FOR_WORKER, {"by": batch["worker"], "done": batch["rows"]})
+            peak = {"peak": peak_memory_bytes}
+            connection.execute(COUNT_FOR_WORKER, {"by": batch["worker"], "done": batch["rows"]} | peak)
+            count_done(
+                connection,
+                job["decoder"],
+                batch,
+                rows,
+                decode_seconds=timings.decode_ms / 1000,
+                start_seconds=batch["seconds_to_start"],
+                end_seconds=batch["seconds_till_now"] + time.perf_counter() - looked,
+                **counted,
+            )
             settle(connection, job)
             return True
 
@@ -135,8 +148,7 @@ class Attempts(StorePart):
             else:
                 changes = queued_again(delay=self.settings.backoff * 2 ** (attempt - 1))
             changes |= {"error_code": error_code[:64], "error": storable_error(error)}
-            connection.execute(update(BATCHES).where(_held_by(batch_id, attempt)).values(changes))
-            settle(connection, job)
+            _end_with(connection, job, batch_id, attempt, changes)
             return BatchState(str(changes["state"]))
 
     def release(self, batch_id: str, attempt: int) -> bool:
@@ -154,8 +166,7 @@ class Attempts(StorePart):
                 changes = ended(BatchState.CANCELLED)
             else:
                 changes = queued_again() | {"max_attempts": BATCHES.c.max_attempts + 1}
-            connection.execute(update(BATCHES).where(_held_by(batch_id, attempt)).values(changes))
-            settle(connection, job)
+            _end_with(connection, job, batch_id, attempt, changes, handed_back=True)
             return True
 
     def latest(self, limit: int, worker: str | None = None) -> list[Attempt]:
@@ -186,10 +197,28 @@ class Attempts(StorePart):
             job = lock_job_of(connection, batch_id)
             if job is None or job["state"] != JobState.CANCELLING or _held(connection, batch_id, attempt) is None:
                 return False
-            changes = ended(BatchState.CANCELLED)
-            connection.execute(update(BATCHES).where(_held_by(batch_id, attempt)).values(changes))
-            settle(connection, job)
+            _end_with(connection, job, batch_id, attempt, ended(BatchState.CANCELLED))
             return True
+
+
+def _end_with(
+    connection: Connection,
+    job: RowMapping,
+    batch_id: str,
+    attempt: int,
+    changes: dict[str, object],
+    *,
+    handed_back: bool = False,
+) -> None:
+    """The attempt, which holds the batch of this locked job, ends without rows."""
+    left = update(BATCHES).where(_held_by(batch_id, attempt)).values(changes)
+    batch = one(connection, left.returning(BATCHES))
+    assert batch is not None, "the attempt holds it, and its job is locked"
+    if handed_back and batch["state"] == BatchState.QUEUED:
+        count(connection, Key(job["decoder"], batch["worker"], Outcome.HANDED_BACK, ""), batches=1)
+    else:
+        count_ends(connection, job["decoder"], [batch])
+    settle(connection, job)
 
 
 def ended(state: BatchState) -> dict[str, object]:
@@ -229,7 +258,12 @@ _LAST_ATTEMPTS: Final = (
 _HELD: Final = and_(
     BATCHES.c.id == bindparam("batch"), BATCHES.c.attempt == bindparam("held"), BATCHES.c.state == BatchState.RUNNING
 )
-_HELD_BATCH: Final = select(BATCHES).where(_HELD)
+_ACCEPTED: Final = func.coalesce(BATCHES.c.accepted_at, BATCHES.c.queued_at)
+_HELD_BATCH: Final = select(
+    BATCHES,
+    seconds_between(_ACCEPTED, BATCHES.c.claimed_at).label("seconds_to_start"),
+    seconds_between(_ACCEPTED, now()).label("seconds_till_now"),
+).where(_HELD)
 _ABANDONED: Final = and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.lease_until < now())
 _TAKE: Final = (
     update(BATCHES)

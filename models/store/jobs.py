@@ -26,6 +26,7 @@ from unembed.models.store.sql import (
     to_batch,
     to_head,
 )
+from unembed.models.store.totals import Outcome, count_ends, count_taken_out
 from unembed.models.store.turns import introduce, join
 from unembed.models.store.values import ALL_JOBS, JobFilter, JobHead
 from unembed.models.store.webhooks import ask_for
@@ -40,6 +41,7 @@ _CLIENT: Final = select(JOBS.c.client).where(JOBS.c.id == bindparam("job"))
 _BATCH: Final = select(BATCHES).where(BATCHES.c.id == bindparam("batch"))
 _NEW: Final = {
     "state": BatchState.QUEUED,
+    "accepted_at": now(),
     "queued_at": now(),
     **{
         name: bindparam(name)
@@ -195,7 +197,8 @@ class Jobs(StorePart):
                 if not found:
                     connection.execute(delete(JOBS).where(JOBS.c.id == job_id))
                     return removed
-                connection.execute(delete(BATCHES).where(BATCHES.c.id.in_(found)))
+                gone = connection.execute(delete(BATCHES).where(BATCHES.c.id.in_(found)).returning(BATCHES))
+                count_taken_out(connection, job["decoder"], Outcome.REMOVED, gone.mappings())
             removed += found
 
     def parts(self, job_id: str) -> list[str]:
@@ -287,10 +290,14 @@ def _conditions(wanted: JobFilter) -> Iterator[ColumnElement[bool]]:
 def cancel_locked(connection: Connection, job_id: str, why: str | None = None) -> None:
     """Cancel a job that has not ended and that the caller has locked."""
     waiting = update(BATCHES).where(BATCHES.c.job_id == job_id, BATCHES.c.state == BatchState.QUEUED)
-    connection.execute(waiting.values(state=BatchState.CANCELLED, finished_at=now()))
+    none_ran = waiting.values(state=BatchState.CANCELLED, finished_at=now()).returning(
+        *(BATCHES.c[name] for name in ("state", "worker", "error_code", "rows_error"))
+    )
+    stopped = connection.execute(none_ran).mappings().all()
     statement = update(JOBS).where(JOBS.c.id == job_id).values(state=JobState.CANCELLING, error=why)
     cancelling = one(connection, statement.returning(JOBS))
     assert cancelling is not None, "the job is locked"
+    count_ends(connection, cancelling["decoder"], stopped)
     settle(connection, cancelling)
 
 

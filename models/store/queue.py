@@ -9,9 +9,10 @@ from sqlalchemy import ColumnElement, case, func, select, update
 
 from unembed.models.clock import now, seconds_between
 from unembed.models.store.sql import BATCHES, JOBS, StorePart
+from unembed.models.store.totals import stored_rows
 from unembed.models.store.turns import FIRST_IN_TURN
 from unembed.models.store.values import Backlog, QueueStats
-from unembed.schemas import BatchState, JobState, RowStatus
+from unembed.schemas import BatchState, JobState
 
 
 class Queue(StorePart):
@@ -53,12 +54,10 @@ class Queue(StorePart):
             .group_by(BATCHES.c.state)
         )
         jobs = select(JOBS.c.state, func.count()).group_by(JOBS.c.state)
-        # From the counts of the batches: counting the rows themselves would read every one of them.
-        written = select(*(func.coalesce(func.sum(BATCHES.c[f"rows_{status}"]), 0) for status in RowStatus))
         with self._read() as connection:
             by_state = {row["state"]: row for row in connection.execute(batches).mappings()}
             counted = {state: int(number) for state, number in connection.execute(jobs)}
-            rows = connection.execute(written).one()
+            rows = stored_rows(connection)
         count = {state: int(by_state[state]["batches"]) if state in by_state else 0 for state in open_states}
         queued = by_state.get(BatchState.QUEUED)
         return QueueStats(
@@ -68,7 +67,7 @@ class Queue(StorePart):
             queued_rows=int(queued["rows"]) if queued else 0,
             oldest_queued_seconds=max(0.0, float(queued["oldest"])) if queued else 0.0,
             jobs={state: counted.get(state, 0) for state in JobState},
-            rows={status: int(number) for status, number in zip(RowStatus, rows, strict=True)},
+            rows=rows,
         )
 
     def backlog(self, job_id: str) -> Backlog:

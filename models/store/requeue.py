@@ -14,8 +14,9 @@ from sqlalchemy import Connection, RowMapping, and_, select, update
 from unembed.errors import ConflictError, NotFoundError
 from unembed.models.store.attempts import queued_again
 from unembed.models.store.sql import BATCHES, JOBS, StorePart, lock_job, lock_job_of, one, read_job, to_batch
+from unembed.models.store.totals import Outcome, count_taken_out
 from unembed.models.store.turns import join
-from unembed.schemas import Batch, BatchState, Job, JobState
+from unembed.schemas import Batch, BatchState, Job, JobState, RowStatus
 
 
 class Requeue(StorePart):
@@ -50,14 +51,17 @@ class Requeue(StorePart):
         if job["state"] in (JobState.CANCELLING, JobState.CANCELLED):
             raise ConflictError(f"job {job['id']} is {job['state']}: what was not done of it stays undone")
         dead = and_(BATCHES.c.job_id == job["id"], BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.DEAD)
-        if connection.scalar(select(BATCHES.c.id).where(dead).limit(1)) is None:
+        rows = (BATCHES.c[f"rows_{status}"] for status in RowStatus)
+        before = connection.execute(select(*rows).where(dead)).mappings().all()
+        if not before:
             return 0
         join(connection, job)
         allowed = BATCHES.c.attempt + self.settings.max_attempts
         again = queued_again() | {"finished_at": None, "max_attempts": allowed}
-        revived = connection.execute(update(BATCHES).where(dead).values(again))
+        connection.execute(update(BATCHES).where(dead).values(again))
+        count_taken_out(connection, job["decoder"], Outcome.REVIVED, before)
         if JobState(job["state"]).is_ended:
             state = JobState.QUEUED if job["started_at"] is None else JobState.RUNNING
             goes_on = {"state": state, "finished_at": None, "error": None}
             connection.execute(update(JOBS).where(JOBS.c.id == job["id"]).values(goes_on))
-        return int(revived.rowcount)
+        return len(before)

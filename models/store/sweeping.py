@@ -21,6 +21,7 @@ from unembed.models.store.attempts import ended, queued_again
 from unembed.models.store.job_end import settle
 from unembed.models.store.jobs import cancel_locked
 from unembed.models.store.sql import BATCHES, JOBS, WORKERS, StorePart, lock_job, to_attempt
+from unembed.models.store.totals import count_ends
 from unembed.models.store.turns import WAITS
 from unembed.models.store.values import Attempt, Swept
 from unembed.schemas import BatchState, JobState, job_id_of
@@ -140,6 +141,7 @@ def _reclaim_of(connection: Connection, job_id: str, which: ColumnElement[bool],
         last = lost.where(BATCHES.c.attempt >= BATCHES.c.max_attempts)
         taken = list(connection.execute(last.values(ended(BatchState.DEAD) | why)).mappings())
         taken += connection.execute(lost.values(queued_again() | why)).mappings()
+    count_ends(connection, job["decoder"], taken)
     settle(connection, job)
     names = {batch["worker"] for batch in taken}
     workers = connection.execute(select(WORKERS.c.name, WORKERS.c.device).where(WORKERS.c.name.in_(names)))
@@ -168,9 +170,11 @@ def _to_publish(connection: Connection, republish_after: float, messages: int) -
 def _end_without_payload(connection: Connection, job_id: str, batch_ids: Sequence[str]) -> int:
     job = lock_job(connection, job_id)
     lost = update(BATCHES).where(BATCHES.c.id.in_(batch_ids), BATCHES.c.state == BatchState.QUEUED)
-    dead = connection.execute(lost.values(ended(BatchState.DEAD) | _WITHOUT_PAYLOAD)).rowcount
+    without = lost.values(ended(BatchState.DEAD) | _WITHOUT_PAYLOAD).returning(BATCHES)
+    dead = connection.execute(without).mappings().all()
+    count_ends(connection, job["decoder"], dead)
     settle(connection, job)
-    return dead
+    return len(dead)
 
 
 def _was_abandoned(receive_timeout: float) -> ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -180,6 +180,8 @@ class Worker:
     last_seen: datetime
     last_done: datetime | None
     ended_with: str | None = None  # why it cannot work
+    memory_bytes: int | None = None  # of its GPU
+    peak_memory_bytes: int | None = None  # the most that tensors took there
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,3 +193,43 @@ class QueueStats:
     oldest_queued_seconds: float  # 0 when nothing waits
     jobs: Mapping[JobState, int]  # every state, those without a job too
     rows: Mapping[RowStatus, int]  # written, and still in the store
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    bounds: Sequence[float]  # of the buckets, from above; the last bucket has none
+    counts: Sequence[int]  # in each bucket alone
+    total: float  # the sum of what was observed
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What was ever done by a decoder, in all attempts that ended alike."""
+
+    decoder: str
+    outcome: str
+    code: str  # of the error; empty without one
+    batches: int
+    rows: Mapping[RowStatus, int]
+    rows_off_manifold: int
+    histograms: Mapping[str, Histogram]  # by their names in `unembed.models.tables`
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTotal:
+    """The same of one worker, without its histograms."""
+
+    decoder: str
+    worker: str
+    outcome: str
+    code: str
+    batches: int
+    rows: int
+    decode_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    ends: Sequence[Total]
+    workers: Sequence[WorkerTotal]
+    sweeps: Mapping[str, int]  # how often each action of a sweep was done

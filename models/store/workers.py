@@ -16,11 +16,18 @@ class Workers(StorePart):
     """The workers that have checked in."""
 
     def check_in(
-        self, name: str, host: str, pid: int, device: str | None, precision: str | None, engine: str | None = None
+        self,
+        name: str,
+        host: str,
+        pid: int,
+        device: str | None,
+        precision: str | None,
+        engine: str | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
-        """A worker is there. With another pid it has started anew."""
+        """A worker is there. With another pid it has started anew. `memory_bytes`: of its GPU."""
         with self._write() as connection:
-            what = {"device": device, "precision": precision, "engine": engine}
+            what = {"device": device, "precision": precision, "engine": engine, "memory_bytes": memory_bytes}
             facts = {"host": host, "pid": pid, "last_seen": now(), **what}
             statement = insert(connection, WORKERS).values(
                 name=name, started_at=now(), batches_done=0, rows_done=0, **facts
@@ -86,5 +93,6 @@ COUNT_FOR_WORKER: Final = (
         rows_done=WORKERS.c.rows_done + bindparam("done"),
         last_seen=now(),
         last_done=now(),
+        peak_memory_bytes=bindparam("peak", type_=WORKERS.c.peak_memory_bytes.type),
     )
 )

@@ -27,7 +27,7 @@ from unembed.codes import FailureCode
 from unembed.errors import ConflictError, NotFoundError
 from unembed.models.store import Beat, Store
 from unembed.models.store.sql import GENERATIONS
-from unembed.schemas import Batch, BatchState, JobState, Timings
+from unembed.schemas import Batch, BatchState, JobState, RowStatus, Timings
 
 LONG, LAPSED = 600.0, -1.0
 WORKERS = ("one", "two")
@@ -102,6 +102,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         with self.engine.begin() as connection:
             connection.execute(text("DELETE FROM jobs"))
+            connection.execute(text("DELETE FROM totals"))
         self.attempts: set[tuple[str, int]] = set()  # every number that was ever given out
 
     @initialize()
@@ -323,6 +324,7 @@ class StoreMachine(RuleBasedStateMachine):
             with pytest.raises(NotFoundError):
                 self.store.jobs.get(self.plain.job_id)
             assert self.rows() == []
+            assert self.store.totals.stored_rows() == dict.fromkeys(RowStatus, 0)
             return
         waiting = self.plain.in_state(BatchState.QUEUED)
         assert self.store.queue.first_in_turn() == (waiting[0].batch.id if waiting else None)
@@ -331,6 +333,8 @@ class StoreMachine(RuleBasedStateMachine):
         dead, done = self.plain.in_state(BatchState.DEAD), self.plain.in_state(BatchState.DONE)
         assert job.rows.error == sum(known.batch.rows for known in dead)
         assert job.rows.ok == sum(known.batch.rows for known in done)
+        in_all = {RowStatus.OK: job.rows.ok, RowStatus.FALLBACK: job.rows.fallback, RowStatus.ERROR: job.rows.error}
+        assert self.store.totals.stored_rows() == in_all
         assert job.rows.unwritten == sum(known.unwritten for known in self.plain.batches)
         for batch, known in zip(self.store.jobs.batches(self.plain.job_id), self.plain.batches, strict=True):
             assert (batch.state, batch.attempt, batch.max_attempts) == (known.state, known.attempt, known.allowed)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, RowMapping, Table, bindparam, case, delete, func, not_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from unembed.codes import FailureCode
 from unembed.models.clock import now
 from unembed.models.store.sql import WORKERS, StorePart
 from unembed.models.store.values import Histogram, Total, Totals, WorkerTotal
@@ -59,7 +60,7 @@ class SweepAction(StrEnum):
 
     SWEEP = "sweep"
     MESSAGE_SENT = "message_sent"
-    LEASE_EXPIRED = "lease_expired"
+    LEASE_EXPIRED = FailureCode.LEASE_EXPIRED.value
     PAYLOAD_LOST = "payload_lost"
     PAYLOAD_DELETED = "payload_deleted"
     JOB_ABANDONED = "job_abandoned"

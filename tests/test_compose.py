@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
+from unembed.models.environment import FILE
 from unembed.models.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -29,9 +29,10 @@ def option(command: list[str], name: str) -> str:
 def test_redis_evicts_nothing_and_keeps_an_append_only_file_on_a_volume() -> None:
     # Given the service that holds queued work, When its command is read, Then nothing accepted is lost by design
     service = services()["redis"]
-    assert option(service["command"], "--maxmemory-policy") == "noeviction"
-    assert option(service["command"], "--appendonly") == "yes"
-    assert option(service["command"], "--maxmemory")
+    words = service["command"][-1].split()
+    assert option(words, "--maxmemory-policy") == "noeviction"
+    assert option(words, "--appendonly") == "yes"
+    assert option(words, "--maxmemory")
     assert service["volumes"] == ["redis:/data"]
 
 
@@ -66,14 +67,32 @@ def test_what_runs_on_has_a_health_check() -> None:
     assert "-h 127.0.0.1" in services()["postgres"]["healthcheck"]["test"][1]
 
 
-@pytest.mark.parametrize("secret", ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "UNEMBED_API_KEYS", "FLOWER_BASIC_AUTH"])
-def test_nothing_starts_without_its_secrets(secret: str) -> None:
-    # Given a secret, When it is used, Then never without the mark that refuses an empty one, and never with a default
-    uses = re.findall(rf"\$\{{{secret}([^}}]*)\}}", (ROOT / BASE).read_text())
-    assert uses
-    assert all(use.startswith(":?") for use in uses)
-    # And the example names it and gives no value that could be left in place
-    assert f"\n{secret}=\n" in (ROOT / ".env.example").read_text()
+def test_every_secret_is_a_file_that_a_script_makes_and_nothing_else() -> None:
+    # Given the secrets, and the services that are given them
+    whole = yaml.safe_load((ROOT / BASE).read_text())
+    declared = whole["secrets"]
+    given = {name: service.get("secrets", []) for name, service in services().items()}
+    # When they are compared, Then each is a file of its name, and is used
+    assert {name: secret["file"] for name, secret in declared.items()} == {
+        name: f"./secrets/{name}" for name in declared
+    }
+    assert {name for names in given.values() for name in names} == set(declared)
+    # And each service is told of just those that it is given, by the names of their files alone
+    for name, service in services().items():
+        told = re.findall(r"/run/secrets/(\w+)", yaml.safe_dump(service))
+        assert set(told) == set(given[name]), name
+    # And git and the images leave the folder out
+    assert "/secrets/" in (ROOT / ".gitignore").read_text().split()
+    assert "!secrets" not in (ROOT / ".dockerignore").read_text()
+
+
+def test_no_secret_is_a_variable() -> None:
+    # Given the variables of every service, When one is called a password or a key, Then it names a file
+    for name, service in services().items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|KEY|AUTH", variable):
+                assert variable.endswith("_FILE"), (name, variable)
+                assert value.startswith("/run/secrets/"), (name, variable)
 
 
 def test_the_example_names_every_variable_and_no_other() -> None:
@@ -86,7 +105,7 @@ def test_the_example_names_every_variable_and_no_other() -> None:
 
 def test_every_setting_that_is_set_is_one_of_ours() -> None:
     # Given the environment of each service, When a variable has our prefix, Then it is a setting that exists
-    known = {f"UNEMBED_{field.upper()}" for field in Settings.model_fields}
+    known = {f"UNEMBED_{field.upper()}{end}" for field in Settings.model_fields for end in ("", FILE)}
     for name, service in (services() | services(GPU)).items():
         ours = {variable for variable in service.get("environment", {}) if variable.startswith("UNEMBED_")}
         assert ours <= known, name
@@ -95,22 +114,38 @@ def test_every_setting_that_is_set_is_one_of_ours() -> None:
 def test_the_api_is_open_within_its_network_and_has_keys() -> None:
     # Given the API's environment, When it listens on all addresses, Then it has keys: without, it would not start
     environment = services()["api"]["environment"]
-    assert (environment["UNEMBED_HOST"], "UNEMBED_API_KEYS" in environment) == ("0.0.0.0", True)
+    assert (environment["UNEMBED_HOST"], "UNEMBED_API_KEYS_FILE" in environment) == ("0.0.0.0", True)
 
 
 def test_flower_is_open_within_its_network_and_has_a_password() -> None:
     # Given Flower's service, When it listens on all addresses, Then it has a password: without, it would not start
     service = services()["flower"]
     assert service["command"][:2] == ["unembed", "flower"]
-    assert (option(service["command"], "--host"), "FLOWER_BASIC_AUTH" in service["environment"]) == ("0.0.0.0", True)
+    assert (option(service["command"], "--host"), "FLOWER_BASIC_AUTH_FILE" in service["environment"]) == (
+        "0.0.0.0",
+        True,
+    )
 
 
-def test_our_containers_have_no_privileges() -> None:
-    # Given the services of our own images, When their rights are read, Then they have none, and their user is not root
-    for name in OURS:
-        service = services()[name]
+def test_no_container_has_privileges_or_writes_to_its_own_files() -> None:
+    # Given every service, When its rights are read, Then it has none, and may write only where it says
+    for name, service in services().items():
         assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"]), name
-        assert "user" not in service, name
+        assert service["read_only"] is True, name
+        writable = [each.partition(":")[0] for each in service.get("tmpfs", [])]
+        writable += [each.split(":")[1] for each in service.get("volumes", []) if not each.endswith(":ro")]
+        assert "/tmp" in writable, name
+
+
+def test_no_container_is_roots() -> None:
+    # Given the servers' images, which begin as root, When their users are read, Then they are others
+    assert {name: service.get("user") for name, service in services().items() if name in ("redis", "postgres")} == {
+        "redis": "redis",
+        "postgres": "postgres",
+    }
+    assert [name for name, service in services().items() if service.get("user") in ("root", "0", 0)] == []
+    # And ours have one of their own from the Dockerfile
+    assert [name for name in OURS if "user" in services()[name]] == []
     instructions = (ROOT / "Dockerfile").read_text()
     runtime = instructions.index("AS runtime")
     assert "USER unembed" in instructions[runtime:]

@@ -35,6 +35,7 @@ with quick_imports():
     from tornado.web import HTTPError, OutputTransform, authenticated
 
     from unembed.models.database import open_engine
+    from unembed.models.secret_files import in_file
     from unembed.models.settings import read_settings
     from unembed.models.store import Store
     from unembed.worker import flower_history
@@ -151,7 +152,10 @@ class _ForThisSite(OutputTransform):
 
 
 def choose_options(given: Mapping[str, Any]) -> None:
-    """Sets Flower's options, which are global: `given`, or FLOWER_* variables, or our defaults. Raises InputError."""
+    """Sets Flower's options, which are global: `given`, or FLOWER_* variables, or our defaults.
+
+    Raises InputError, and SettingsError for a FLOWER_BASIC_AUTH_FILE without a password.
+    """
     for name, value in DEFAULTS.items():
         setattr(options, name, value)
     before = {name: getattr(options, name) for name in _REFUSED}
@@ -159,6 +163,8 @@ def choose_options(given: Mapping[str, Any]) -> None:
         apply_env_options()
     except (ValueError, KeyError) as error:
         raise InputError(f"one of the variables FLOWER_* has a value that Flower does not take: {error}") from None
+    if (password := in_file("FLOWER_BASIC_AUTH")) is not None:
+        options.basic_auth = [password]
     for name, value in given.items():
         setattr(options, name, value)
     for name, why in _REFUSED.items():

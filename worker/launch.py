@@ -28,6 +28,7 @@ from typing import Final
 
 from unembed.errors import CannotWorkError, InputError, MissingExtraError
 from unembed.home import Server, answers, remove_server, started_at, write_server
+from unembed.models.environment import FILE, PREFIX
 from unembed.models.settings import read_settings
 from unembed.models.sqlite import sqlite_url
 from unembed.quick_imports import quick_imports
@@ -124,7 +125,9 @@ class Stack:
         exits.callback(self._remove_if_over)  # while the lock is ours
         lock.end_leftovers()
         port, flower_port = _free_ports(*self._ports)
-        database_url = self._database_url or sqlite_url(self.home / DATABASE_FILE)
+        database_url = sqlite_url(self.home / DATABASE_FILE)
+        if self._database_url is not None:
+            database_url = read_settings(database_url=self._database_url).database_url  # with its password
 
         path = exits.enter_context(redis_server.socket_path(self.home))
         environment = _environment(database_url, path, port)
@@ -205,8 +208,11 @@ def _python(module: str) -> list[str]:
 def _environment(database_url: str, redis_socket: Path, port: int) -> dict[str, str]:
     """Ours, but for what decides where the parts find each other."""
     environment = _SHORT_WAITS | dict(os.environ)
-    for name in ("UNEMBED_PAYLOAD_URL", "UNEMBED_URL", "UNEMBED_API_KEY"):
-        environment.pop(name, None)
+    for name in ("PAYLOAD_URL", "PAYLOAD_PASSWORD", "REDIS_PASSWORD", "DATABASE_PASSWORD", "URL", "API_KEY"):
+        environment.pop(PREFIX + name, None)
+        environment.pop(PREFIX + name + FILE, None)
+    for name in ("DATABASE_URL", "REDIS_URL", "HOST", "PORT"):
+        environment.pop(PREFIX + name + FILE, None)  # each is given below
     if decoders := environment.get("UNEMBED_DECODERS"):
         environment["UNEMBED_DECODERS"] = str(Path(decoders).absolute())  # the parts run in the home folder
     return environment | {

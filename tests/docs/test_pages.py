@@ -42,7 +42,7 @@ NOT_RUN: Final = {
     "unembed serve": "runs until it is stopped; tests/flow/test_parts_by_hand.py starts it",
     "unembed flower": "runs until it is stopped; tests/faults/test_flower.py starts it",
     "unembed worker": "runs until it is stopped; tests/flow/test_parts_by_hand.py starts it",
-    "docker compose up --build": _DOCKER,
+    "docker compose up --build": _DOCKER,  # tests/deploy runs what it would start
     "docker compose -f docker-compose.yml -f compose.gpu.yaml up --build": _DOCKER,
 }
 # What takes long is run in a short form.
@@ -68,7 +68,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the pages are read: with a corpus, some texts, and what else the pages suppose to be there."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "examples").symlink_to(ROOT / "examples")
-    shutil.copy(ROOT / ".env.example", folder)
+    (folder / "deploy").mkdir()
+    shutil.copy(ROOT / "deploy" / "make-secrets.sh", folder / "deploy")
     table = pq.read_table(ROOT / "examples" / "sentences.parquet")
     texts = table["text"].to_pylist()
     vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, 384)

@@ -225,3 +225,100 @@ def test_a_root_that_is_none_is_named_without_its_password(
     assert "UNEMBED_CORPUS_ROOTS" in refused.value.message
     assert says in refused.value.message
     assert "hunter2" not in refused.value.message
+
+
+def in_file(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name.lower()
+    path.write_bytes(content)
+    monkeypatch.setenv(f"UNEMBED_{name}_FILE", str(path))
+    return path
+
+
+def test_a_setting_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Given two settings in files, with the line's end that editors leave
+    in_file(monkeypatch, tmp_path, "API_KEYS", b"one\ntwo,three\n")
+    in_file(monkeypatch, tmp_path, "LEASE", b"2m\n")
+    # When they are read, Then they are as if they had been variables
+    settings = read_settings()
+    assert [key.get_secret_value() for key in settings.api_keys] == ["one", "two", "three"]
+    assert settings.lease == 120
+    # And an argument counts before them
+    assert read_settings(lease=60).lease == 60
+
+
+def test_the_name_of_a_file_is_not_warned_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_file(monkeypatch, tmp_path, "PORT", b"1234")
+    assert read_settings().port == 1234
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b" \n", "which is empty; expected the value of UNEMBED_API_KEYS"),
+        (b"\xff", "not UTF-8"),
+        (b"k" * 70_000, "more"),
+    ],
+)
+def test_a_file_without_a_value_is_refused_and_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, expected: str
+) -> None:
+    # Given a file that has no value, When settings are read, Then the variable and the file are named
+    path = in_file(monkeypatch, tmp_path, "API_KEYS", content)
+    with pytest.raises(SettingsError, match=expected) as refused:
+        read_settings()
+    assert f"UNEMBED_API_KEYS_FILE is {str(path)!r}" in refused.value.message
+    # And one that is not there is, too
+    path.unlink()
+    with pytest.raises(SettingsError, match=f"{path}.*cannot be read: No such file"):
+        read_settings()
+
+
+def test_a_value_and_a_file_for_it_are_one_too_many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    in_file(monkeypatch, tmp_path, "DATABASE_URL", b"sqlite:///a.db")
+    monkeypatch.setenv("UNEMBED_DATABASE_URL", "sqlite:///b.db")
+    with pytest.raises(SettingsError, match="UNEMBED_DATABASE_URL and UNEMBED_DATABASE_URL_FILE are both set"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("postgresql://me@db:5432/d", "postgresql://me:p%2F%40%3A@db:5432/d"),
+        ("postgresql://me@/d?host=/run/pg", "postgresql://me:p%2F%40%3A@/d?host=/run/pg"),
+        ("postgresql://me:own@db/d", "postgresql://me:own@db/d"),
+        ("sqlite:///a@b.db", "sqlite:///a@b.db"),
+    ],
+)
+def test_a_databases_password_may_be_apart_from_its_url(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, whole: str
+) -> None:
+    # Given a password of characters that a URL would have to escape
+    in_file(monkeypatch, tmp_path, "DATABASE_PASSWORD", b"p/@: \n")
+    monkeypatch.setenv("UNEMBED_DATABASE_URL", url)
+    # When settings are read, Then the URL has it, unless it has one, or needs none
+    assert read_settings().database_url == whole
+    # And it is not shown
+    assert "p/@" not in repr(read_settings())
+
+
+def test_each_redis_has_its_own_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNEMBED_REDIS_PASSWORD", "a b")
+    monkeypatch.setenv("UNEMBED_PAYLOAD_PASSWORD", "c")
+    monkeypatch.setenv("UNEMBED_PAYLOAD_URL", "rediss://me@two:1/0")
+    settings = read_settings()
+    assert settings.redis_url == "redis://:a%20b@127.0.0.1:6379/0"
+    assert settings.payload_redis_url == "rediss://me:c@two:1/0"
+    assert read_settings(redis_url="unix:///run/r.sock").redis_url == "unix://:a%20b@/run/r.sock"
+
+
+def test_a_password_without_a_user_is_refused_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNEMBED_DATABASE_URL", "postgresql://db/d")
+    monkeypatch.setenv("UNEMBED_DATABASE_PASSWORD", "hush")
+    with pytest.raises(
+        SettingsError, match="UNEMBED_DATABASE_URL does not go with UNEMBED_DATABASE_PASSWORD"
+    ) as refused:
+        read_settings()
+    assert "hush" not in refused.value.message

@@ -57,5 +57,6 @@ def engine_of(url: str | None) -> Iterator[Engine]:
     with needs("store"):
         from unembed.models.database import open_engine
         from unembed.models.settings import read_settings
-    with open_engine(url or read_settings().database_url) as engine:
+    given = {"database_url": url} if url else {}
+    with open_engine(read_settings(**given).database_url) as engine:
         yield engine

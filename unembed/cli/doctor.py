@@ -205,7 +205,7 @@ def _database(given: Path | None) -> Iterator[Finding]:
     from unembed.models.sqlite import sqlite_url
 
     own = None
-    if os.environ.get("UNEMBED_DATABASE_URL"):
+    if os.environ.get("UNEMBED_DATABASE_URL") or os.environ.get("UNEMBED_DATABASE_URL_FILE"):
         url = read_settings().database_url
     else:
         try:

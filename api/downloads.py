@@ -21,8 +21,6 @@ import pyarrow as pa
 from unembed.api.every_page import PAGE_ROWS, every_page
 from unembed.errors import OutputError
 from unembed.models.store import Store
-from unembed.results import write_results
-from unembed.schemas import ResultsFormat
 
 MOST_ROWS: Final = 20_000_000  # of a file: 2 GB as parquet, 8 GB as JSON lines
 _KEPT_BYTES: Final = 4 * 1024**3  # of all files together
@@ -50,16 +48,16 @@ class Downloads:
         self._files: dict[object, KeptFile] = {}  # by what is in it
         self._folder: Path | None = None
 
-    def get(self, key: object, format: ResultsFormat, rows: Callable[[], Iterator[pa.RecordBatch]]) -> KeptFile:
+    def get(self, key: object, ending: str, write: Callable[[Path], object]) -> KeptFile:
         """The whole file of this key; whoever asks for it while it is being made waits. Raises OutputError."""
         with self._lock:
             if key not in self._files:
-                self._files[key] = KeptFile(self._new_path(format))
+                self._files[key] = KeptFile(self._new_path(ending))
             found = self._files[key]
             found.asked = self._clock()
         with found.lock:
             if not found.tag:
-                write_results(found.path, rows())
+                write(found.path)
                 with found.path.open("rb") as file:
                     found.tag = f'"{hashlib.file_digest(file, "sha256").hexdigest()[:32]}"'
                 found.nbytes = found.path.stat().st_size
@@ -68,13 +66,13 @@ class Downloads:
             self._forget_oldest()
         return found
 
-    def _new_path(self, format: ResultsFormat) -> Path:
+    def _new_path(self, ending: str) -> Path:
         try:
             if self._folder is None:
                 self._folder = Path(tempfile.mkdtemp(prefix="unembed-results-"))
         except OSError as error:
             raise OutputError.of(f"no folder can be made for downloads: {error.strerror}", error.errno) from error
-        return self._folder / f"{len(self._files)}-{time.monotonic_ns()}.{format}"
+        return self._folder / f"{len(self._files)}-{time.monotonic_ns()}.{ending}"
 
     def _forget_oldest(self) -> None:
         """Those that were asked for least lately, as far as there is too much."""

@@ -179,7 +179,7 @@ class Settings(BaseSettings):
         86_400.0, gt=0, description="a job that is not complete is cancelled this long after its last batch arrived"
     )
     job_ttl: Annotated[float, Field(ge=0), BeforeValidator(_seconds)] | None = Field(
-        None, description="how long finished jobs and their rows are kept; without it, for ever"
+        None, description="how long finished jobs, their rows, and uploaded files are kept; without it, for ever"
     )
 
     # Past these, a new batch is refused until workers have made room.

@@ -98,6 +98,8 @@ class Sweeper:
         for job_id in abandoned:
             log.warning("job %s was never sealed and is cancelled", job_id)
         removed = sum([self._remove(job_id) for job_id in self._store.sweeping.expired_jobs()])
+        if files := self._store.files.remove_old():
+            log.info("files that are older than UNEMBED_JOB_TTL were removed: %d", len(files))
         self._store.totals.fold()
         return {
             SweepAction.PAYLOAD_LOST: dead,

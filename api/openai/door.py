@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,11 +14,12 @@ import pyarrow as pa
 from unembed.api import downloads, uploads
 from unembed.api.callers import Caller
 from unembed.api.deps import Deps
+from unembed.api.downloads import KeptFile
 from unembed.api.every_page import PAGE_ROWS, every_page
 from unembed.api.openai.lines import InputLines, read_lines
 from unembed.api.openai.objects import OpenAIBatchCreate
 from unembed.corpus import encode_payload
-from unembed.errors import NotFoundError
+from unembed.errors import NotFoundError, OutputError
 from unembed.generations import rows_of
 from unembed.models.decoder import catalog
 from unembed.models.store import JobFile
@@ -56,15 +58,36 @@ def _send(deps: Deps, caller: Caller, job_id: str, lines: InputLines) -> int:
     return len(starts)
 
 
-def output(deps: Deps, job: Job) -> Iterator[bytes]:
-    """A line for each row with a text, in the input's order."""
+def output_file(deps: Deps, job: Job) -> KeptFile:
+    """The texts of an ended job: a line for each row that has one, in the input's order. Raises OutputError."""
+    return _kept("output", deps, job, lambda: _output(deps, job))
+
+
+def error_file(deps: Deps, job: Job, made_of: JobFile) -> KeptFile:
+    """The errors of an ended job: a line for each row without a text. Raises OutputError."""
+    return _kept("errors", deps, job, lambda: _errors(deps, job, made_of))
+
+
+def _kept(kind: str, deps: Deps, job: Job, lines: Callable[[], Iterator[bytes]]) -> KeptFile:
+    version = deps.store.results.version(job.id)  # tried again, a job has other lines
+    return deps.downloads.get((kind, job.id, version), "jsonl", lambda path: _write(path, lines()))
+
+
+def _write(path: Path, lines: Iterator[bytes]) -> None:
+    try:
+        with path.open("wb") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise OutputError.of(f"the lines of a batch cannot be written: {error.strerror}", error.errno) from error
+
+
+def _output(deps: Deps, job: Job) -> Iterator[bytes]:
     for row in _each(downloads.rows_of(deps.store, job.id)):
         if row.status is not RowStatus.ERROR:
             yield _line(job, row, row.id, _response(job, row), None)
 
 
-def errors(deps: Deps, job: Job, made_of: JobFile) -> Iterator[bytes]:
-    """A line for each row without one."""
+def _errors(deps: Deps, job: Job, made_of: JobFile) -> Iterator[bytes]:
     try:
         ids = read_lines(deps.store.files.content(made_of.file_id, None)).ids
     except NotFoundError:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
-from starlette.responses import StreamingResponse
 
-from unembed.api import uploads
+from unembed.api import results, uploads
 from unembed.api.callers import Caller, Reader, Submitter
 from unembed.api.deps import Deps, Needs
+from unembed.api.downloads import KeptFile
 from unembed.api.openai import door
 from unembed.api.openai.forms import read_form
 from unembed.api.openai.objects import (
@@ -39,8 +39,13 @@ After = Annotated[
     str | None, Query(max_length=64, pattern="^[0-9A-Za-z_-]*$", description="The last id of the page before")
 ]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
+_LINES: Final = {JSON_LINES: {"schema": {"type": "string", "format": "binary"}}}
 _CONTENT: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The lines", "content": {JSON_LINES: {"schema": {"type": "string", "format": "binary"}}}}
+    200: {"description": "The lines", "content": _LINES},
+    206: {
+        "description": "The bytes that `Range` asks for, of a batch's texts or errors",
+        "content": {**_LINES, "multipart/byteranges": {"schema": {"type": "string", "format": "binary"}}},
+    },
 }
 _FORM: Final = {
     "required": True,
@@ -99,20 +104,23 @@ def read_file(file_id: FileId, deps: Needs, caller: Reader) -> OpenAIFile:
     if job_id is None:
         return OpenAIFile.of(deps.store.files.get(file_id, caller.sees))
     job, made_of = _ended(deps, caller, job_id)
-    size = sum(map(len, _lines(deps, job, made_of, file_id)))
-    created = int((job.finished_at or job.created_at).timestamp())
-    return OpenAIFile(id=file_id, bytes=size, created_at=created, filename=f"{file_id}.jsonl", purpose="batch_output")
+    return OpenAIFile(
+        id=file_id,
+        bytes=_kept(deps, job, made_of, file_id).nbytes,
+        created_at=int((job.finished_at or job.created_at).timestamp()),
+        filename=f"{file_id}.jsonl",
+        purpose="batch_output",
+    )
 
 
-@router.get("/files/{file_id}/content", response_class=Response, responses={**_CONTENT, **documented(404, 409)})
+@router.get("/files/{file_id}/content", response_class=Response, responses={**_CONTENT, **documented(404, 409, 416)})
 def read_file_content(file_id: FileId, deps: Needs, caller: Reader) -> Response:
     """Read a file: the lines that were uploaded, or the texts or errors of a batch, a line each."""
     job_id = _job_of(file_id)
     if job_id is None:
         return Response(deps.store.files.content(file_id, caller.sees), media_type=JSON_LINES)
-    # Whatever is wrong is raised here, and not at the first line.
     job, made_of = _ended(deps, caller, job_id)
-    return StreamingResponse(_lines(deps, job, made_of, file_id), media_type=JSON_LINES)
+    return results.ResultsFile(_kept(deps, job, made_of, file_id), "jsonl", f"{file_id}.jsonl")
 
 
 @router.delete("/files/{file_id}", responses=documented(403, 404))
@@ -177,5 +185,5 @@ def _ended(deps: Deps, caller: Caller, job_id: str) -> tuple[Job, JobFile]:
     return job, made_of
 
 
-def _lines(deps: Deps, job: Job, made_of: JobFile, file_id: str) -> Iterator[bytes]:
-    return door.output(deps, job) if file_id.startswith(OUTPUT) else door.errors(deps, job, made_of)
+def _kept(deps: Deps, job: Job, made_of: JobFile, file_id: str) -> KeptFile:
+    return door.output_file(deps, job) if file_id.startswith(OUTPUT) else door.error_file(deps, job, made_of)

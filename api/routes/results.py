@@ -15,6 +15,7 @@ from unembed.api.problems import documented
 from unembed.api.queries import Cursor, JobId
 from unembed.errors import ConflictError, TooLargeError
 from unembed.models.store import ResultsPage
+from unembed.results import write_results
 from unembed.schemas import JSON_LINES, Order, ResultsFormat
 
 router = APIRouter(tags=["results"])
@@ -123,5 +124,7 @@ def download_results(job_id: JobId, deps: Needs, _caller: Reader, format: WholeF
         raise TooLargeError(
             f"job {job_id} has {job.rows.total} rows, and a file at most {downloads.MOST_ROWS}: read them in pages"
         )
-    kept = deps.downloads.get((job_id, version, format), format, lambda: downloads.rows_of(deps.store, job_id))
+    kept = deps.downloads.get(
+        (job_id, version, format), format, lambda path: write_results(path, downloads.rows_of(deps.store, job_id))
+    )
     return results.ResultsFile(kept, format, f"{job_id}.{format}")

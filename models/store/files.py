@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final, cast
 
-from sqlalchemy import RowMapping, Table, delete, select
+from sqlalchemy import RowMapping, Table, and_, delete, select
 
 from unembed.errors import NotFoundError
 from unembed.models.clock import now
@@ -18,6 +18,8 @@ from unembed.schemas import Job
 _FILES: Final = cast(Table, FileRow.__table__)
 _JOB_FILES: Final = cast(Table, JobFileRow.__table__)
 _HEADS: Final = select(*(_FILES.c[name] for name in UploadedFile.__dataclass_fields__))
+
+_OLD_AT_ONCE: Final = 20
 
 Clients = Collection[str] | None  # whose files there are; None: everybody's
 
@@ -54,6 +56,18 @@ class Files(StorePart):
             statement = delete(_FILES).where(_FILES.c.id == file_id, *_of(clients))
             if connection.execute(statement.returning(_FILES.c.id)).first() is None:
                 raise _none(file_id)
+
+    def remove_old(self) -> list[str]:
+        """Remove some of the files that were uploaded longer ago than jobs are kept, the oldest first; their ids.
+
+        A job that was made of one stays, with its rows. Only the ids of rows whose batch died are in the file alone.
+        """
+        if self.settings.job_ttl is None:
+            return []
+        oldest = select(_FILES.c.id).order_by(_FILES.c.id).limit(_OLD_AT_ONCE)  # ids sort by time: no scan
+        old = and_(_FILES.c.id.in_(oldest), _FILES.c.created_at < now(-self.settings.job_ttl))
+        with self._write() as connection:
+            return list(connection.scalars(delete(_FILES).where(old).returning(_FILES.c.id)))
 
     def note_job(self, job_id: str, of: JobFile) -> None:
         """This job was made of a file."""

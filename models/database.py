@@ -6,9 +6,9 @@ to know at which revision the tables are takes one SELECT.
 
 from __future__ import annotations
 
+import io
 import re
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -225,7 +225,7 @@ def _migrations() -> Path:
 def _config() -> Config:
     from alembic.config import Config
 
-    config = Config(stdout=sys.stdout)  # as it is now: by default, as it was when alembic was imported
+    config = Config(stdout=io.StringIO())  # not ours: what it says there is no data, and what is wrong it raises
     config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
     return config
 

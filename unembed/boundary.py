@@ -43,6 +43,7 @@ _EXPECTED: Final = {
     "byte_size": "a number of bytes, or one with a unit: 65536, 64MB, 4GiB",
     "byte_size_unit": "a number of bytes, or one with a unit: 65536, 64MB, 4GiB",
 }
+_CHOICES: Final = ("literal_error", "enum")
 _PREAMBLE: Final = re.compile(r"^\w+ should (be|have) ")
 
 
@@ -70,11 +71,16 @@ def describe(
     return ". ".join(lines[:_SHOWN_ERRORS] + more)
 
 
+def did_you_mean(given: str, known: Collection[str]) -> str:
+    """`. Did you mean 'x'?`, to be said after what was not known; nothing where no name is near."""
+    near = get_close_matches(given, known, n=1) or get_close_matches(given.lower(), known, n=1)
+    return f". Did you mean {near[0]!r}?" if near else ""
+
+
 def unknown_name(what: str, given: str, known: Collection[str]) -> str:
     """An unknown name, the names there are, and the one that was probably meant."""
-    near = get_close_matches(given, known, n=1)
     said = f"unknown {what} {given!r}" + (f"; there are: {', '.join(sorted(known))}" if known else "")
-    return f"{said}. Did you mean {near[0]!r}?" if near else said
+    return said + did_you_mean(given, known)
 
 
 def as_unembed_error(error: BaseException) -> UnembedError:
@@ -159,7 +165,15 @@ def _line(error: Any, name: Callable[[str], str], secret: Collection[str], known
         key: int(bound) if isinstance(bound, float) and bound.is_integer() else bound for key, bound in context.items()
     }
     expected = _EXPECTED[kind].format(**bounds) if kind in _EXPECTED else _PREAMBLE.sub("", said)
-    return f"{name(field)} {found}; expected {expected}"
+    meant = (
+        "" if secretly or kind not in _CHOICES else did_you_mean(str(error.get("input")), _words(context["expected"]))
+    )
+    return f"{name(field)} {found}; expected {expected}{meant}"
+
+
+def _words(expected: str) -> list[str]:
+    """Of what pydantic says that it expected: 'all' or 'none'."""
+    return re.findall(r"'([^']*)'", expected)
 
 
 def _shown(value: object) -> str:

@@ -16,20 +16,11 @@ router = APIRouter(tags=["decoders"])
 @router.get("/decoders")
 def list_decoders(_caller: Reader) -> list[DecoderInfo]:
     """List the decoders that a job can use."""
-    return [_described(catalog.find(name)) for name in catalog.names()]
+    return catalog.described()
 
 
 @router.get("/decoders/{name}")
 def read_decoder(_caller: Reader, name: Annotated[str, Path(max_length=200)]) -> DecoderInfo:
     """Describe a decoder, with a hash of its checkpoint."""
     entry = catalog.find(name)
-    return _described(entry).model_copy(update={"checkpoint": entry.checkpoint})
-
-
-def _described(entry: catalog.Entry) -> DecoderInfo:
-    return DecoderInfo(
-        name=entry.name,
-        embedding_dim=entry.embedding_dim,
-        architecture=entry.architecture,
-        encoder=entry.encoder,
-    )
+    return entry.info.model_copy(update={"checkpoint": entry.checkpoint})

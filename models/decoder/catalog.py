@@ -19,11 +19,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
-from unembed.boundary import describe
+from unembed.boundary import describe, did_you_mean
 from unembed.errors import CheckpointError, DimensionError, UnknownDecoderError
 from unembed.models.decoder.config import HYBRID, PHRASE_BANK, AnyConfig, BankConfig, CheckpointConfig, HybridConfig
 from unembed.models.decoder.needs import check_needs
-from unembed.schemas import DecodeOptions
+from unembed.schemas import DecodeOptions, DecoderInfo
 
 
 def _shipped() -> Path:
@@ -89,6 +89,16 @@ class Entry:
         return self.config.encoder
 
     @property
+    def info(self) -> DecoderInfo:
+        """What a job may know of it, without the hash of its checkpoint."""
+        return DecoderInfo(
+            name=self.name,
+            embedding_dim=self.embedding_dim,
+            architecture=self.architecture,
+            encoder=self.encoder,
+        )
+
+    @property
     def checkpoint(self) -> str:
         """A sha256 that changes when anything of the decoder does, its parts included. It reads all of it: some MB."""
         digest = hashlib.sha256()
@@ -148,6 +158,11 @@ def _dimensions() -> dict[str, int]:
     return found
 
 
+def described() -> list[DecoderInfo]:
+    """All of them, by name. Raises CheckpointError when a config.json is damaged."""
+    return [find(name).info for name in names()]
+
+
 def find(name: str) -> Entry:
     """Raises UnknownDecoderError, listing the names there are, or CheckpointError when its config.json is damaged."""
     folders = _folders()
@@ -155,6 +170,7 @@ def find(name: str) -> Entry:
         missing = "" if SHIPPED.is_dir() else f"; for those that ship: {INSTALL_WEIGHTS}"
         raise UnknownDecoderError(
             f"unknown decoder {name!r}; there are: {', '.join(sorted(folders)) or 'none'}{missing}"
+            f"{did_you_mean(name, folders)}"
         )
     return Entry(name, folders[name], read_config(folders[name]))
 

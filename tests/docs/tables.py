@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from unembed.cli.console import EXIT_MEANINGS
 from unembed.cli.decode_flags import range_of
 from unembed.codes import FailureCode
 from unembed.errors import JobFailedError, by_code
@@ -38,6 +39,11 @@ def failures_table() -> str:
     return _table(("code", "of a", "meaning"), [(f"`{each}`", each.scope, each.meaning) for each in FailureCode])
 
 
+def exits_table() -> str:
+    """What a verb ends with."""
+    return _table(("exit code", "meaning"), [(str(code.value), meaning) for code, meaning in EXIT_MEANINGS.items()])
+
+
 def _default(value: object) -> str:
     match value:
         case None:
@@ -55,6 +61,7 @@ TABLES: Final[Sequence[tuple[str, str, Callable[[], str]]]] = (
     ("decoding.md", "options", options_table),
     ("api.md", "errors", errors_table),
     ("api.md", "failures", failures_table),
+    ("cli.md", "exits", exits_table),
 )
 
 

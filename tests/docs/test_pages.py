@@ -38,6 +38,7 @@ NOT_RUN: Final = {
     "pip install -c constraints.txt '.[local]' ./models/decoder/weights": _SETS_UP,
     "pip install ./models/decoder/native": _SETS_UP,
     "pip install -c constraints.txt -e '.[local,train]'": _SETS_UP,
+    "unembed --install-completion": "changes what a shell reads when it starts; tests/unembed/test_cli_completion.py",
     "unembed up": "the server that the other commands talk to was started by it",
     "unembed serve": "runs until it is stopped; tests/flow/test_parts_by_hand.py starts it",
     "unembed flower": "runs until it is stopped; tests/faults/test_flower.py starts it",

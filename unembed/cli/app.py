@@ -9,10 +9,11 @@ from importlib.util import find_spec
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from typer.core import TyperGroup
 
 from unembed.boundary import as_unembed_error, show_traceback
-from unembed.cli.console import fail
+from unembed.cli.common import add_common_options, forget_common_options
+from unembed.cli.console import EXIT_MEANINGS, Exit, fail, say
+from unembed.cli.usage import UsageError, VerbsInWords, is_plea_for_help, usage_error
 from unembed.quick_imports import quick_imports
 
 
@@ -38,6 +39,8 @@ VERBS: Final = {
     "retry": Verb("retry", "retry", _DECODE),
     "rm": Verb("rm", "rm", _DECODE),
     "ls": Verb("ls", "ls", _DECODE),
+    "open": Verb("open_page", "open_page", _DECODE),
+    "decoders": Verb("decoders", "decoders", _DECODE),
     "demo": Verb("demo", "demo", _DECODE),
     "up": Verb("up", "up", _SERVE),
     "serve": Verb("serve", "serve", _SERVE),
@@ -62,7 +65,7 @@ VERBS: Final = {
 }
 
 
-class VerbGroup(TyperGroup):
+class VerbGroup(VerbsInWords):
     """Imports a verb's module when the verb is called for, so that `unembed ls` does not pay for the others."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -81,6 +84,7 @@ app = typer.Typer(
     cls=VerbGroup,
     no_args_is_help=True,
     invoke_without_command=True,
+    epilog="Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in EXIT_MEANINGS.items()) + ".",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,  # they could show a key
 )
@@ -100,11 +104,21 @@ def unembed(
 
 def run(args: Sequence[str] | None) -> None:
     """Ends the process with one of the codes of `unembed.cli.console.Exit`; `args` default to those of the process."""
+    given = list(sys.argv[1:] if args is None else args)
+    forget_common_options()
     try:
-        app(args=list(args) if args is not None else None, prog_name="unembed")
+        code = app(args=given, prog_name="unembed", standalone_mode=False)
+    except typer.Abort:  # a Ctrl-C, or the end of stdin, in place of an answer
+        say("interrupted", "yellow")
+        sys.exit(Exit.INTERRUPTED)
     except Exception as error:
+        if is_plea_for_help(error):
+            error.show()  # type: ignore[attr-defined]
+            sys.exit(Exit.USAGE)
         show_traceback(error)
-        sys.exit(fail(as_unembed_error(error)))
+        known = usage_error(error, given) if isinstance(error, UsageError) else as_unembed_error(error)
+        sys.exit(fail(known, as_json="--json" in given))
+    sys.exit(code if isinstance(code, int) else Exit.OK)
 
 
 def _command(name: str, verb: Verb) -> Any:
@@ -116,6 +130,7 @@ def _command(name: str, verb: Verb) -> Any:
         alone = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
         alone.command(name)(target)
         command = typer.main.get_command(alone)
+    add_common_options(command)
     command.name = name
     command.rich_help_panel = verb.panel
     return command

@@ -42,6 +42,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    as_json: given.AsJson = False,
 ) -> None:
     """Compare the decoder v2.1 with v2.0 on this machine: memory, rows a second, latency.
 
@@ -55,7 +56,10 @@ def compare(
     path = record or Path(f"docs/benchmarks/decoders-{found['machine']['type']}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    _show(found)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        _show(found)
     say(f"wrote {path}")
 
 

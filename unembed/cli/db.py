@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -10,17 +11,19 @@ import typer
 
 from unembed.cli.console import out, say
 from unembed.cli.extras import needs
+from unembed.cli.options import AsJson
+from unembed.cli.usage import VerbsInWords
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-app = typer.Typer(no_args_is_help=True, help="Upgrade or check the tables of the database.")
+app = typer.Typer(cls=VerbsInWords, no_args_is_help=True, help="Upgrade or check the tables of the database.")
 
 Database = Annotated[str | None, typer.Option("--database-url", help="Default: UNEMBED_DATABASE_URL.")]
 
 
 @app.command()
-def upgrade(database_url: Database = None) -> None:
+def upgrade(as_json: AsJson = False, database_url: Database = None) -> None:
     """Upgrade the tables to this version. Safe to repeat, and to run from several places at once."""
     with engine_of(database_url) as engine:
         from unembed.models import database
@@ -28,27 +31,34 @@ def upgrade(database_url: Database = None) -> None:
         before = database.revision(engine)
         database.upgrade(engine)
         after = database.revision(engine)
+    if as_json:
+        typer.echo(json.dumps({"revision": after, "before": before}))
     say(f"the tables are at revision {after}" + ("" if before == after else f", before: {before or 'none'}"))
 
 
 @app.command()
-def revision(database_url: Database = None) -> None:
+def revision(as_json: AsJson = False, database_url: Database = None) -> None:
     """Print the revision of the tables, or nothing if there are none."""
     with engine_of(database_url) as engine:
         from unembed.models import database
 
         found = database.revision(engine)
-    if found:
+    if as_json:
+        typer.echo(json.dumps({"revision": found}))
+    elif found:
         out.print(found)
 
 
 @app.command()
-def check(database_url: Database = None) -> None:
+def check(as_json: AsJson = False, database_url: Database = None) -> None:
     """Check that the tables are what this version expects."""
     with engine_of(database_url) as engine:
         from unembed.models import database
 
         database.check(engine)
+        found = database.revision(engine)
+    if as_json:
+        typer.echo(json.dumps({"revision": found}))
     say("the tables are as this version expects")
 
 

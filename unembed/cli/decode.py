@@ -9,15 +9,16 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli import outputs
-from unembed.cli.console import err, say
+from unembed.cli.console import err, say, show_job
 from unembed.cli.corpora import read_corpus
 from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.decode_to_file import Done, decode_to_file, usual_batch_size
 from unembed.cli.dry_run import dry_run as show_dry_run
 from unembed.cli.foreground import server_for
-from unembed.client import Client
 from unembed.corpus.names import job_name
+from unembed.errors import InputError
 from unembed.results import Destination, destination_of
+from unembed.results.destination import STDOUT
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Priority
 
 BatchSize = Annotated[
@@ -75,6 +76,7 @@ def decode(
     priority: given.Priority = Priority.NORMAL,
     dry_run: given.DryRun = False,
     gpu_memory: given.GpuMemory = None,
+    as_json: given.AsJson = False,
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
@@ -84,6 +86,8 @@ def decode(
     job and stops it afterwards. If it is interrupted, the same command goes on where it was.
     """
     to = destination_of(output, format)
+    if as_json and to.name == STDOUT and not dry_run:
+        raise InputError("--json prints the job, and -o - the texts, both on stdout; name a file with -o")
     given.take_gpu_memory(gpu_memory)
     corpus = read_corpus(sources, column, id_column, cells, input_format, query, collection, embedder)
     layout = outputs.layout_of(corpus, carry, append)
@@ -97,13 +101,14 @@ def decode(
                 options=options,
                 batch_size=batch_size or usual_batch_size(corpus.rows),
                 priority=priority,
-                client=exits.enter_context(Client(server)) if server else None,
+                client=exits.enter_context(given.connect(server, home)) if server else None,
+                as_json=as_json,
             )
         return
     decode_to_file(
         corpus,
         to,
-        lambda done: _show(done, to),
+        lambda done: _show(done, to, as_json=as_json),
         layout=layout,
         name=name or job_name(sources),
         decoder=decoder,
@@ -118,7 +123,7 @@ def decode(
     )
 
 
-def _show(done: Done, to: Destination) -> None:
+def _show(done: Done, to: Destination, *, as_json: bool) -> None:
     err.print()
     for part in done.glance.shown():
         err.print(part)
@@ -128,3 +133,5 @@ def _show(done: Done, to: Destination) -> None:
     if done.job.error:
         say(done.job.error, "red")
     say(f"{done.written:,} rows written to {to}")
+    if as_json:
+        show_job(done.job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import wraps
 from inspect import Parameter, signature
-from typing import Annotated, Any, Final, Literal, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Gt, Le
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from unembed.boundary import describe
+from unembed.cli.completion import complete_words
 from unembed.errors import InputError
 from unembed.schemas import GREEDY, DecodeOptions
 
@@ -76,7 +77,13 @@ def flag(field: str) -> Any:
     info = DecodeOptions.model_fields[field]
     limits = range_of(info)
     meaning = f"{info.description}." + (f" Takes {limits}." if limits else "")
-    return typer.Option(_flag_name(field), help=meaning, show_default=info.default is not None, rich_help_panel=PANEL)
+    return typer.Option(
+        _flag_name(field),
+        help=meaning,
+        show_default=info.default is not None,
+        autocompletion=complete_words(get_args(info.annotation)) if _is_choice(info) else None,
+        rich_help_panel=PANEL,
+    )
 
 
 def range_of(field: FieldInfo) -> str:
@@ -97,8 +104,12 @@ def _flag_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
+def _is_choice(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is Literal
+
+
 def _parameter(field: str) -> Parameter:
     info = DecodeOptions.model_fields[field]
     # A choice is a plain word here, so that pydantic's refusal of it reads like those of the others.
-    taken = str if get_origin(info.annotation) is Literal else info.annotation
+    taken = str if _is_choice(info) else info.annotation
     return Parameter(field, Parameter.KEYWORD_ONLY, default=info.default, annotation=Annotated[taken, flag(field)])

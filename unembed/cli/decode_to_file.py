@@ -13,6 +13,7 @@ from rich.table import Table
 
 from unembed.boundary import as_unembed_error
 from unembed.cli import options as given
+from unembed.cli.common import api_key
 from unembed.cli.console import STARTED, Exit, job_exit_code, say
 from unembed.cli.corpora import say_bad_rows
 from unembed.cli.foreground import Place, Wanted, foreground
@@ -108,7 +109,7 @@ class _Run:
             busy(why, pause)
             place.check()
 
-        with Client(place.url, busy=is_busy) as client:
+        with Client(place.url, api_key(), busy=is_busy) as client:
             try:
                 self._forget_what_is_gone(client, place)
                 handle = self._decode(client, place)

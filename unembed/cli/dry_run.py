@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
@@ -47,7 +48,7 @@ def scan(corpus: Corpus) -> Scan:
         }
         found.rows += len(vectors)
         found.bytes += part.embeddings.nbytes
-        found.errors += Counter({code: int(which.sum()) for code, which in bad.items()})
+        found.errors += Counter({str(code): int(which.sum()) for code, which in bad.items()})
     return found
 
 
@@ -59,12 +60,10 @@ def dry_run(
     batch_size: int,
     priority: Priority,
     client: Client | None,
+    as_json: bool,
 ) -> None:
     """`client` of the server that would decode it; None: one would be started for it. Raises what either would say of a
     job that it refuses."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
     estimate = None
     if client is None:
         entry_for(decoder, corpus.dim, options)
@@ -72,12 +71,38 @@ def dry_run(
         estimate = client.estimate(
             corpus.rows, corpus.dim, decoder=decoder, options=options, batch_size=batch_size, priority=priority
         )
+    found = scan(corpus) if isinstance(corpus, Corpus) else None
     if isinstance(corpus, Corpus):
-        found = scan(corpus)
         say_bad_rows(corpus)
-        errors, nbytes = _errors(found), f"{_size(found.bytes)} of vectors to send"
+    if as_json:
+        print(json.dumps(_as_json(corpus, found, batch_size, estimate), indent=2))
     else:
+        out.print(_table(corpus, found, batch_size, estimate))
+        out.print("nothing was sent", style="dim")
+
+
+def _as_json(
+    corpus: Corpus | ReferencedCorpus, found: Scan | None, batch_size: int, estimate: Estimate | None
+) -> dict[str, object]:
+    """`errors` and `bytes` are null of a corpus by reference, whose rows are not read; `estimate` without a server."""
+    return {
+        "rows": corpus.rows,
+        "embedding_dim": corpus.dim,
+        "batches": -(-corpus.rows // batch_size),
+        "errors": None if found is None else dict(found.errors),
+        "bytes": None if found is None else found.bytes,
+        "estimate": None if estimate is None else estimate.model_dump(mode="json"),
+    }
+
+
+def _table(corpus: Corpus | ReferencedCorpus, found: Scan | None, batch_size: int, estimate: Estimate | None) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    if found is None:
         errors, nbytes = "not looked for: workers read the files, and this command only their footers", "none to send"
+    else:
+        errors, nbytes = _errors(found), f"{_size(found.bytes)} of vectors to send"
     table.add_row("rows", f"{corpus.rows:,}")
     table.add_row("dimensions", f"{corpus.dim}")
     table.add_row("errors", errors)
@@ -88,8 +113,7 @@ def dry_run(
         table.add_row("ahead", f"{estimate.jobs_ahead:,} jobs, {estimate.rows_ahead:,} rows before it would be done")
     seconds = None if estimate is None else estimate.seconds
     table.add_row("time", "not known" if seconds is None else f"about {duration(seconds)}")
-    out.print(table)
-    out.print("nothing was sent", style="dim")
+    return table
 
 
 def _errors(found: Scan) -> str:

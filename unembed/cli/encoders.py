@@ -13,6 +13,7 @@ from rich.text import Text
 
 from unembed.cli.console import out, say
 from unembed.cli.options import AsJson
+from unembed.cli.usage import VerbsInWords
 from unembed.errors import InputError
 
 _KINDS: Final = {  # of those that take any model: how one is named, and what it is
@@ -23,7 +24,7 @@ _KINDS: Final = {  # of those that take any model: how one is named, and what it
     "module:function": ("", "a Python function of your own"),
 }
 
-app = typer.Typer(invoke_without_command=True, help="List the encoders that there are, or add one.")
+app = typer.Typer(cls=VerbsInWords, invoke_without_command=True, help="List the encoders that there are, or add one.")
 
 
 @app.callback()

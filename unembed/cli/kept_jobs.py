@@ -81,7 +81,8 @@ def job_to_read(job_id: str, url: str | None, home: Path | None) -> Iterator[Rea
     with ExitStack() as exits:
         found: Readable | None
         try:
-            found = exits.enter_context(given.connect(url, home)).job(job_id)
+            client = exits.enter_context(given.connect(url, home))
+            found = client.job(given.job_id_of(client, job_id))
         except (NotFoundError, UnavailableError):
             found = None if url else _kept(job_id, home_folder(home), exits)
             if found is None:

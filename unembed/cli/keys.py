@@ -13,18 +13,20 @@ import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 from rich.table import Table
 
+from unembed.boundary import did_you_mean
 from unembed.cli import options as given
 from unembed.cli.console import out, say
 from unembed.cli.db import Database, engine_of
 from unembed.cli.extras import needs
-from unembed.errors import InputError
+from unembed.cli.usage import VerbsInWords
+from unembed.errors import InputError, NotFoundError
 from unembed.schemas import KeyRole
 
 if TYPE_CHECKING:
     from unembed.models.store import ApiKey, ClientLimits
     from unembed.models.store.keys import ApiKeys
 
-app = typer.Typer(no_args_is_help=True, help="Make, list or revoke API keys.")
+app = typer.Typer(cls=VerbsInWords, no_args_is_help=True, help="Make, list or revoke API keys.")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,59}")
 _LIMITS: Final = ("rows", "bytes", "requests")
@@ -54,6 +56,7 @@ def add(
     name: Name,
     role: Role = KeyRole.SUBMITTER,
     limit: Limit = [],  # noqa: B006 - typer copies it
+    as_json: given.AsJson = False,
     database_url: Database = None,
 ) -> None:
     """Make a key and print it. It is shown this once: only a digest is kept. Servers know it within two seconds."""
@@ -65,7 +68,7 @@ def add(
         secret = new_secret()
         key = keys.add(name, role, _limits_of(limit), secret)
     say(f"the key {key.name}, {key.role}; keep it, it is not shown again:")
-    typer.echo(secret)
+    typer.echo(json.dumps(_shown(key) | {"key": secret}, indent=2) if as_json else secret)
 
 
 @app.command("list")
@@ -82,10 +85,16 @@ def list_keys(as_json: given.AsJson = False, database_url: Database = None) -> N
 
 
 @app.command()
-def revoke(name: Name, database_url: Database = None) -> None:
+def revoke(name: Name, as_json: given.AsJson = False, database_url: Database = None) -> None:
     """Revoke a key: within two seconds it opens nothing any more. Its jobs stay, and go on."""
     with _keys(database_url) as keys:
-        keys.revoke(name)
+        try:
+            revoked = keys.revoke(name)
+        except NotFoundError as error:
+            active = [key.name for key in keys.all() if key.revoked_at is None]
+            raise NotFoundError(f"{error.message}{did_you_mean(name, active)}") from error
+    if as_json:
+        typer.echo(json.dumps(_shown(revoked), indent=2))
     say(f"the key {name} is revoked")
 
 

@@ -13,8 +13,12 @@ import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from unembed import schemas
+from unembed.cli.common import WHERE_PANEL as WHERE_PANEL
+from unembed.cli.common import api_key
+from unembed.cli.completion import complete_decoders, complete_jobs, complete_labels, complete_words
 from unembed.cli.console import say
 from unembed.cli.decode_flags import PANEL
+from unembed.cli.named_jobs import job_id_of as job_id_of
 from unembed.client import Client
 from unembed.corpus import Coding
 from unembed.corpus.formats import SUFFIXES
@@ -22,7 +26,7 @@ from unembed.errors import InputError
 from unembed.home import require_url
 
 _SAY_AGAIN: Final = 60.0  # seconds
-CORPUS_PANEL, WHERE_PANEL = "The corpus", "Where it is decoded"
+CORPUS_PANEL: Final = "The corpus"
 
 Sources = Annotated[
     list[str],
@@ -35,7 +39,13 @@ Sources = Annotated[
     ),
 ]
 JobId = Annotated[
-    str, typer.Argument(metavar="JOB", help="The id of a job, as `submit` printed it.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="JOB",
+        help="The id of a job, as `submit` printed it, or the name of one.",
+        show_default=False,
+        autocompletion=complete_jobs,
+    ),
 ]
 
 Url = Annotated[
@@ -106,6 +116,7 @@ InputFormat = Annotated[
         metavar="FORMAT",
         help=f"What the files are, where their contents and suffixes mislead: {', '.join(SUFFIXES)}.",
         show_default=False,
+        autocompletion=complete_words(tuple(SUFFIXES)),
         rich_help_panel=CORPUS_PANEL,
     ),
 ]
@@ -162,11 +173,20 @@ Labels = Annotated[
         metavar="NAME=VALUE",
         help="A label, to find the job by; can be given several times.",
         show_default=False,
+        autocompletion=complete_labels,
         rich_help_panel=WHERE_PANEL,
     ),
 ]
 
-Decoder = Annotated[str, typer.Option("--decoder", help="The decoder's name.", rich_help_panel=PANEL)]
+Decoder = Annotated[
+    str,
+    typer.Option(
+        "--decoder",
+        help="The decoder's name: `unembed decoders` lists them.",
+        autocompletion=complete_decoders,
+        rich_help_panel=PANEL,
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same texts.", rich_help_panel=PANEL)]
 Device = Annotated[
     str,
@@ -214,8 +234,8 @@ def labels_of(given: Sequence[str]) -> dict[str, str]:
 
 
 def connect(url: str | None, home: Path | None) -> Client:
-    """A client of the server that these options name; UnavailableError when they name none."""
-    return Client(require_url(url, home), busy=SayBusy())
+    """A client of the server that these options name, with the key; UnavailableError when they name none."""
+    return Client(require_url(url, home), api_key(), busy=SayBusy())
 
 
 class SayBusy:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from unembed.cli.completion import complete_words
 from unembed.cli.console import say
 from unembed.corpus import Corpus
 from unembed.errors import InputError
@@ -34,6 +35,7 @@ Format = Annotated[
         help=f"What is written, where the name does not say it: {', '.join(FORMATS)}. Default: parquet in a folder, "
         "jsonl on stdout.",
         show_default=False,
+        autocompletion=complete_words(FORMATS),
         rich_help_panel=PANEL,
     ),
 ]

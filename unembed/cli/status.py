@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from unembed.cli import options as given
-from unembed.cli.console import job_exit_code, out
+from unembed.cli.console import job_exit_code, out, show_job
 from unembed.cli.follow import wait_for
 from unembed.cli.kept_jobs import job_to_read, require_running
 from unembed.cli.tables import job_details
@@ -25,14 +25,14 @@ def status(
     """Show how far a job has got."""
     if watch:
         with require_running(job_id, url, home) as client:
-            handle = client.job(job_id)
+            handle = client.job(given.job_id_of(client, job_id))
             wait_for(handle)
             job = handle.job
     else:
         with job_to_read(job_id, url, home) as found:
             job = found.job
     if as_json:
-        typer.echo(job.model_dump_json(indent=2))
+        show_job(job)
     else:
         out.print(job_details(job))
     if watch:

@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 
 from unembed.boundary import describe
 from unembed.cli import options as given
-from unembed.cli.console import Exit, say
+from unembed.cli.console import Exit, say, show_job
 from unembed.cli.corpora import read_corpus, say_bad_rows
 from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.dry_run import dry_run as show_dry_run
@@ -85,6 +85,7 @@ def submit(
     label: given.Labels = [],  # noqa: B006 - typer copies it
     idempotency_key: IdempotencyKey = None,
     dry_run: given.DryRun = False,
+    as_json: given.AsJson = False,
     url: given.Url = None,
     home: given.Home = None,
 ) -> None:
@@ -108,6 +109,7 @@ def submit(
                 batch_size=batch_size,
                 priority=priority,
                 client=client,
+                as_json=as_json,
             )
         return
     key = idempotency_key or uuid.uuid4().hex
@@ -134,7 +136,10 @@ def submit(
         )
     if isinstance(corpus, Corpus):
         say_bad_rows(corpus)
-    typer.echo(job.id)
+    if as_json:
+        show_job(job.job)
+    else:
+        typer.echo(job.id)
     say(f"{job.job.rows.total:,} rows {'named' if by_reference else 'sent'}; next: unembed wait {job.id}", "dim")
     say(f"its idempotency key, to submit it again under: {key}", "dim")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from unembed.cli import training_options as given
 from unembed.cli.console import Exit, err, say
 from unembed.cli.extras import needs
-from unembed.cli.options import Device
+from unembed.cli.options import AsJson, Device
 from unembed.cli.train import stop_on_interrupt
 from unembed.errors import InputError
 from unembed.threads import wait_without_spinning
@@ -50,6 +51,7 @@ def tune(
     device: Device = "auto",
     yes: given.Yes = False,
     threads: given.Threads = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Search for good settings with short runs. Ctrl-C stops, and the same command continues from there.
 
@@ -92,7 +94,8 @@ def tune(
         raise InputError("no run finished with a finite loss; expected texts that a network can learn")
     best = tried[0]
     found = replace(plan, folder=out / "best", passes=best.passes if most_passes else None)
-    typer.echo(shlex.join(command_of(found, best.recipe)))
+    command = command_of(found, best.recipe)
+    typer.echo(json.dumps({"command": command, "dev_loss": best.loss}) if as_json else shlex.join(command))
 
 
 def table_of(tried: list[Tried]) -> Table:

@@ -9,6 +9,7 @@ from functools import partial
 from os import PathLike
 from typing import Any, Final, cast
 
+from unembed.boundary import did_you_mean
 from unembed.corpus.arrow_files import arrow_table
 from unembed.corpus.base import Corpus
 from unembed.corpus.binary_files import bin_table, safetensors_table, vecs_table
@@ -158,7 +159,8 @@ def _are_paths(source: object) -> bool:
 def _files(named: Sequence[str], input_format: str | None, progress: Progress) -> tuple[list[LocalFile], Sequence[str]]:
     """The files, and the names of others in their folders."""
     if input_format is not None and input_format not in SUFFIXES:
-        raise CorpusError(f"the input format is {input_format!r}, but expected one of {', '.join(SUFFIXES)}")
+        expected = ", ".join(SUFFIXES) + did_you_mean(input_format, SUFFIXES)
+        raise CorpusError(f"the input format is {input_format!r}, but expected one of {expected}")
     passed_over = list[str]()
     files = local_files(named, progress, passed_over)
     if len(files) > 1:

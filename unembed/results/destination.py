@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from unembed.boundary import did_you_mean
 from unembed.corpus.formats import COMPRESSIONS, SUFFIXES, kind_of_name
 from unembed.corpus.names import shown
 from unembed.errors import InputError
@@ -85,7 +86,10 @@ def destination_of(name: str | os.PathLike[str], format: str | None = None) -> D
 
 def _parsed(name: str, format: str | None) -> Destination:
     if format is not None and format not in FORMATS:
-        raise InputError(f"the format is {format!r}, but results are written as one of {', '.join(FORMATS)}")
+        raise InputError(
+            f"the format is {format!r}, but results are written as one of {', '.join(FORMATS)}"
+            f"{did_you_mean(format, FORMATS)}"
+        )
     kind = kind_of_name(name.rstrip("/"))
     by_name = kind.format if kind.format in FORMATS else None
     sink = _sink(name)

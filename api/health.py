@@ -57,7 +57,7 @@ def _database(deps: Deps) -> None:
 
 
 def _migrations(deps: Deps) -> None:
-    database.require_usable(deps.engine)
+    database.require_head(deps.engine)
 
 
 def _queue(deps: Deps) -> None:

@@ -69,6 +69,13 @@ def _device(name: str) -> str:
     return name
 
 
+def _web_address(url: str | None) -> str | None:
+    """A page links to it: nothing that a browser would run."""
+    if url is not None and not re.fullmatch(r"https?://[^\s<>\"']+", url):
+        raise PydanticCustomError("web_address", "an address that begins with http:// or https://")
+    return url
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 WholeSeconds = Annotated[int, BeforeValidator(_seconds)]
 RedisUrl = Annotated[str, AfterValidator(canonical)]
@@ -100,6 +107,10 @@ class Settings(BaseSettings):
         (),
         description="API keys, separated by commas, beside those of `unembed keys`; one is required when the host is "
         "not a loopback address",
+    )
+
+    flower_url: Annotated[str | None, AfterValidator(_web_address)] = Field(
+        None, description="where Flower is, for the link to it on the pages; `unembed up` knows"
     )
 
     corpus_roots: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -19,7 +19,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -131,6 +131,9 @@ class Stack:
 
         path = exits.enter_context(redis_server.socket_path(self.home))
         environment = _environment(database_url, path, port)
+        self.flower_url = _flower_url(flower_port, environment)
+        if self.flower_url is not None:
+            environment["UNEMBED_FLOWER_URL"] = self.flower_url
         if flower_port is None:
             environment["UNEMBED_EVENTS"] = "false"  # nobody listens
         supervisor = self._supervisor = Supervisor(self.home, self._say, lock.note_parts)
@@ -144,8 +147,6 @@ class Stack:
         supervisor.let_go()
 
         self.url = f"http://{LOOPBACK}:{port}"
-        prefix = environment.get("FLOWER_URL_PREFIX", "").strip("/")
-        self.flower_url = f"http://{LOOPBACK}:{flower_port}/{prefix}".rstrip("/") if flower_port else None
         _await(supervisor, "api", lambda: _is_ready(port))
         exits.callback(remove_server, self.home)
         pid = os.getpid()
@@ -153,12 +154,11 @@ class Stack:
 
     def _prepare_database(self, url: str) -> None:
         with quick_imports():
-            from unembed.models.backup import upgrade_with_copy
-            from unembed.models.database import open_engine, revision
+            from unembed.models.database import open_engine, revision, upgrade
 
         with open_engine(url) as engine:
             is_new = revision(engine) is None
-            upgrade_with_copy(engine, self._say)
+            upgrade(engine)
             if self._database_url is None and not is_new:
                 with quick_imports():
                     from unembed.models.store import Store
@@ -223,6 +223,11 @@ def _environment(database_url: str, redis_socket: Path, port: int) -> dict[str, 
         "UNEMBED_PORT": str(port),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _flower_url(port: int | None, environment: Mapping[str, str]) -> str | None:
+    prefix = environment.get("FLOWER_URL_PREFIX", "").strip("/")
+    return f"http://{LOOPBACK}:{port}/{prefix}".rstrip("/") if port else None
 
 
 def _require_extras(*, flower: bool) -> None:

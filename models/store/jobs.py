@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, delete, or_, select, tuple_, update
 
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
 from unembed.models.clock import now
@@ -280,6 +280,9 @@ def _conditions(wanted: JobFilter) -> Iterator[ColumnElement[bool]]:
             yield column == value
     if wanted.name is not None:
         yield JOBS.c.name.icontains(wanted.name, autoescape=True)
+    if wanted.search is not None:
+        of_id = JOBS.c.id.startswith(wanted.search.lower(), autoescape=True)
+        yield or_(JOBS.c.name.icontains(wanted.search, autoescape=True), of_id)
     if wanted.clients is not None:
         yield JOBS.c.client.in_(sorted(wanted.clients))
     for name, value in wanted.labels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,6 @@ from unembed.cli.console import out, say
 from unembed.cli.extras import needs
 from unembed.cli.options import AsJson
 from unembed.cli.usage import VerbsInWords
-from unembed.errors import InputError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -25,41 +23,17 @@ Database = Annotated[str | None, typer.Option("--database-url", help="Default: U
 
 
 @app.command()
-def upgrade(
-    as_json: AsJson = False,
-    database_url: Database = None,
-    backup: Annotated[
-        bool, typer.Option("--backup/--no-backup", help="Copy a SQLite database first, beside its file.")
-    ] = True,
-) -> None:
-    """Upgrade the tables to this version. Safe to repeat, and to run from several places at once.
-
-    A SQLite database is copied first, and the latest three copies are kept. Of PostgreSQL, make a copy yourself: the
-    command is shown, and at a terminal you are asked whether there is one.
-    """
+def upgrade(as_json: AsJson = False, database_url: Database = None) -> None:
+    """Upgrade the tables to this version. Safe to repeat, and to run from several places at once."""
     with engine_of(database_url) as engine:
         from unembed.models import database
-        from unembed.models.backup import is_behind, upgrade_with_copy
 
         before = database.revision(engine)
-        if not backup:
-            database.upgrade(engine)
-        else:
-            if engine.dialect.name == "postgresql" and is_behind(engine):
-                _ask_for_a_copy(engine)
-            upgrade_with_copy(engine, say)
+        database.upgrade(engine)
         after = database.revision(engine)
-        newer = ", of a newer version, which this one can use" if after and database.is_newer(after) else ""
     if as_json:
         typer.echo(json.dumps({"revision": after, "before": before}))
-    say(f"the tables are at revision {after}" + newer + ("" if before == after else f", before: {before or 'none'}"))
-
-
-def _ask_for_a_copy(engine: Engine) -> None:
-    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
-    say(f"the tables are upgraded in one transaction. For a copy of them first: pg_dump -Fc -f unembed.dump '{url}'")
-    if sys.stdin.isatty() and not typer.confirm("Upgrade them now?", err=True):
-        raise InputError("nothing was upgraded; run it again when there is a copy, or with --no-backup")
+    say(f"the tables are at revision {after}" + ("" if before == after else f", before: {before or 'none'}"))
 
 
 @app.command()

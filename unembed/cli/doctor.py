@@ -200,7 +200,7 @@ def _redis(_: Path | None) -> Iterator[Finding]:
 
 
 def _database(given: Path | None) -> Iterator[Finding]:
-    from unembed.models.database import open_engine, require_usable, revision
+    from unembed.models.database import open_engine, require_head, revision
     from unembed.models.settings import read_settings
     from unembed.models.sqlite import sqlite_url
 
@@ -223,7 +223,7 @@ def _database(given: Path | None) -> Iterator[Finding]:
             advice = f"unembed db upgrade --database-url {name}"
             yield Finding("database", State.FAIL, f"{name} is not there", advice)  # to look would create it
             return
-        require_usable(engine)
+        require_head(engine)
         yield Finding("database", State.OK, f"{name}, revision {revision(engine)}")
 
 

@@ -19,9 +19,9 @@ from unembed.schemas import EVENT_STREAM, Job
 
 _PAUSE: Final = 0.5  # seconds between two looks
 _PING_AFTER: Final = 15.0  # seconds of silence, which proxies take for the end
-_LONGEST: Final = 900.0  # seconds; whoever still listens comes again, and shows their key again
-_RETRY_MS: Final = 2000
-_HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+LONGEST: Final = 900.0  # seconds; whoever still listens comes again, and shows their key again
+RETRY_MS: Final = 2000
+HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -41,7 +41,7 @@ def respond(deps: Deps, job: Job, tag: str, seen: str | None) -> Response:
         return Response(status_code=204)
     if deps.waiters.are_too_many:
         raise BusyError("too many wait for news of jobs already; look at the job itself")
-    return StreamingResponse(_events(deps, job, tag, seen), headers=_HEADERS, media_type=EVENT_STREAM)
+    return StreamingResponse(_events(deps, job, tag, seen), headers=HEADERS, media_type=EVENT_STREAM)
 
 
 async def _events(deps: Deps, job: Job, tag: str, seen: str | None) -> AsyncIterator[bytes]:
@@ -51,9 +51,9 @@ async def _events(deps: Deps, job: Job, tag: str, seen: str | None) -> AsyncIter
 
 
 async def _news(deps: Deps, job: Job, tag: str, seen: str | None) -> AsyncIterator[bytes]:
-    until = time.monotonic() + _LONGEST
+    until = time.monotonic() + LONGEST
     spoke = time.monotonic()
-    yield format_sse_event(retry=_RETRY_MS)
+    yield format_sse_event(retry=RETRY_MS)
     while True:
         if seen != _id_of(tag):
             seen, spoke = _id_of(tag), time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, bindparam, literal
+from sqlalchemy import ColumnElement, Float, Integer, bindparam, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -31,9 +31,19 @@ def now(offset_seconds: float | str = 0) -> ColumnElement[datetime]:
     return _Now(literal(float(offset_seconds), Float()))
 
 
+class _WholeMinutesSince(FunctionElement[int]):
+    type = Integer()
+    inherit_cache = True
+
+
 def seconds_between(earlier: ColumnElement[datetime], later: ColumnElement[datetime]) -> ColumnElement[float]:
     """From `earlier` to `later`, in seconds; NULL when either is."""
     return _SecondsBetween(earlier, later)
+
+
+def whole_minutes_since(earlier: ColumnElement[datetime]) -> ColumnElement[int]:
+    """How many minutes have passed until now, the last one not counted: 0 for what was just now."""
+    return _WholeMinutesSince(earlier)
 
 
 @compiles(_Now, "postgresql")
@@ -60,3 +70,15 @@ def _seconds_on_postgresql(element: _SecondsBetween, compiler: SQLCompiler, **kw
 def _seconds_on_sqlite(element: _SecondsBetween, compiler: SQLCompiler, **kw: Any) -> str:
     earlier, later = (compiler.process(clause, **kw) for clause in element.clauses)
     return f"((julianday({later}) - julianday({earlier})) * 86400.0)"
+
+
+@compiles(_WholeMinutesSince, "postgresql")
+def _minutes_on_postgresql(element: _WholeMinutesSince, compiler: SQLCompiler, **kw: Any) -> str:
+    (earlier,) = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"CAST(FLOOR(EXTRACT(EPOCH FROM (clock_timestamp() - {earlier})) / 60) AS INTEGER)"  # CAST alone would round
+
+
+@compiles(_WholeMinutesSince, "sqlite")
+def _minutes_on_sqlite(element: _WholeMinutesSince, compiler: SQLCompiler, **kw: Any) -> str:
+    (earlier,) = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"CAST((julianday('now') - julianday({earlier})) * 1440.0 AS INTEGER)"

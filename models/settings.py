@@ -34,7 +34,6 @@ from pydantic_settings import (
 from unembed.boundary import describe
 from unembed.errors import RootsError, SettingsError
 from unembed.models.environment import PREFIX, is_service_link, warn_of_unknown
-from unembed.models.logs import LogFormat
 from unembed.models.redis_url import canonical
 from unembed.models.secret_files import read_files, with_password
 from unembed.roots import as_root
@@ -70,6 +69,13 @@ def _device(name: str) -> str:
     return name
 
 
+def _web_address(url: str | None) -> str | None:
+    """A page links to it: nothing that a browser would run."""
+    if url is not None and not re.fullmatch(r"https?://[^\s<>\"']+", url):
+        raise PydanticCustomError("web_address", "an address that begins with http:// or https://")
+    return url
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 WholeSeconds = Annotated[int, BeforeValidator(_seconds)]
 RedisUrl = Annotated[str, AfterValidator(canonical)]
@@ -101,6 +107,10 @@ class Settings(BaseSettings):
         (),
         description="API keys, separated by commas, beside those of `unembed keys`; one is required when the host is "
         "not a loopback address",
+    )
+
+    flower_url: Annotated[str | None, AfterValidator(_web_address)] = Field(
+        None, description="where Flower is, for the link to it on the pages; `unembed up` knows"
     )
 
     corpus_roots: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -171,10 +181,6 @@ class Settings(BaseSettings):
     events: bool = Field(
         True,
         description="whether workers tell Flower what happens to each batch; `false` if nobody looks",
-    )
-
-    log_format: LogFormat = Field(
-        "text", description="how all parts log: `text`, for reading, or `json`, an object a line"
     )
 
     max_batch_rows: int = Field(65_536, ge=1, description="batches with more rows are refused (413)")

@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from unembed.async_client import AsyncClient
+    from unembed.async_job import AsyncJobHandle
     from unembed.client import Client
     from unembed.corpus import Corpus, Slice, corpus_from_array, open_corpus
     from unembed.errors import UnembedError
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AsyncClient",
+    "AsyncJobHandle",
     "Batch",
     "Client",
     "Corpus",
@@ -42,6 +46,8 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "async_client": ("AsyncClient",),
+    "async_job": ("AsyncJobHandle",),
     "client": ("Client",),
     "corpus": ("Corpus", "Slice", "corpus_from_array", "open_corpus"),
     "errors": ("UnembedError",),

@@ -3,70 +3,55 @@
 job = Client().submit("corpus.parquet").wait()
 for row in job.results():
     print(row.index, row.text, row.overall_quality)
+
+`unembed.AsyncClient` has the same verbs, to be awaited. What either asks is in `unembed.calls`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shlex
-import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
-from urllib.parse import quote
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
 
-from pydantic import ValidationError
-
-from unembed.boundary import describe
-from unembed.corpus import Coding, Corpus, ReferencedCorpus, Slice, as_corpus, encode_payload, open_reference
-from unembed.embedders import may_be_same
-from unembed.errors import EmbedderError, InputError, UnembedError
-from unembed.estimates import Estimate, EstimateRequest
+from unembed.calls import requests
+from unembed.calls.download import download
+from unembed.calls.reading import Pages, pages_of_errors, pages_of_results
+from unembed.calls.remote import BUSY_TIMEOUT, Busy, RemoteServer
+from unembed.calls.requests import RowsPage
+from unembed.calls.submission import Sent, submit
+from unembed.corpus import Coding
+from unembed.estimates import Estimate
 from unembed.generations import rows_of
 from unembed.home import require_url
 from unembed.job import JobHandle
-from unembed.references import ReferencesAccepted
-from unembed.roots import as_uri
+from unembed.listed import DecoderList
+from unembed.progress import Shown, listening
 from unembed.schemas import (
-    ARROW_STREAM,
     DEFAULT_BATCH_SIZE,
     DEFAULT_DECODER,
-    NEXT_CURSOR,
     Batch,
-    BatchPage,
     DecodeOptions,
     DecoderInfo,
     Generation,
     Job,
-    JobCreate,
     JobPage,
-    JobSeal,
     JobState,
     Order,
     Priority,
+    ResultsFormat,
     Webhook,
 )
-from unembed.transport import BUSY_TIMEOUT, Busy, Stop, Transport
+from unembed.transport import Transport
 
 if TYPE_CHECKING:
     import httpx2
     import pyarrow as pa
 
-UPLOADS: Final = 4  # batches on their way at once; twice as many are held in memory
-PAGE_ROWS: Final = 8000
-PAGE_BATCHES: Final = 1000
+API_KEY: Final = "UNEMBED_API_KEY"
 
 __all__ = ["Client", "JobHandle", "Order", "Sent"]
-
-T = TypeVar("T", JobCreate, EstimateRequest)
-Sent = Callable[[int, int], None]  # rows sent, rows in all
-
-
-class _Page(NamedTuple):
-    rows: pa.RecordBatch
-    cursor: str | None  # of the next page
 
 
 class Client:
@@ -74,7 +59,11 @@ class Client:
     that runs on this machine. `timeout` is in seconds and of one request; `retries` are of one request too.
 
     A server whose queue is full is asked again, for `busy_timeout` seconds; `busy` is told each time why, and how many
-    seconds it will be until then. It is called from several threads."""
+    seconds it will be until then. It is called from several threads.
+
+    `progress`: whether `submit` and `wait` show a bar, on stderr; by default in terminals and notebooks.
+
+    All that goes wrong is raised as an `UnembedError`, whose `code` says what, for programs."""
 
     def __init__(
         self,
@@ -85,22 +74,22 @@ class Client:
         retries: int = 5,
         busy_timeout: float = BUSY_TIMEOUT,
         busy: Busy = lambda _why, _pause: None,
+        progress: Shown = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        key = api_key or os.environ.get("UNEMBED_API_KEY")
-        self._api = Transport(
-            require_url(url),
-            key,
-            timeout=timeout,
-            retries=retries,
-            busy_timeout=busy_timeout,
-            busy=busy,
-            transport=transport,
+        key = api_key or os.environ.get(API_KEY)
+        server = RemoteServer(
+            require_url(url), key, timeout=timeout, retries=retries, busy_timeout=busy_timeout, busy=busy
         )
+        self._api = Transport(server, transport)
+        self._progress = progress
 
     @property
     def url(self) -> str:
-        return self._api.url
+        return self._api.server.url
+
+    def __repr__(self) -> str:
+        return f"<Client {self.url}>"
 
     def __enter__(self) -> Self:
         return self
@@ -131,16 +120,18 @@ class Client:
         priority: Priority | str = Priority.NORMAL,
         labels: Mapping[str, str] | None = None,
         webhook: Webhook | None = None,
-        progress: Sent | None = None,
+        progress: Sent | bool | None = None,
         created: Callable[[Job], object] = lambda _job: None,
     ) -> JobHandle:
-        """Sends a corpus, a path to one or several paths, or vectors in memory, in batches of `batch_size` rows, and
-        returns its job.
+        """Sends a corpus in batches of `batch_size` rows, and returns its job.
+
+        The source is a path or several; an array or tensor; a frame or series of pandas or Polars, or anything else
+        that Arrow reads; lists of rows; or an iterator of such, of which a few batches are in memory at a time.
 
         Workers may begin before the last batch is sent. With an `idempotency_key` an interrupted submit is continued
         by the same call, which sends what is missing: what never arrived, and what the server has lost since. A
-        finished one is found again. Without a key, what cannot be sent whole is cancelled. `created` is told of the job
-        as it is before anything is sent, or sent again.
+        finished one is found again; an iterator is then read whole, to be known again. Without a key, what cannot be
+        sent whole is cancelled. `created` is told of the job as it is before anything is sent, or sent again.
 
         `column` and `id_column` are paths, `response.body.data.0.embedding`; without them, both are looked for. `cells`
         says what quantised numbers, or bytes, mean: `unembed.corpus.Coding`. A row without a vector is an error row.
@@ -155,61 +146,52 @@ class Client:
         file a batch, and not into the database. They are read back as those of any job.
 
         `priority` is the job's share of the workers while others wait too: "high", "normal" or "low". `labels` are
-        names and values of your own, to find the job by. `webhook` is where the end of the job is told.
+        names and values of your own, to find the job by. `webhook` is where the end of the job is told. `progress` is
+        told of the rows sent, and of how many there are; True or False: whether to show a bar.
         """
-        corpus: Corpus | ReferencedCorpus
-        if by_reference:
-            if cells is not None:
-                raise InputError("cells do not go with a corpus by reference, whose workers read floats only")
-            corpus = _referenced(source, column, id_column, ids)
-        else:
-            corpus = as_corpus(source, column=column, id_column=id_column, ids=ids, cells=cells)
-        if named := embedder or corpus.embedder:
-            self._require_reader(decoder, named)
-        spec = _checked(
-            JobCreate,
-            decoder=decoder,
-            embedding_dim=corpus.dim,
-            seed=seed,
-            options=options or DecodeOptions(),
-            name=name,
-            results_uri=None if results_to is None else as_uri(results_to),
-            priority=priority,
-            labels=labels or {},
-            webhook=webhook,
-            fingerprint=corpus.fingerprint if idempotency_key else None,
-        )
-        # A key of our own makes it safe to try again when the answer to this request is lost.
-        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        job: Job = self._api.fetch(Job, "POST", "/v1/jobs", json=spec.model_dump(mode="json"), headers=headers)
-        try:
-            created(job)
-            if isinstance(corpus, ReferencedCorpus):
-                job = self._refer(job, corpus, batch_size, progress)
-            else:
-                job = self._complete(job, corpus, batch_size, progress)
-        except BaseException:
-            if idempotency_key is None:
-                self._try_to_cancel(job.id)
-            raise
+        with listening(progress, self._progress) as listener:
+            job = self._api.run(
+                submit(
+                    source,
+                    decoder=decoder,
+                    batch_size=batch_size,
+                    seed=seed,
+                    options=options,
+                    name=name,
+                    column=column,
+                    id_column=id_column,
+                    ids=ids,
+                    cells=cells,
+                    embedder=embedder,
+                    idempotency_key=idempotency_key,
+                    by_reference=by_reference,
+                    results_to=results_to,
+                    priority=priority,
+                    labels=labels,
+                    webhook=webhook,
+                    progress=listener.sent,
+                    created=created,
+                )
+            )
         return JobHandle(self, job)
 
-    def _require_reader(self, decoder: str, embedder: str) -> None:
-        """Raises EmbedderError, naming the decoders that read this embedder's vectors, where this one does not."""
-        there = {one.name: one.encoder for one in self.decoders() if one.encoder}
-        reads = there.get(decoder)
-        if reads is None or may_be_same(reads, embedder):
-            return
-        others = [name for name, encoder in there.items() if may_be_same(encoder, embedder)]
-        advice = (
-            f"--decoder {others[0]} reads them"
-            if others
-            else "no decoder here reads them, and docs/training.md says how to make one"
-        )
-        raise EmbedderError(
-            f"the vectors are of {embedder!r}, but the decoder {decoder!r} reads those of {reads!r}; {advice}. If they "
-            f"are of {reads!r} after all: --embedder {shlex.quote(reads)}"
-        )
+    def decode(
+        self,
+        vectors: object,
+        *,
+        decoder: str = DEFAULT_DECODER,
+        seed: int = 0,
+        options: DecodeOptions | None = None,
+        timeout: float | None = None,
+        progress: bool | None = None,
+    ) -> list[str | None]:
+        """The texts of some vectors, in their order; None where one holds nothing that could be decoded.
+
+        For a quick look: `submit` takes the same and gives the job, with scores and reasons. The job stays on the
+        server. Raises WaitTimeoutError after `timeout` seconds, and JobFailedError when no row has a text.
+        """
+        job = self.submit(vectors, decoder=decoder, seed=seed, options=options, progress=progress)
+        return job.wait(timeout, progress=progress).to_arrow()["text"].to_pylist()
 
     def estimate(
         self,
@@ -222,26 +204,16 @@ class Client:
         priority: Priority | str = Priority.NORMAL,
     ) -> Estimate:
         """How long a job of so many rows would take that was submitted now. Nothing is sent, and nothing is queued."""
-        asked = _checked(
-            EstimateRequest,
-            rows=rows,
-            embedding_dim=embedding_dim,
-            decoder=decoder,
-            options=options or DecodeOptions(),
-            batch_size=batch_size,
-            priority=priority,
-        )
-        found: Estimate = self._api.fetch(Estimate, "POST", "/v1/jobs:estimate", json=asked.model_dump(mode="json"))
-        return found
+        return self._api.send(requests.estimate(rows, embedding_dim, decoder, options, batch_size, priority))
 
     def job(self, job_id: str) -> JobHandle:
-        return JobHandle(self, self._api.fetch(Job, "GET", f"/v1/jobs/{job_id}"))
+        return JobHandle(self, self._api.send(requests.job(job_id)))
 
     def jobs(
         self,
         limit: int = 50,
         cursor: str | None = None,
-        state: JobState | None = None,
+        state: JobState | str | None = None,
         *,
         decoder: str | None = None,
         name: str | None = None,
@@ -252,17 +224,13 @@ class Client:
         Those of this state and decoder, with `name` in their name, and with all `labels`: "team=search", or "team" for
         any value.
         """
-        given = {"limit": limit, "cursor": cursor, "state": state, "decoder": decoder, "name": name, "label": labels}
-        params = {key: value for key, value in given.items() if value is not None}
-        page: JobPage = self._api.fetch(JobPage, "GET", "/v1/jobs", params=params)
-        return page
+        return self._api.send(requests.jobs(limit, cursor, state, decoder, name, labels))
 
     def batches(self, job_id: str) -> Iterator[Batch]:
         """The job's batches in the order of their ordinals, fetched a page at a time."""
         cursor: str | None = None
         while True:
-            params = {"limit": PAGE_BATCHES} | ({"cursor": cursor} if cursor else {})
-            page: BatchPage = self._api.fetch(BatchPage, "GET", f"/v1/jobs/{job_id}/batches", params=params)
+            page = self._api.send(requests.batches(job_id, cursor))
             yield from page.batches
             cursor = page.next_cursor
             if cursor is None:
@@ -270,28 +238,25 @@ class Client:
 
     def decoders(self) -> list[DecoderInfo]:
         """The decoders that a job may name."""
-        found: list[DecoderInfo] = self._api.fetch(list[DecoderInfo], "GET", "/v1/decoders")
-        return found
+        found = self._api.send(requests.decoders())
+        return DecoderList(found)
 
     def decoder(self, name: str) -> DecoderInfo:
         """One of them, with a hash of its checkpoint. UnknownDecoderError when there is none of this name."""
-        found: DecoderInfo = self._api.fetch(DecoderInfo, "GET", f"/v1/decoders/{quote(name, safe='')}")
-        return found
+        return self._api.send(requests.decoder(name))
 
     def cancel(self, job_id: str) -> Job:
         """No batch of it starts any more; what is done stays. ConflictError when it has ended already."""
-        job: Job = self._api.fetch(Job, "POST", f"/v1/jobs/{job_id}/cancel")
-        return job
+        return self._api.send(requests.cancel(job_id))
 
     def retry(self, job_id: str) -> Job:
         """Its dead batches are tried again, as far as the server still has their vectors; submit the others again,
         under the key that the job had. ConflictError when there are none, or the job was cancelled."""
-        job: Job = self._api.fetch(Job, "POST", f"/v1/jobs/{job_id}/retry")
-        return job
+        return self._api.send(requests.retry(job_id))
 
     def remove(self, job_id: str) -> None:
         """An ended job goes, with its rows and whatever is left of it. ConflictError while it has not ended."""
-        self._api.send("DELETE", f"/v1/jobs/{job_id}")
+        self._api.send(requests.remove(job_id))
 
     def results(self, job_id: str, order: Order = "finished") -> Iterator[Generation]:
         """The rows that are there by now, a value each, fetched a page at a time."""
@@ -303,119 +268,34 @@ class Client:
 
         While one page is used, the next is on its way: two are in memory at most.
         """
+        return self._rows(pages_of_results(job_id, order))
+
+    def errors(self, job_id: str) -> Iterator[Generation]:
+        """The rows without a text, in the order of the corpus: all of them once the job has ended."""
+        for batch in self._rows(pages_of_errors(job_id)):
+            yield from rows_of(batch)
+
+    def download(self, job_id: str, path: str | os.PathLike[str], format: ResultsFormat | None = None) -> Path:
+        """All rows of an ended job as a file, in the order of the corpus: parquet, arrow, csv or jsonl, by its suffix.
+
+        It appears when it is whole; a connection that breaks costs a few megabytes. ConflictError while the job has not
+        ended, OutputError when it cannot be written.
+        """
+        return self._api.run(download(job_id, path, format))
+
+    def _rows(self, pages: Pages) -> Iterator[pa.RecordBatch]:
         ahead = ThreadPoolExecutor(1, "results")
+
+        def fetch(cursor: str | None) -> Future[RowsPage]:
+            return ahead.submit(self._api.send, pages.after(cursor))
+
         try:
-            coming: Future[_Page] | None = ahead.submit(self._page, job_id, order, None)
+            coming: Future[RowsPage] | None = fetch(None)
             while coming is not None:
-                rows, cursor = coming.result()
-                goes_on = cursor is not None and rows.num_rows > 0
-                coming = ahead.submit(self._page, job_id, order, cursor) if goes_on else None
-                if rows.num_rows:
-                    yield rows
+                page = coming.result()
+                cursor = pages.next_after(page)
+                coming = None if cursor is None else fetch(cursor)
+                if page.rows.num_rows:
+                    yield page.rows
         finally:
             ahead.shutdown(wait=False, cancel_futures=True)
-
-    def _page(self, job_id: str, order: Order, cursor: str | None) -> _Page:
-        params = {"limit": PAGE_ROWS, "order": order} | ({"cursor": cursor} if cursor else {})
-        rows, headers = self._api.fetch_rows(f"/v1/jobs/{job_id}/results", params)
-        return _Page(rows, headers.get(NEXT_CURSOR))
-
-    def _refer(self, job: Job, corpus: ReferencedCorpus, batch_size: int, progress: Sent | None) -> Job:
-        """Sends where the batches are, and seals the job; nothing if it was sealed before."""
-        if job.state is not JobState.RECEIVING:
-            return job
-        batches = rows = 0
-        for request in corpus.requests(batch_size):
-            body = request.model_dump(mode="json")
-            self._api.fetch(ReferencesAccepted, "POST", f"/v1/jobs/{job.id}/batches", json=body)
-            batches, rows = batches + len(request.batches), rows + sum(each.rows for each in request.batches)
-            if progress:
-                progress(rows, corpus.rows)
-        return self._seal(job, batches, rows)
-
-    def _complete(self, job: Job, corpus: Corpus, batch_size: int, progress: Sent | None) -> Job:
-        """Sends what has not arrived, and what the server has lost since."""
-        known = {batch.ordinal: batch for batch in self.batches(job.id)} if job.batches.total else {}
-        if job.state is JobState.RECEIVING or any(batch.lacks_its_vectors for batch in known.values()):
-            return self._send(job, corpus, known, batch_size, progress)
-        return job
-
-    def _send(
-        self, job: Job, corpus: Corpus, known: Mapping[int, Batch], batch_size: int, progress: Sent | None
-    ) -> Job:
-        """Sends the batches that are not known, or whose vectors are lost, and seals the job if it is open."""
-        size = _cut_before(known.values()) or batch_size
-        batches = rows = sent = 0
-        waiting: deque[Future[int]] = deque()
-        stop = Stop()
-
-        def settle() -> None:
-            nonlocal sent
-            sent += waiting.popleft().result()
-            if progress:
-                progress(sent, corpus.rows)
-
-        with ThreadPoolExecutor(UPLOADS, "upload") as pool:
-            try:
-                for ordinal, batch in enumerate(corpus.batches(size)):
-                    waiting.append(pool.submit(self._put, job.id, ordinal, batch, known.get(ordinal), stop))
-                    batches, rows = ordinal + 1, rows + len(batch)
-                    if len(waiting) == 2 * UPLOADS:
-                        settle()
-                while waiting:
-                    settle()
-            except BaseException:
-                stop.set()  # nobody waits for a server that is busy any more
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        if job.sealed_at is not None:
-            return self.job(job.id).job
-        return self._seal(job, batches, rows)
-
-    def _seal(self, job: Job, batches: int, rows: int) -> Job:
-        seal = JobSeal(batches=batches, rows=rows)
-        sealed: Job = self._api.fetch(Job, "POST", f"/v1/jobs/{job.id}/seal", json=seal.model_dump())
-        return sealed
-
-    def _put(self, job_id: str, ordinal: int, batch: Slice, known: Batch | None, stop: Stop) -> int:
-        payload = encode_payload(batch.embeddings, batch.ids, batch.faults)
-        # One that arrived as something else is sent too: the server says what is wrong.
-        there = known is not None and known.sha256 == hashlib.sha256(payload).hexdigest()
-        if known is None or not there or known.lacks_its_vectors:
-            path, params = f"/v1/jobs/{job_id}/batches/{ordinal}", {"first_index": batch.first_index}
-            headers = {"Content-Type": ARROW_STREAM}
-            self._api.send("PUT", path, stop=stop, params=params, content=payload, headers=headers)
-        return len(batch)
-
-    def _try_to_cancel(self, job_id: str) -> None:
-        try:
-            self.cancel(job_id)
-        except UnembedError:
-            return  # the error that led here says more; a job that is never sealed decodes what it has and harms nobody
-
-
-def _cut_before(known: Iterable[Batch]) -> int | None:
-    """The batch size that a corpus was begun with: another one would fit no batch that has arrived.
-
-    Any batch but the first tells by where it begins; the last one is shorter than the others.
-    """
-    return max((batch.first_index // batch.ordinal if batch.ordinal else batch.rows for batch in known), default=None)
-
-
-def _checked(kind: type[T], **fields: Any) -> T:
-    """The value; InputError that names the field and what was expected."""
-    try:
-        return kind(**fields)
-    except ValidationError as error:
-        raise InputError(describe(error)) from None
-
-
-def _referenced(
-    source: object, column: str | None, id_column: str | None, ids: Sequence[object] | None
-) -> ReferencedCorpus:
-    named = [source] if isinstance(source, (str, os.PathLike)) else source
-    if not isinstance(named, (list, tuple)) or not all(isinstance(each, (str, os.PathLike)) for each in named):
-        raise InputError(f"a corpus by reference is the paths or URIs of files, not {type(source).__name__}")
-    if ids is not None:
-        raise InputError("a corpus by reference is the paths or URIs of files, not ids in memory")
-    return open_reference(named, column, id_column)

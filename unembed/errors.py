@@ -25,7 +25,11 @@
     ├── OutputError             results cannot be written where they should go      500
     ├── CannotWorkError         what was started here can never do its work          500
     ├── MissingExtraError       an optional dependency is not installed              501
-    └── JobFailedError          a job ended, and not well                             -
+    ├── JobFailedError          a job ended, and not well                             -
+    └── WaitTimeoutError        a job has not ended in the time that was given; a TimeoutError, too   -
+
+Whatever a public function of the client raises is one of these, but for what its caller's own code raises within it: an
+iterator that is sent, a callback, Ctrl-C.
 
 `code` travels: the API puts it in the problem document and the client raises the class that the server raised.
 `exit_code` is what a program ends with: 1, or 2 for bad input and settings, 4 for a key, 5 for a part that is down.
@@ -240,6 +244,13 @@ class JobFailedError(UnembedError):
     """The job did not succeed."""
 
     code = "job_failed"
+
+
+class WaitTimeoutError(UnembedError, TimeoutError):
+    """The job has not ended in the time that was given; it goes on."""
+
+    code = "wait_timeout"
+    exit_code = 5
 
 
 def by_code() -> dict[str, type[UnembedError]]:

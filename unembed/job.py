@@ -2,80 +2,88 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
-from unembed.errors import CheckpointError, JobFailedError, NotFoundError, UnknownDecoderError
-from unembed.generations import SCHEMA
+from unembed.calls import requests
+from unembed.calls.arguments import count
+from unembed.calls.reading import made_by
+from unembed.calls.waiting import USUAL_POLL, JobWatch, require_success, until_ended
+from unembed.generations import SCHEMA, rows_of
+from unembed.job_view import JobView
+from unembed.listed import RowList
+from unembed.progress import listening
+from unembed.results.in_frames import pandas_frame, polars_frame
 from unembed.results.made_by import MadeBy
-from unembed.schemas import Generation, Job, JobState, Order
+from unembed.schemas import Batch, Generation, Job, Order, ResultsFormat
 
 if TYPE_CHECKING:
+    import pandas
+    import polars
+
     from unembed.client import Client
 
-FIRST_POLL: Final = 0.1  # seconds; short jobs are not kept waiting
-LAST_POLL: Final = 1.0
-POLL_SHARE: Final = 0.1  # of the time waited so far: nobody waits much longer than the job takes
 
-
-class JobHandle:
+class JobHandle(JobView):
     """A job on a server, as it was when last looked at."""
 
     def __init__(self, client: Client, job: Job) -> None:
+        super().__init__(job)
         self._client = client
-        self.job = job
-
-    @property
-    def id(self) -> str:
-        return self.job.id
-
-    def __repr__(self) -> str:
-        return f"<JobHandle {self.id} {self.job.state} {self.job.rows.done}/{self.job.rows.total}>"
 
     def refresh(self) -> Job:
-        self.job = self._client.job(self.id).job
-        return self.job
+        """Looks at it again."""
+        return self._is_now(self._client._api.send(requests.job(self.id)))
 
     def cancel(self) -> Job:
-        self.job = self._client.cancel(self.id)
-        return self.job
+        """No batch of it starts any more; what is done stays. ConflictError when it has ended already."""
+        return self._is_now(self._client.cancel(self.id))
 
     def retry(self) -> Job:
-        self.job = self._client.retry(self.id)
-        return self.job
+        """Its dead batches are tried again: `Client.retry`."""
+        return self._is_now(self._client.retry(self.id))
 
     def remove(self) -> None:
+        """It goes, with its rows. ConflictError while it has not ended."""
         self._client.remove(self.id)
 
     def wait(
         self,
         timeout: float | None = None,
         *,
-        poll: float = LAST_POLL,
-        progress: Callable[[Job], None] | None = None,
+        poll: float = USUAL_POLL,
+        progress: Callable[[Job], object] | bool | None = None,
         check: bool = True,
     ) -> Self:
-        """Returns when the job has ended. `poll` is the longest pause between two looks, in seconds.
+        """Returns when the job has ended. The server says so by itself, or is asked now and then if it is an older one.
 
-        Raises TimeoutError after `timeout` seconds; with `check`, JobFailedError when the job failed or was cancelled.
+        `progress` is told of the job whenever it has changed, and every `poll` seconds at least; True or False: whether
+        to show a bar. Raises WaitTimeoutError, a TimeoutError, after `timeout` seconds; with `check`, JobFailedError
+        when the job failed or was cancelled. After Ctrl-C the job goes on: `client.job(ID).wait()` waits for it again.
         """
-        began = time.monotonic()
-        give_up = None if timeout is None else began + timeout
-        while not self.refresh().state.is_ended:
-            if progress:
-                progress(self.job)
-            pause = min(max(FIRST_POLL, POLL_SHARE * (time.monotonic() - began)), poll)
-            if give_up is not None and time.monotonic() + pause > give_up:
-                raise TimeoutError(f"the job {self.id} is still {self.job.state} after {timeout:g} seconds")
-            time.sleep(pause)
-        if progress:
-            progress(self.job)
-        if check and self.job.state in (JobState.FAILED, JobState.CANCELLED):
-            raise JobFailedError(f"the job {self.id} has {_ended(self.job)}")
+        with listening(progress, self._client._progress) as listener:
+            seen = self._seen(listener.job)
+            self._client._api.run(until_ended(self.id, timeout, poll, seen, listens=listener.job is not None))
+        if check:
+            require_success(self.job)
         return self
+
+    def follow(self, timeout: float | None = None, *, poll: float = USUAL_POLL) -> Iterator[Job]:
+        """The job as it is, again whenever it has changed, and every `poll` seconds at least; as it has ended, at last.
+        Raises WaitTimeoutError after `timeout` seconds."""
+        watch = JobWatch(self.id, timeout, poll)
+        while True:
+            yield self._is_now(self._client._api.run(watch.next_look()))
+            if self.job.state.is_ended:
+                return
+
+    def batches(self) -> Iterator[Batch]:
+        """Its batches in the order of their ordinals."""
+        return self._client.batches(self.id)
 
     def results(self, order: Order = "finished") -> Iterator[Generation]:
         """The rows written so far: in the order in which they were finished, or with "index" in the corpus's."""
@@ -85,19 +93,31 @@ class JobHandle:
         """The same rows as columns, a page at a time: what `write_results` takes."""
         return self._client.result_batches(self.id, order)
 
+    def errors(self) -> Iterator[Generation]:
+        """The rows without a text, in the order of the corpus: all of them once the job has ended."""
+        return self._client.errors(self.id)
+
+    def head(self, rows: int = 10) -> list[Generation]:
+        """The first rows of the corpus that are written by now; a table in a notebook."""
+        page = self._client._api.send(requests.results(self.id, "index", None, count("rows", rows, 1)))
+        return RowList(rows_of(page.rows))
+
     def made_by(self) -> MadeBy:
         """What made its rows: the decoder, the options and the versions, as `write_results` keeps them."""
-        try:
-            checkpoint = self._client.decoder(self.job.decoder).checkpoint
-        except (CheckpointError, NotFoundError, UnknownDecoderError):  # it was there when the job ran
-            checkpoint = None
-        return MadeBy.of(self.job, self._client.batches(self.id), checkpoint)
+        return self._client._api.run(made_by(self.job))
+
+    def download(self, path: str | os.PathLike[str], format: ResultsFormat | None = None) -> Path:
+        """All its rows as a file: `Client.download`."""
+        return self._client.download(self.id, path, format)
 
     def to_arrow(self) -> pa.Table:
         """The rows written so far as a table, in the corpus's order."""
         return pa.Table.from_batches(list(self.result_batches(order="index")), SCHEMA)
 
+    def to_pandas(self) -> pandas.DataFrame:
+        """The same as a frame of pandas. MissingExtraError where it is not installed."""
+        return pandas_frame(self.to_arrow())
 
-def _ended(job: Job) -> str:
-    reason = f": {job.error}" if job.error else ""
-    return ("failed" if job.state is JobState.FAILED else "been cancelled") + reason
+    def to_polars(self) -> polars.DataFrame:
+        """The same as a frame of Polars. MissingExtraError where it is not installed."""
+        return polars_frame(self.to_arrow())

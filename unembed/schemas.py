@@ -22,6 +22,7 @@ A batch may be claimed while its job is still receiving: the job then goes from 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
@@ -33,6 +34,7 @@ from unembed.decode_options import GREEDY as GREEDY
 from unembed.decode_options import DecodeOptions as DecodeOptions
 from unembed.decode_options import Ranking as Ranking
 from unembed.decode_options import Scoring as Scoring
+from unembed.html_tables import html_table
 from unembed.references import BatchReference as BatchReference
 from unembed.references import ResultsPart as ResultsPart
 from unembed.webhooks import Webhook as Webhook
@@ -310,10 +312,31 @@ class Job(Wire):
     idempotency_key: str | None = None  # submitted again under this key, it is this job
     waiting: Waiting | None = None  # of a job that is looked at alone, and of which nothing runs though something waits
 
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.state} {self.rows.done}/{self.rows.total}>"
+
+    def _repr_html_(self) -> str:
+        return _table_of([self])
+
 
 class JobPage(Wire):
     jobs: list[Job]
     next_cursor: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<JobPage of {len(self.jobs)} jobs{', with more after it' if self.next_cursor else ''}>"
+
+    def _repr_html_(self) -> str:
+        return _table_of(self.jobs, "There are more: next_cursor." if self.next_cursor else "")
+
+
+def _table_of(jobs: Sequence[Job], below: str = "") -> str:
+    """As a notebook shows them."""
+    cells = [
+        (job.id, job.state, f"{job.rows.done:,}/{job.rows.total:,}", job.rows.error, job.decoder, job.name, job.error)
+        for job in jobs
+    ]
+    return html_table(("job", "state", "rows", "errors", "decoder", "name", "why"), cells, below)
 
 
 class BatchPage(Wire):
@@ -362,7 +385,7 @@ NEXT_CURSOR: Final = "Unembed-Next-Cursor"  # the header of a page of results th
 
 
 class Problem(BaseModel):
-    """RFC 9457, with the error's `code` and the request's id as extension members."""
+    """RFC 9457, with the error's `code` as an extension member."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -372,4 +395,3 @@ class Problem(BaseModel):
     detail: str
     instance: str | None = None
     code: str = "unembed"
-    request_id: str | None = None  # as in the header X-Request-ID, and in the log of the server

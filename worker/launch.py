@@ -19,7 +19,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +28,6 @@ from typing import Final
 
 from unembed.errors import CannotWorkError, InputError, MissingExtraError
 from unembed.home import Server, answers, remove_server, started_at, write_server
-from unembed.models import logs
 from unembed.models.environment import FILE, PREFIX
 from unembed.models.settings import read_settings
 from unembed.models.sqlite import sqlite_url
@@ -132,6 +131,9 @@ class Stack:
 
         path = exits.enter_context(redis_server.socket_path(self.home))
         environment = _environment(database_url, path, port)
+        self.flower_url = _flower_url(flower_port, environment)
+        if self.flower_url is not None:
+            environment["UNEMBED_FLOWER_URL"] = self.flower_url
         if flower_port is None:
             environment["UNEMBED_EVENTS"] = "false"  # nobody listens
         supervisor = self._supervisor = Supervisor(self.home, self._say, lock.note_parts)
@@ -140,14 +142,11 @@ class Stack:
         self._start_redis(supervisor, path, environment)
         self._start_api(supervisor, environment, flower_port)
         self._start_workers(supervisor, environment)
-        with logs.about(part="migrations"):
-            self._prepare_database(database_url)
+        self._prepare_database(database_url)
         _await(supervisor, "redis", lambda: redis_server.answers(path))
         supervisor.let_go()
 
         self.url = f"http://{LOOPBACK}:{port}"
-        prefix = environment.get("FLOWER_URL_PREFIX", "").strip("/")
-        self.flower_url = f"http://{LOOPBACK}:{flower_port}/{prefix}".rstrip("/") if flower_port else None
         _await(supervisor, "api", lambda: _is_ready(port))
         exits.callback(remove_server, self.home)
         pid = os.getpid()
@@ -224,6 +223,11 @@ def _environment(database_url: str, redis_socket: Path, port: int) -> dict[str, 
         "UNEMBED_PORT": str(port),
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _flower_url(port: int | None, environment: Mapping[str, str]) -> str | None:
+    prefix = environment.get("FLOWER_URL_PREFIX", "").strip("/")
+    return f"http://{LOOPBACK}:{port}/{prefix}".rstrip("/") if port else None
 
 
 def _require_extras(*, flower: bool) -> None:

@@ -91,7 +91,8 @@ def ago(at: datetime | None) -> str:
     """How long ago, by this machine's clock: the database's may differ by a little, which is no time in the future."""
     if at is None:
         return "–"
-    return f"{duration(max(1.0, round((datetime.now(UTC) - at).total_seconds())))} ago"
+    seconds = max(1, round((datetime.now(UTC) - at).total_seconds()))
+    return f"{seconds} s ago" if seconds < 10 else f"{duration(seconds)} ago"
 
 
 def moment(at: datetime | None) -> str:

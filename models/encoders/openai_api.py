@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from unembed.errors import AuthError, InputError, UnavailableError
+from unembed.http_manners import LOOPBACK
 from unembed.models.encoders.base import Adapter
 from unembed.models.encoders.kept_vectors import KeptVectors, kept_file
 from unembed.models.encoders.openai_server import ANY_KEY, OPENAI_KEY, key_for, url_of
 from unembed.models.encoders.paid import PRICES, Bill, estimated_tokens, is_attended, submit_bill
 from unembed.models.encoders.retrying_http import RetryingHttp
 from unembed.models.encoders.spec import OPENAI_URL, Spec
-from unembed.transport import LOOPBACK
 
 _MOST_TEXTS: Final = 256  # in a request
 _MOST_TOKENS: Final = 100_000  # in a request, estimated; OpenAI takes 300,000

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx2
 
 from unembed.errors import AuthError, UnavailableError
-from unembed.transport import LOOPBACK
+from unembed.http_manners import LOOPBACK, pause
 
 TRIES: Final = 8
 LONGEST_PAUSE: Final = 120.0  # seconds; also of what a server may ask for
@@ -31,7 +28,7 @@ class RetryingHttp:
         self._http = httpx2.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=_TIMEOUT,
-            trust_env=httpx2.URL(url).host not in LOOPBACK,  # a proxy has no way to this machine's own loopback
+            trust_env=httpx2.URL(url).host not in LOOPBACK,
         )
 
     def post(self, path: str, body: dict[str, Any], is_final: Callable[[httpx2.Response], bool]) -> httpx2.Response:
@@ -41,7 +38,7 @@ class RetryingHttp:
         """
         why = ""
         for tried in range(TRIES):
-            asked = None
+            headers = None
             try:
                 answer = self._http.post(self._url + path, json=body)
             except httpx2.TransportError as error:
@@ -50,27 +47,7 @@ class RetryingHttp:
                 if answer.status_code not in _AGAIN or is_final(answer):
                     return answer
                 why = f"{answer.status_code} {answer.reason_phrase}".strip()
-                asked = asked_pause(answer.headers)
+                headers = answer.headers
             if tried < TRIES - 1:
-                self._sleep(_pause(tried, asked))
+                self._sleep(pause(tried, headers, first=_FIRST_PAUSE, longest=LONGEST_PAUSE))
         raise UnavailableError(f"no embeddings from {self._url} after {TRIES} tries: {why}")
-
-
-def asked_pause(headers: httpx2.Headers) -> float | None:
-    """Seconds: what a server asks for, as a number or as a date."""
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        value = headers.get(name, "")
-        try:
-            return max(0.0, float(value) * unit)
-        except ValueError:
-            pass
-    try:
-        until = parsedate_to_datetime(headers.get("retry-after", ""))
-        return max(0.0, (until - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
-
-
-def _pause(tried: int, asked: float | None) -> float:
-    back_off = _FIRST_PAUSE * 2.0**tried * random.uniform(0.5, 1.0)  # noqa: S311
-    return min(back_off if asked is None else asked, LONGEST_PAUSE)

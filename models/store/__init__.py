@@ -9,7 +9,8 @@
     store.workers     check_in, ended, forget, all, has_claimed, is_deaf
     store.totals      all, stored_rows, count_sweep, fold
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog
-    store.waits       of, estimate, pace
+    store.waits       of, estimate, seconds_left, living, pace
+    store.overview    open_jobs, ended_jobs, rows_by_minute, held, samples, pulse
     store.files       add, get, content, page, remove; note_job, of_job, jobs
     store.webhooks    of, take_due, delivered, failed
     store.keys        add, all, revoke, find, are_any
@@ -29,6 +30,7 @@ from unembed.models.store.attempts import Attempts
 from unembed.models.store.files import Files
 from unembed.models.store.jobs import Jobs
 from unembed.models.store.keys import ApiKeys
+from unembed.models.store.overview import Overview
 from unembed.models.store.queue import Queue
 from unembed.models.store.requeue import Requeue
 from unembed.models.store.results import Results
@@ -42,11 +44,13 @@ from unembed.models.store.values import (
     Claim,
     ClientLimits,
     DueWebhook,
+    HeldBatch,
     JobFile,
     JobFilter,
     JobHead,
     QueueStats,
     ResultsPage,
+    Sample,
     Swept,
     Totals,
     UploadedFile,
@@ -64,11 +68,13 @@ __all__ = [
     "Claim",
     "ClientLimits",
     "DueWebhook",
+    "HeldBatch",
     "JobFile",
     "JobFilter",
     "JobHead",
     "QueueStats",
     "ResultsPage",
+    "Sample",
     "Store",
     "Swept",
     "Totals",
@@ -91,6 +97,7 @@ class Store:
         self.workers = Workers(engine, settings)
         self.queue = Queue(engine, settings)
         self.waits = WhyWaiting(engine, settings)
+        self.overview = Overview(engine, settings)
         self.keys = ApiKeys(engine, settings)
         self.files = Files(engine, settings)
         self.webhooks = Webhooks(engine, settings)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, delete, or_, select, tuple_, update
 
-from unembed import tracing
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
 from unembed.models.clock import now
 from unembed.models.parts import part_uri
@@ -46,10 +45,7 @@ _NEW: Final = {
     "queued_at": now(),
     **{
         name: bindparam(name)
-        for name in (
-            *("id", "job_id", "max_attempts", "ordinal", "first_index", "rows", "bytes", "sha256", "reference"),
-            "traceparent",
-        )
+        for name in ("id", "job_id", "max_attempts", "ordinal", "first_index", "rows", "bytes", "sha256", "reference")
     },
 }
 _INSERT: Final = BATCHES.insert().values(**_NEW).returning(BATCHES)
@@ -148,7 +144,6 @@ class Jobs(StorePart):
         expect_free(connection, job["id"], new["first_index"], new["rows"])
         join(connection, job)
         values = {"id": batch_id, "job_id": job["id"], "max_attempts": self.settings.max_attempts, **new}
-        values["traceparent"] = tracing.traceparent()  # of the request that this is part of
         added = one(connection, _INSERT_ANNOUNCED if announced else _INSERT, values)
         assert added is not None, "an INSERT returns its row"
         return to_batch(added), True
@@ -285,6 +280,9 @@ def _conditions(wanted: JobFilter) -> Iterator[ColumnElement[bool]]:
             yield column == value
     if wanted.name is not None:
         yield JOBS.c.name.icontains(wanted.name, autoescape=True)
+    if wanted.search is not None:
+        of_id = JOBS.c.id.startswith(wanted.search.lower(), autoescape=True)
+        yield or_(JOBS.c.name.icontains(wanted.search, autoescape=True), of_id)
     if wanted.clients is not None:
         yield JOBS.c.client.in_(sorted(wanted.clients))
     for name, value in wanted.labels:

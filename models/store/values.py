@@ -35,6 +35,7 @@ class JobFilter:
     name: str | None = None  # is part of theirs, in upper or lower case
     labels: tuple[tuple[str, str | None], ...] = ()  # names with their values; None: any value
     clients: frozenset[str] | None = None  # whose they are; None: anybody's
+    search: str | None = None  # is part of their name, or how their id begins
 
 
 ALL_JOBS = JobFilter()
@@ -47,7 +48,6 @@ class Claim:
     batch: Batch
     job: JobHead
     attempt: int  # the fence: whoever comes with another number than the row's is stale
-    traceparent: str | None = None  # of the request that brought the batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,6 @@ class Attempt:
     claimed_at: datetime
     ended_at: datetime | None  # None while it runs
     message: str | None  # the id of the message that it answers
-    traceparent: str | None  # of the request that brought the batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +183,30 @@ class Worker:
     ended_with: str | None = None  # why it cannot work
     memory_bytes: int | None = None  # of its GPU
     peak_memory_bytes: int | None = None  # the most that tensors took there
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBatch:
+    """A batch that runs, and how far it is."""
+
+    worker: str
+    job_id: str
+    job_name: str | None
+    client: str  # whose job it is
+    rows: int
+    decoded: int  # of them
+    attempt: int
+    seconds: float  # since it was claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of a job, to show what its texts are like."""
+
+    index: int
+    text: str
+    overall_quality: float | None
+    off_manifold: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ its share allows while this one is decoded.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, func, select
@@ -120,6 +121,23 @@ class WhyWaiting(StorePart):
                 rows_ahead=round(ahead),
                 seconds=spec.rows / own + ahead / pace if own and pace else None,
             )
+
+    def seconds_left(self, job_ids: Iterable[str]) -> dict[str, float | None]:
+        """Until each of these jobs ends, by their turns and the pace of the last minutes; None: nothing was decoded of
+        late. A job that has nothing left is not named."""
+        with self._read() as connection:
+            left = [_Left(*row) for row in connection.execute(_LEFT)]
+            pace = _pace(connection, self._living(connection)) if left else None
+        found: dict[str, float | None] = {}
+        for job_id in {each.job_id for each in left}.intersection(job_ids):
+            own, others = _shares(job_id, left)
+            found[job_id] = (own + _ahead(own, others)) / pace if pace else None
+        return found
+
+    def living(self) -> frozenset[str]:
+        """The names of the workers that were seen of late and have not ended."""
+        with self._read() as connection:
+            return frozenset(self._living(connection))
 
     def pace(self) -> float | None:
         """Rows a second that the workers that live decode together; None when they have done nothing of late."""

@@ -9,7 +9,7 @@ from typing import Final
 from unembed.cli.console import EXIT_MEANINGS
 from unembed.cli.decode_flags import range_of
 from unembed.codes import FailureCode
-from unembed.errors import JobFailedError, by_code
+from unembed.errors import JobFailedError, WaitTimeoutError, by_code
 from unembed.schemas import DecodeOptions
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -28,7 +28,7 @@ def errors_table() -> str:
     errors = [each for each in by_code().values() if each.__module__ == "unembed.errors"]
     rows = []
     for error in sorted(errors, key=lambda each: (each.status, each.code)):
-        status = "" if error is JobFailedError else str(error.status)  # that one never leaves a server
+        status = "" if error in (JobFailedError, WaitTimeoutError) else str(error.status)  # they never leave a server
         meaning = str(error.__doc__).strip().partition("\n")[0].removesuffix(".")
         rows.append((status, f"`{error.code}`", f"`{error.__name__}`", meaning))
     return _table(("status", "code", "class in Python", "meaning"), rows)

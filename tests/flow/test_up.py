@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.flow.conftest import DECODER, environment
@@ -99,6 +100,8 @@ def test_up_says_where_it_is_refuses_a_second_one_and_ends_with_ctrl_c(
     # And it decodes
     with running.client() as client:
         assert client.submit(toy.vectors(4), decoder=DECODER).wait(timeout=WAIT).job.rows.ok == 4
+    # And its pages lead to Flower
+    assert f'<a href="{server.flower_url}">Flower</a>' in httpx2.get(server.url, headers={"Accept": "text/html"}).text
     # When another one is started from the same folder
     second = up(home)
     # Then it is refused, by the process that has it

@@ -105,8 +105,30 @@ def test_pages_are_read_by_indexes(engine: Engine, store: Store) -> None:
             rows = store.results.page(jobs[0].id, limit=1, order=order)
             store.results.page(jobs[0].id, limit=1, order=order, cursor=rows.next_cursor)
         store.jobs.batch_page(jobs[0].id, 1)
+        store.jobs.page(limit=1, wanted=JobFilter(search="one"))
+        store.overview.ended_jobs(3)
     # Then no table is read, and nothing is sorted
     assert growing(engine, [each for each in asked if "sum(" not in each.statement]) == []
+
+
+def test_what_goes_on_is_seen_by_indexes(engine: Engine, store: Store) -> None:
+    # Given a job that has ended and one that runs
+    run_job(store, make_job(store))
+    job = make_job(store)
+    (batch, _) = add_batches(store, job)
+    store.attempts.claim(batch.id, "worker", 60.0)
+    with recording(engine) as asked:
+        # When somebody looks what goes on, again and again
+        store.overview.rows_by_minute()
+        store.overview.held()
+        store.overview.pulse()
+    # Then no table is read. What runs is sorted by its worker: there is one batch for each.
+    assert growing(engine, [each for each in asked if "rows_unwritten AS decoded" not in each.statement]) == []
+    with recording(engine) as asked:
+        store.overview.samples([job.id])
+        store.overview.open_jobs(3)
+    steps = [step for found in growing(engine, asked) for step in found.splitlines()[1:]]
+    assert not any(grows(step) and "Sort" not in step and "ORDER BY" not in step for step in steps), steps
 
 
 def test_a_sweep_finds_what_is_lost_by_indexes(engine: Engine, store: Store) -> None:

@@ -140,7 +140,7 @@ def test_a_submit_that_is_interrupted_says_how_to_go_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Client, "_send", press)
+        patch.setattr("unembed.calls.submission._send", press)
         ran = run("submit", corpus, "--decoder", DECODER)
     # When they do as they are told, Then it is the same job, and sent whole
     with Client(server) as client:

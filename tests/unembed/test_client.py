@@ -11,6 +11,7 @@ import redis
 
 from tests.builders import DIM
 from tests.unembed.conftest import DECODER, Hand, ServeWith
+from unembed.calls import requests
 from unembed.client import Client
 from unembed.corpus import corpus_from_array
 from unembed.errors import (
@@ -64,7 +65,7 @@ def test_the_batches_of_a_job_are_read_a_page_at_a_time(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a job of seven batches, and pages of three
-    monkeypatch.setattr("unembed.client.PAGE_BATCHES", 3)
+    monkeypatch.setattr("unembed.calls.requests.PAGE_BATCHES", 3)
     job = client.submit(vectors(), decoder=DECODER, batch_size=4)
     # When they are asked for, Then all are there, in order
     assert [batch.ordinal for batch in client.batches(job.id)] == list(range(7))
@@ -107,7 +108,7 @@ def test_rows_are_to_be_had_as_columns_a_page_at_a_time(
     client: Client, hand: Hand, monkeypatch: pytest.MonkeyPatch, order: Order
 ) -> None:
     # Given a job of 25 rows, and pages of 10
-    monkeypatch.setattr("unembed.client.PAGE_ROWS", 10)
+    monkeypatch.setattr("unembed.calls.requests.PAGE_ROWS", 10)
     job = client.submit(vectors(), decoder=DECODER, batch_size=4)
     hand.work()
     # When its rows are read as columns, and one by one
@@ -283,18 +284,18 @@ def test_what_the_server_lost_is_sent_again_and_nothing_else(
     hand.find_payloads_lost()
     assert first.refresh().state is JobState.PARTIAL
     # When the same is submitted again
-    sent: list[str] = []
-    send = client._api.send
+    sent: list[int] = []
+    put = requests.put
 
-    def counted(method: str, path: str, **request: Any) -> Any:
-        sent.extend([path] if method == "PUT" else [])
-        return send(method, path, **request)
+    def counted(job_id: str, ordinal: int, *more: Any) -> Any:
+        sent.append(ordinal)
+        return put(job_id, ordinal, *more)
 
-    monkeypatch.setattr(client._api, "send", counted)
+    monkeypatch.setattr(requests, "put", counted)
     job = client.submit(vectors(), decoder=DECODER, batch_size=5, idempotency_key="k")
     # Then it is the same job, just those four batches were sent, and it ends with every row once
     assert job.id == first.id
-    assert sorted(path[-1] for path in sent) == ["1", "2", "3", "4"]
+    assert sorted(sent) == [1, 2, 3, 4]
     hand.work()
     assert job.wait(timeout=60).job.state is JobState.SUCCEEDED
     assert [row.index for row in job.results("index")] == list(range(25))
@@ -387,7 +388,7 @@ def test_a_submit_that_is_wrong_in_itself_never_reaches_the_server(client: Clien
     # Given values out of range, When they are submitted, Then the field and the value are named
     with pytest.raises(InputError, match="seed is -1"):
         client.submit(vectors(), decoder=DECODER, seed=-1)
-    with pytest.raises(CorpusError, match="batch size is 0"):
+    with pytest.raises(InputError, match="batch_size is 0"):
         client.submit(vectors(), decoder=DECODER, batch_size=0)
     with pytest.raises(CorpusError, match="complex64"):
         client.submit(np.zeros((2, DIM), np.complex64))

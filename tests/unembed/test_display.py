@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from unembed.cli import progress
-from unembed.cli.progress import Lines, Pace
-from unembed.cli.tables import RowTally, duration, job_details, outcome, printable, row_table, summary, why_it_waits
+from unembed.cli.progress import Lines
+from unembed.cli.tables import RowTally, job_details, outcome, row_table, summary
 from unembed.generations import error_rows, from_columns, from_rows, in_order, rows_of
+from unembed.progress import Pace
 from unembed.schemas import (
     BatchCounts,
     DecodeOptions,
@@ -23,6 +24,7 @@ from unembed.schemas import (
     Timings,
     Waiting,
 )
+from unembed.words import duration, printable, why_it_waits
 
 
 def job(state: JobState = JobState.RUNNING, done: int = 250, total: int = 1000) -> Job:

@@ -10,8 +10,8 @@ import typer
 from unembed.cli import training_options as given
 from unembed.cli.console import say
 from unembed.cli.extras import needs
-from unembed.cli.tables import duration
 from unembed.threads import wait_without_spinning
+from unembed.words import duration
 
 
 def adapt(

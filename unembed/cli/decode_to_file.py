@@ -19,16 +19,18 @@ from unembed.cli.corpora import say_bad_rows
 from unembed.cli.foreground import Place, Wanted, foreground
 from unembed.cli.glance import Glance
 from unembed.cli.going_on import how, how_far, texts_of, time_of
-from unembed.cli.progress import Display, display
+from unembed.cli.progress import display
 from unembed.cli.tables import RowTally, summary
 from unembed.client import Client
 from unembed.corpus import Corpus
 from unembed.errors import ConflictError, InputError, NotFoundError, UnavailableError, UnembedError
 from unembed.job import JobHandle
+from unembed.progress import Display
 from unembed.results import Destination, Layout, write_results
 from unembed.schemas import DEFAULT_BATCH_SIZE, DEFAULT_DECODER, DecodeOptions, Job, JobState, Priority
 
 _SMALLEST_BATCH: Final = 64  # rows; below it a decoder is no faster a batch
+_CHECK_EVERY: Final = 1.0  # seconds: whether the server that was started for it can still do it
 _SENT_AT_MOST: Final = 3  # times: vectors that a server has lost are sent again
 
 
@@ -158,7 +160,7 @@ class _Run:
                 if handle.job.state.is_ended and handle.job.batches.dead:
                     with suppress(ConflictError):  # their vectors are gone, and will be sent again
                         handle.retry()
-                handle.wait(progress=lambda job: self._look(job, place, progress), check=False)
+                handle.wait(poll=_CHECK_EVERY, progress=lambda job: self._look(job, place, progress), check=False)
             lost = handle.job.batches.dead and sum(batch.lacks_its_vectors for batch in client.batches(handle.id))
             if not lost:
                 break

@@ -10,9 +10,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from unembed.cli.glance import printable
 from unembed.schemas import Generation, RowStatus
 from unembed.word_f1 import word_f1
+from unembed.words import printable
 
 SHOWN: Final = 12  # rows of the table
 LONGEST: Final = 120  # characters of a cell

@@ -13,12 +13,12 @@ from rich.table import Table
 from unembed.cli.console import out
 from unembed.cli.corpora import say_bad_rows
 from unembed.cli.foreground import entry_for
-from unembed.cli.tables import duration
 from unembed.client import Client
 from unembed.codes import FailureCode
 from unembed.corpus import Corpus, ReferencedCorpus
 from unembed.estimates import Estimate
 from unembed.schemas import DecodeOptions, Priority
+from unembed.words import duration
 
 _ROWS_AT_ONCE: Final = 8192
 

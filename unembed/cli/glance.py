@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unembed.generations import floats
+from unembed.words import printable
 
 _SHOWN: Final = 5
 _BINS: Final = 10
@@ -75,11 +76,6 @@ class Glance:
             yield _texts_table(texts)
         if self.counts.any():
             yield _histogram(self.counts)
-
-
-def printable(text: str) -> str:
-    """Without what could steer a terminal: decoded texts are a stranger's."""
-    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def _row(batch: pa.RecordBatch, place: Any) -> _Kept:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from unembed.cli.console import say
-from unembed.cli.tables import duration
+from unembed.words import duration
 
 if TYPE_CHECKING:
     from unembed.models.training.expectation import Outlook

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from rich.table import Table
 from rich.text import Text
 
-from unembed.cli.glance import Glance, printable
+from unembed.cli.glance import Glance
 from unembed.generations import counts_of
 from unembed.schemas import Batch, Generation, Job, JobState, Priority, RowCounts, RowStatus
+from unembed.words import duration, printable, why_it_waits
 
 _STYLES: Final = {
     JobState.SUCCEEDED: "green",
@@ -63,17 +64,6 @@ def _sum(batch: pa.RecordBatch, name: str) -> float:
     return float(pc.sum(batch.column(name)).as_py() or 0.0)
 
 
-def duration(seconds: float) -> str:
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
 def state_text(state: JobState) -> Text:
     return Text(state.value, style=_STYLES.get(state, ""))
 
@@ -92,24 +82,6 @@ def seconds_of(job: Job) -> float:
     if job.started_at is None:
         return 0.0
     return max(0.0, ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds())
-
-
-def why_it_waits(job: Job) -> str:
-    """Why nothing of it runs, in a few words; nothing when something does."""
-    waiting = job.waiting
-    if waiting is None:
-        return ""
-    if waiting.workers == 0:
-        last = waiting.last_worker
-        return f"no worker runs: {printable(last)}" if last else "no worker has started yet"
-    if failed := waiting.failed:
-        where = f" on {failed.worker}" if failed.worker else ""
-        tried = f"attempt {failed.attempt} of {failed.max_attempts} failed{where}: {printable(failed.error)}"
-        return f"{tried}; next in {duration(failed.next_in)}" if failed.next_in else f"{tried}; the next one is due"
-    if waiting.jobs_ahead:
-        about = "" if waiting.seconds is None else f", about {duration(waiting.seconds)}"
-        return f"{waiting.jobs_ahead} job{'s' if waiting.jobs_ahead > 1 else ''} ahead{about}"
-    return f"waiting for a worker, batches queued: {job.batches.queued}"
 
 
 def rate_of(job: Job) -> str:

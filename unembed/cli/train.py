@@ -14,10 +14,10 @@ from unembed.cli.console import Exit, say
 from unembed.cli.extras import needs
 from unembed.cli.options import Device
 from unembed.cli.outlook import say_outlook
-from unembed.cli.tables import duration
 from unembed.errors import InputError
 from unembed.models.training.recipe import Check
 from unembed.threads import wait_without_spinning
+from unembed.words import duration
 
 if TYPE_CHECKING:
     from unembed.models.training.recipe import Progress

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from types import FrameType
@@ -13,17 +12,13 @@ from rich.table import Table
 
 from unembed.cli.console import err, say
 from unembed.cli.extras import needs
-from unembed.cli.options import Home, LogFormat
-from unembed.cli.server_logs import logged
+from unembed.cli.options import Home
 from unembed.home import home_folder
-from unembed.models import logs
 from unembed.quick_imports import quick_imports
 
 if TYPE_CHECKING:
     from unembed.worker.launch import Stack
 
-
-log = logging.getLogger(__name__)
 
 _LOOKS_EVERY: Final = 1.0  # seconds, for whether any worker can work
 
@@ -40,7 +35,6 @@ def up(
     database_url: Annotated[
         str | None, typer.Option(help="The database. Default: SQLite in the home folder.", show_default=False)
     ] = None,
-    log_format: LogFormat = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C: API, workers, Redis, database and Flower, all on loopback.
 
@@ -48,35 +42,27 @@ def up(
     """
     with needs("local"), quick_imports():
         from unembed.worker.launch import Stack
-    with logged(log_format):
-        if logs.chosen() == "json":
-            logs.set_up("supervisor")
-        folder = home_folder(home)
-        _say(f"starting in {folder}")
-        _run(
-            Stack(
-                folder,
-                port=port,
-                flower_port=flower_port if flower else None,
-                workers=workers,
-                database_url=database_url,
-                say=_say_of_a_part,
-            )
-        )
-
-
-def _run(stack: Stack) -> None:
+    folder = home_folder(home)
+    say(f"starting in {folder}")
+    stack = Stack(
+        folder,
+        port=port,
+        flower_port=flower_port if flower else None,
+        workers=workers,
+        database_url=database_url,
+        say=_say_of_a_part,
+    )
     ended = _until_told_to_end(stack)
     try:
         with stack:
             _show(stack)
             while not ended.wait(_LOOKS_EVERY):
                 stack.check()
-            _say("stopping: workers return their batches to the queue; press Ctrl-C again to stop at once")
+            say("stopping: workers return their batches to the queue; press Ctrl-C again to stop at once")
     except KeyboardInterrupt:
-        _say("stopped before everything had started", "yellow")
+        say("stopped before everything had started", "yellow")
         raise typer.Exit(130) from None
-    _say("stopped")
+    say("stopped")
 
 
 def _until_told_to_end(stack: Stack) -> threading.Event:
@@ -97,9 +83,6 @@ def _until_told_to_end(stack: Stack) -> threading.Event:
 
 
 def _show(stack: Stack) -> None:
-    if logs.chosen() == "json":
-        log.info("ready: API %s, Flower %s, workers %s", stack.url, stack.flower_url, ", ".join(stack.workers))
-        return
     table = Table.grid(padding=(0, 2))
     table.add_row("pages", stack.url, "open it in a browser: jobs as they run, and their texts")
     table.add_row("API", f"{stack.url}/docs")
@@ -113,15 +96,5 @@ def _show(stack: Stack) -> None:
     say("ready; press Ctrl-C to stop", "green")
 
 
-def _say(line: str, style: str | None = None) -> None:
-    if logs.chosen() == "json":
-        log.info("%s", line)
-    else:
-        say(line, style)
-
-
 def _say_of_a_part(line: str) -> None:
-    if logs.chosen() == "json":
-        log.warning("%s", line)
-    else:
-        say(line, "yellow")
+    say(line, "yellow")

@@ -9,10 +9,11 @@ from unembed.corpus.base import Corpus
 from unembed.corpus.columns import CANDIDATES
 from unembed.corpus.memory import corpus_from_array
 from unembed.corpus.one_cell import Coding
-from unembed.corpus.open import as_corpus, open_corpus
+from unembed.corpus.open import as_corpus, as_stream, open_corpus
 from unembed.corpus.payload import decode_payload, decode_raw, encode_payload
 from unembed.corpus.referenced import ReferencedCorpus, ReferenceReader, open_reference
 from unembed.corpus.slices import FLOAT_DTYPES, Slice, Vectors
+from unembed.corpus.streamed import Stream
 
 __all__ = [
     "CANDIDATES",
@@ -22,8 +23,10 @@ __all__ = [
     "ReferenceReader",
     "ReferencedCorpus",
     "Slice",
+    "Stream",
     "Vectors",
     "as_corpus",
+    "as_stream",
     "corpus_from_array",
     "decode_payload",
     "decode_raw",

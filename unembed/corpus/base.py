@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,26 +51,33 @@ class Corpus:
 
     def batches(self, size: int) -> Iterator[Slice]:
         """Slices of `size` rows, the last one shorter; the same cuts whatever the file's own layout is."""
-        if size < 1:
-            raise CorpusError(f"the batch size is {size}, but must be at least 1")
-        first, held, count = 0, list[Chunk](), 0
-        for vectors, ids in self.chunks():
-            start = 0
-            while start < len(vectors):
-                stop = min(len(vectors), start + size - count)
-                held.append((vectors[start:stop], None if ids is None else ids[start:stop]))
-                count, start = count + stop - start, stop
-                if count == size:
-                    yield self._joined(first, held)
-                    first, held, count = first + count, [], 0
-        if held:
-            yield self._joined(first, held)
+        return cut(self.chunks, size, self.bad)
 
-    def _joined(self, first_index: int, held: Sequence[Chunk]) -> Slice:
-        vectors = held[0][0] if len(held) == 1 else np.concatenate([vectors for vectors, _ in held])
-        ids = [chunk_ids for _, chunk_ids in held if chunk_ids is not None]
-        joined = tuple(id_ for chunk_ids in ids for id_ in chunk_ids) if ids else None
-        return Slice(first_index, vectors, joined, self.bad.take(first_index, len(vectors)))
+
+def cut(chunks: Callable[[], Iterable[Chunk]], size: int, bad: BadRows) -> Iterator[Slice]:
+    """Slices of `size` rows, the last one shorter, of chunks of any sizes; with why those of `bad` are."""
+    if size < 1:
+        raise CorpusError(f"the batch size is {size}, but must be at least 1")
+    first, held, count = 0, list[Chunk](), 0
+    for vectors, ids in chunks():
+        start = 0
+        while start < len(vectors):
+            stop = min(len(vectors), start + size - count)
+            held.append((vectors[start:stop], None if ids is None else ids[start:stop]))
+            count, start = count + stop - start, stop
+            if count == size:
+                yield _joined(first, held, bad)
+                first, held, count = first + count, [], 0
+    if held:
+        yield _joined(first, held, bad)
+
+
+def _joined(first_index: int, held: Sequence[Chunk], bad: BadRows) -> Slice:
+    vectors = held[0][0] if len(held) == 1 else np.concatenate([vectors for vectors, _ in held])
+    joined = None
+    if any(ids is not None for _, ids in held):
+        joined = tuple(chain.from_iterable(ids or (None,) * len(rows) for rows, ids in held))
+    return Slice(first_index, vectors, joined, bad.take(first_index, len(vectors)))
 
 
 @contextmanager

@@ -68,13 +68,13 @@ def _mapping(item: Any) -> Mapping[Any, Any] | None:
 
 def _of_mappings(rows: list[Mapping[Any, Any]]) -> pa.Table:
     """Rows by their names, or batches of columns by theirs, as some loaders give them."""
-    if all(map(_is_batch, rows)):
+    if all(map(is_batch, rows)):
         return pa.concat_tables([_of_columns(row) for row in rows], promote_options="permissive")
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({str(name): array_of([_values(row.get(name)) for row in rows]) for name in names})
 
 
-def _is_batch(row: Mapping[Any, Any]) -> bool:
+def is_batch(row: Mapping[Any, Any]) -> bool:
     """Whether it has vectors in a column of a usual name, and columns as long beside them."""
     lengths = {str(name): _length(value) for name, value in row.items()}
     found = [name for name, value in row.items() if str(name).lower() in CANDIDATES and _is_deep(value)]

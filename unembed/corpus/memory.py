@@ -127,7 +127,7 @@ def _of_items(items: list[Any], cells: Coding | None) -> tuple[Vectors, dict[int
     """Rows, or batches of rows, or pairs of a batch and its ids."""
     if not items:
         raise CorpusError(f"{_WHAT} is empty: it has 0 rows, but a corpus needs at least 1")
-    if all(_is_pair(item) for item in items):
+    if all(is_pair(item) for item in items):
         batches = [plain(batch) for batch, _ in items]
         ids = tuple(chain.from_iterable(as_ids(list(own), len(batch), _WHAT) for batch, own in items))
         return (*_of_batches(batches, cells), ids)
@@ -138,7 +138,7 @@ def _of_items(items: list[Any], cells: Coding | None) -> tuple[Vectors, dict[int
     return (*_of_rows(items, cells), None)
 
 
-def _is_pair(item: Any) -> bool:
+def is_pair(item: Any) -> bool:
     if not (isinstance(item, tuple) and len(item) == 2):
         return False
     vectors, ids = plain(item[0]), item[1]

@@ -28,6 +28,7 @@ from unembed.corpus.parquet_files import parquet_table
 from unembed.corpus.spool import Progress, held
 from unembed.corpus.store_names import STORES, is_store, shown_source
 from unembed.corpus.stores import store_table
+from unembed.corpus.streamed import Stream, is_stream, stream_of
 from unembed.corpus.table import Table, corpus_of
 from unembed.errors import CorpusError
 
@@ -145,6 +146,20 @@ def as_corpus(
     if ids is not None:
         raise CorpusError("ids go with vectors in memory; those of a file are one of its columns: name it as id_column")
     return source if isinstance(source, Corpus) else open_corpus(cast(Any, source), column, id_column, cells)
+
+
+def as_stream(
+    source: object,
+    *,
+    column: str | None = None,
+    id_column: str | None = None,
+    ids: Sequence[object] | None = None,
+    cells: Coding | str | None = None,
+) -> Corpus | Stream:
+    """The same; what passes by once stays a stream, of which only the beginning is read yet."""
+    if ids is None and is_stream(source):
+        return stream_of(cast(Any, source), column=column, id_column=id_column, cells=coding_of(cells))
+    return as_corpus(source, column=column, id_column=id_column, ids=ids, cells=cells)
 
 
 def _are_paths(source: object) -> bool:

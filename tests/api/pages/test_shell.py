@@ -127,4 +127,4 @@ def test_only_what_is_whole_is_a_hundred_percent(share: float | None, written: s
 
 
 def test_a_time_that_another_clock_puts_into_the_future_was_just_now() -> None:
-    assert shell.ago(datetime.now(UTC) + timedelta(seconds=30)) == "1.0 s ago"
+    assert shell.ago(datetime.now(UTC) + timedelta(seconds=30)) == "1 s ago"

@@ -13,13 +13,14 @@ import pytest
 
 from tests.models.encoders.openai_server import DIM, OpenAIServer, Refusal, openai_server, vector_of
 from unembed.errors import AuthError, InputError, UnavailableError
+from unembed.http_manners import asked_pause
 from unembed.models.encoders import paid
 from unembed.models.encoders.base import Encoder
 from unembed.models.encoders.openai_api import OpenAIEmbeddings, requests_of
 from unembed.models.encoders.paid import Bill, attend
 from unembed.models.encoders.permission import permit
 from unembed.models.encoders.registry import open_encoder, why_not
-from unembed.models.encoders.retrying_http import LONGEST_PAUSE, TRIES, RetryingHttp, asked_pause
+from unembed.models.encoders.retrying_http import LONGEST_PAUSE, TRIES, RetryingHttp
 from unembed.models.encoders.spec import parse_spec
 
 TEXTS = ["the sea", "a ship", "the sea", "", "Käfer und 你好"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp, Scope
 
 from unembed.api import auth, health, problems, routes
 from unembed.api.cross_site import CrossSite
@@ -17,6 +18,7 @@ from unembed.api.encodings import Unpacking
 from unembed.api.head import Head
 from unembed.api.limits import BodyLimit
 from unembed.api.pages import router as pages
+from unembed.api.request_ids import RequestIds
 from unembed.errors import InputError
 from unembed.models.settings import Settings, read_settings
 from unembed.schemas import Generation, Problem
@@ -35,7 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         deps.close()
         raise
     # FastAPI's own pages load their scripts from elsewhere. Problems are ours, so no debug pages either.
-    app = FastAPI(
+    app = _App(
         title="Unembed",
         version=version("unembed"),
         description="Turns corpora of sentence embeddings back into text, in bulk.",
@@ -43,6 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": _is_a_look},
         generate_unique_id_function=lambda route: route.name,  # short, and the same for as long as the verb is
     )
     app.state.deps = deps
@@ -59,6 +62,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+class _App(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        # Around all others: what no handler foresaw is answered outside of the middleware that can be added.
+        return RequestIds(super().build_middleware_stack())
+
+
+def _is_a_look(scope: Scope) -> bool:
+    """Whether it is a machine that asks every few seconds: it would fill the traces."""
+    return scope["path"] in ("/healthz", "/readyz", "/metrics")
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from unembed.errors import (
     UnavailableError,
     UnembedError,
 )
+from unembed.models import logs
 from unembed.schemas import PROBLEM_JSON, Problem
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,14 @@ def problem(
     """The document as a response; further keywords are RFC 9457 extension members."""
     if path.startswith(_OPENAI):  # its clients show what they find here
         extensions["error"] = {"message": detail, "type": HTTPStatus(status).phrase, "param": None, "code": code}
-    document = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, instance=path, code=code)
+    document = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=path,
+        code=code,
+        request_id=logs.current("request_id"),
+    )
     body = _Extended(**document.model_dump(), **extensions).model_dump_json()
     return Response(body, status, headers, media_type=PROBLEM_JSON)
 
@@ -76,7 +84,7 @@ def install(app: FastAPI) -> None:
 async def _unembed(request: Request, error: Exception) -> Response:
     assert isinstance(error, UnembedError)
     if error.status >= 500:
-        log.warning("%s %s: %s", request.method, request.url.path, error.message)
+        log.warning("%s %s: %s", request.method, request.url.path, error.message, extra={"error_code": error.code})
     return _shown(request, error.status, error.message, error.code, _headers_of(error))
 
 

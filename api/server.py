@@ -9,6 +9,7 @@ from typing import Final
 
 import uvicorn
 
+from unembed import tracing
 from unembed.api.app import create_app
 from unembed.api.deps import Deps
 from unembed.models.settings import Settings
@@ -18,13 +19,20 @@ _DID_NOT_START: Final = 3  # uvicorn's own
 
 def serve(settings: Settings, *, grace: int = 10, access_log: bool = True) -> None:
     """Serves until told to stop, then lets requests end for `grace` seconds. Raises what `create_app` raises."""
+    tracing.set_up("unembed-api")
     app = create_app(settings)
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, timeout_graceful_shutdown=grace, access_log=access_log
+        app,
+        host=settings.host,
+        port=settings.port,
+        timeout_graceful_shutdown=grace,
+        access_log=access_log,
+        log_config=None,  # its loggers' records go where all others do
     )
     server = _Server(config, app.state.deps)
     with suppress(KeyboardInterrupt):
         server.run()
+    tracing.flush()
     if not server.started:
         sys.exit(_DID_NOT_START)
 

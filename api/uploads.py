@@ -12,6 +12,7 @@ import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from unembed import tracing
 from unembed.api import admission
 from unembed.api.deps import Deps
 from unembed.corpus import Slice, decode_payload, decode_raw, encode_payload
@@ -25,6 +26,7 @@ from unembed.worker.celery import publish
 
 log = logging.getLogger(__name__)
 
+_NAMED: Final = 100  # batches of a request by reference that get a line each in the log; there may be thousands
 BODY_WITHIN: Final = 300.0  # seconds for one batch to arrive
 
 RawDtype = Literal["float16", "float32", "float64"]
@@ -69,6 +71,20 @@ def accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
     there is no room for it, ConflictError when the job is not receiving or has other rows at this ordinal, and
     UnavailableError when Redis or the database is down: then nothing was accepted, and the client sends it again.
     """
+    with tracing.span("store batch", job=upload.job.id, bytes=len(upload.body)) as shown:
+        batch, created = _accept(deps, upload)
+        shown.note(batch=batch.id, rows=batch.rows)
+        if created:
+            log.info("accepted: %d rows, %d bytes", batch.rows, len(upload.body), extra=_of(batch))
+        return batch, created
+
+
+def _of(batch: Batch) -> dict[str, str]:
+    """What a line of the log says of it."""
+    return {"job": batch.job_id, "batch": batch.id}
+
+
+def _accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
     payload, rows = payload_of(upload, deps.settings)
     admission.require_room(deps, upload.job, rows, len(payload), upload.limits)
     digest = hashlib.sha256(payload).hexdigest()
@@ -145,8 +161,13 @@ def accept_references(deps: Deps, job: JobHead, given: ReferencedBatches, limits
         _expect_rows(each.rows, deps.settings)
         _expect_bytes(each.rows * job.embedding_dim * 4, deps.settings)  # as float32, which is what the worker decodes
     admission.require_room(deps, job, sum(each.rows for each in given.batches), 0, limits)
-    accepted = deps.store.jobs.add_references(job.id, given, announced=True)
-    new = [batch.id for batch, created in accepted if created]
+    with tracing.span("store batches", job=job.id, batches=len(given.batches)):
+        accepted = deps.store.jobs.add_references(job.id, given, announced=True)
+    added = [batch for batch, created in accepted if created]
+    new = [batch.id for batch in added]
+    log.info("accepted by reference: %d batches", len(new), extra={"job": job.id})
+    for batch in added[:_NAMED]:
+        log.info("accepted by reference: %d rows", batch.rows, extra=_of(batch))
     send_messages(deps, new)
     return ReferencesAccepted(added=len(new), known=len(accepted) - len(new))
 

@@ -34,6 +34,7 @@ from pydantic_settings import (
 from unembed.boundary import describe
 from unembed.errors import RootsError, SettingsError
 from unembed.models.environment import PREFIX, is_service_link, warn_of_unknown
+from unembed.models.logs import LogFormat
 from unembed.models.redis_url import canonical
 from unembed.models.secret_files import read_files, with_password
 from unembed.roots import as_root
@@ -181,6 +182,10 @@ class Settings(BaseSettings):
     events: bool = Field(
         True,
         description="whether workers tell Flower what happens to each batch; `false` if nobody looks",
+    )
+
+    log_format: LogFormat = Field(
+        "text", description="how all parts log: `text`, for reading, or `json`, an object a line"
     )
 
     max_batch_rows: int = Field(65_536, ge=1, description="batches with more rows are refused (413)")

@@ -201,6 +201,7 @@ class BatchRow(Base):
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)  # back-off: no claim sooner
     published_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # its message was last sent then
     message: Mapped[str | None] = mapped_column(String(64))  # what its last attempt answers; Flower's UUID of the task
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # W3C's, of the request that brought it
     done_ordinal: Mapped[int | None] = mapped_column(Integer)  # 1-based: the n-th of its job to finish
     worker: Mapped[str | None] = mapped_column(String(200))
     device: Mapped[str | None] = mapped_column(String(200))

@@ -385,7 +385,7 @@ NEXT_CURSOR: Final = "Unembed-Next-Cursor"  # the header of a page of results th
 
 
 class Problem(BaseModel):
-    """RFC 9457, with the error's `code` as an extension member."""
+    """RFC 9457, with the error's `code` and the request's id as extension members."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -395,3 +395,4 @@ class Problem(BaseModel):
     detail: str
     instance: str | None = None
     code: str = "unembed"
+    request_id: str | None = None  # as in the header X-Request-ID, and in the log of the server

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from unembed.boundary import end_with
 from unembed.quick_imports import quick_imports
 
 with quick_imports():
+    from unembed.models.logs import end_logged
     from unembed.worker.main import run
     from unembed.worker.supervisor import WHEN_LET_GO
 
@@ -17,4 +17,4 @@ if __name__ == "__main__":  # the spawned child imports this module again
             sys.stdin.read()
         sys.exit(run(*sys.argv[1:2]))
     except Exception as error:
-        end_with(error)
+        end_logged(error)

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from unembed.boundary import end_with
 from unembed.errors import InputError, UnembedError
 from unembed.home import is_loopback
 from unembed.quick_imports import quick_imports
@@ -34,13 +33,13 @@ with quick_imports():
     from tornado.ioloop import PeriodicCallback
     from tornado.web import HTTPError, OutputTransform, authenticated
 
+    from unembed.models import logs
     from unembed.models.database import open_engine
     from unembed.models.secret_files import in_file
     from unembed.models.settings import read_settings
     from unembed.models.store import Store
     from unembed.worker import flower_history
     from unembed.worker.celery import make_app
-    from unembed.worker.process import LOG_FORMAT
     from unembed.worker.supervisor import WHEN_LET_GO
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,8 @@ def serve(given: Mapping[str, Any]) -> None:
 
     Raises InputError for an option that is wrong or refused, and SettingsError.
     """
+    logs.set_up("flower")
     choose_options(given)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
     settings = read_settings()
     extract_settings()
     setup_logging()
@@ -193,4 +192,4 @@ if __name__ == "__main__":
             sys.stdin.read()
         serve({"address": "127.0.0.1", "port": int(sys.argv[1])})
     except Exception as error:
-        end_with(error)
+        logs.end_logged(error)

@@ -9,6 +9,7 @@ the lease tells.
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -60,7 +61,8 @@ class Heart:
         self._last = Beat.ALIVE
         self._rows = 0
         self._asked = self._progress = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        within = contextvars.copy_context()  # so that its lines in the log name the batch, too
+        self._thread = threading.Thread(target=within.run, args=(self._run,), name="heart", daemon=True)
 
     def __enter__(self) -> Heart:
         self._thread.start()

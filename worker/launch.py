@@ -28,6 +28,7 @@ from typing import Final
 
 from unembed.errors import CannotWorkError, InputError, MissingExtraError
 from unembed.home import Server, answers, remove_server, started_at, write_server
+from unembed.models import logs
 from unembed.models.environment import FILE, PREFIX
 from unembed.models.settings import read_settings
 from unembed.models.sqlite import sqlite_url
@@ -142,7 +143,8 @@ class Stack:
         self._start_redis(supervisor, path, environment)
         self._start_api(supervisor, environment, flower_port)
         self._start_workers(supervisor, environment)
-        self._prepare_database(database_url)
+        with logs.about(part="migrations"):
+            self._prepare_database(database_url)
         _await(supervisor, "redis", lambda: redis_server.answers(path))
         supervisor.let_go()
 

@@ -17,7 +17,10 @@ from celery.worker.request import Request
 
 from unembed.errors import UnavailableError
 from unembed.home import started_at
-from unembed.schemas import BatchState
+from unembed.models import logs
+from unembed.models.store import Attempt
+from unembed.schemas import BatchState, job_id_of
+from unembed.worker import spans
 from unembed.worker.context import Context
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ def reclaim_from_predecessor(context: Context) -> int:
         return 0
     if taken:
         log.warning("the last %s died; batches returned to the queue: %d", context.name, len(taken))
+        _say(taken)
         context.feed.lost(taken)
     return len(taken)
 
@@ -81,7 +85,14 @@ def _reclaim(context: Context, message: str) -> None:
         log.warning("the batch of a process that died will be queued again when its lease expires: %s", error)
         return
     if taken:
-        log.warning("the process that decoded a batch died: the batch returns to the queue (message %s)", message)
+        _say(taken)
     # It may have died after it had finished its batch, and before it could say so to Flower.
     own = (each for each in finished if each.message == message and each.state is BatchState.DONE)
     context.feed.lost([*taken, *own])
+
+
+def _say(lost: list[Attempt]) -> None:
+    spans.lost(lost)
+    for attempt in lost:
+        with logs.about(job=job_id_of(attempt.batch_id), batch=attempt.batch_id, attempt=attempt.number):
+            log.warning("the process that decoded a batch died; the batch is %s", attempt.state)

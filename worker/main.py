@@ -16,7 +16,9 @@ from celery.signals import worker_ready, worker_shutting_down
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from unembed import tracing
 from unembed.errors import MissingExtraError
+from unembed.models import logs
 from unembed.models.redis_client import open_redis
 from unembed.models.settings import read_settings
 from unembed.threads import wait_without_spinning
@@ -40,11 +42,13 @@ def run(name: str | None = None) -> int:
 
     Raises MissingExtraError where torch is not installed.
     """
+    node = f"{name or default_name()}@{socket.gethostname()}"
+    logs.set_up("worker", worker=node)
     if find_spec("torch") is None:
         raise MissingExtraError.of("torch", "worker")
     wait_without_spinning()
     settings = read_settings()
-    node = f"{name or default_name()}@{socket.gethostname()}"
+    tracing.set_up("unembed-worker", **{"service.instance.id": f"{node}/main"})
     context = open_context(settings, node, os.getpid())
     lost_processes.reclaim_from_predecessor(context)
     lost_processes.watch_children(context)
@@ -61,12 +65,17 @@ def run(name: str | None = None) -> int:
         without_heartbeat=not settings.events,
         without_gossip=True,
         without_mingle=True,
+        quiet=logs.chosen() == "json",
     )
+    os.environ.pop("_MP_FORK_LOGLEVEL_", None)  # with it, a child logs in a form of its own before it is set up
     try:
         worker.start()
     except SystemExit as ended:
         if ended.code:
             return int(ended.code)
+    finally:
+        log.info("this worker has ended")
+        tracing.flush()
     if worker.exitcode:
         return int(worker.exitcode)
     return INCAPABLE if main_process.cannot_work else 0
@@ -110,6 +119,7 @@ class _MainProcess:
                 os.kill(pid, HAND_BACK)
 
     def _sweep(self) -> None:
+        logs.begin(part="sweeper")
         context, settings = self._context, self._context.settings
         once = Retry(NoBackoff(), 0)  # the next sweep is soon enough
         queue = open_redis(settings.redis_url, socket_connect_timeout=5, socket_timeout=30, retry=once)
@@ -126,6 +136,7 @@ class _MainProcess:
         sweeper.run(self._ended, self._show_life)
 
     def _tell(self) -> None:
+        logs.begin(part="webhooks")
         context, settings = self._context, self._context.settings
         Messenger(context.store, settings.webhook_hosts).run(self._ended, settings.sweep_interval)
 

@@ -14,14 +14,15 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
+from unembed import tracing
 from unembed.errors import UnavailableError, UnembedError
+from unembed.models import logs
 from unembed.models.settings import read_settings
 from unembed.worker import runtime
 from unembed.worker.context import Context, open_context
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 HAND_BACK: Final = signal.SIGURG
 
 CANNOT_WORK: Final = HAND_BACK  # the same signal, but from the child to its main process: why the TERM follows
-
-LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(processName)s %(name)s: %(message)s"
 
 _opened: list[Context] = []
 
@@ -46,8 +45,10 @@ def context() -> Context:
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def start(sender: str, **_: Any) -> None:
     """Called in the child, with the worker's name, before it takes its first batch."""
+    logs.of_process(worker=sender)
     settings = read_settings()
     opened = open_context(settings, sender, os.getppid())
+    tracing.set_up("unembed-worker", **{"service.instance.id": sender})
     _opened[:] = [opened]
     signal.signal(HAND_BACK, lambda *_: opened.stopping.set())
     try:
@@ -67,6 +68,7 @@ def end(**_: Any) -> None:
     """Called in the child when it ends in order."""
     for opened in _opened:
         opened.feed.flush()
+    tracing.flush()
 
 
 def tell_those_who_wait(opened: Context, why: str) -> None:
@@ -78,9 +80,10 @@ def tell_those_who_wait(opened: Context, why: str) -> None:
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
-def log_to_stderr(**_: Any) -> None:
-    """Instead of Celery's own; in the main process and in the child."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
+def keep_our_logs(**_: Any) -> None:
+    """Instead of Celery's own. The main process has set them up already; the child, spawned, has not."""
+    if not logs.is_set_up():
+        logs.set_up("worker")
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import re
 import signal
 import subprocess
 import sys
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from unembed.errors import InputError
-from unembed.worker import parent_death
+from unembed.models import logs
+from unembed.worker import parent_death, part_log
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,6 @@ _TICK: Final = 0.1  # seconds between two looks
 _FIRST_PAUSE: Final = 0.5  # seconds before a part that died is started again; doubles up to:
 _LONGEST_PAUSE: Final = 30.0
 _SOUND_AFTER: Final = 60.0  # seconds of running after which earlier deaths are forgotten
-_WORDS: Final = 100  # lines of a log in which the last words are looked for
-_ERROR: Final = re.compile(r"(?:\bCRITICAL\b.*?: |^error: )(.+)|^(\w*Error: .*)")
 _LOG_LIMIT: Final = 10 * 1024 * 1024  # bytes; a larger log is set aside before it is appended to
 
 
@@ -115,13 +113,7 @@ class Supervisor:
 
     def last_words(self, name: str) -> str:
         """Why a part ended, as far as the end of its log says so: its last error, or its last line."""
-        try:
-            lines = self._log_of(name).read_text(encoding="utf-8", errors="replace").split("\n")[-_WORDS:]
-        except OSError:
-            return ""
-        said = [line.strip() for line in lines if line.strip()]
-        errors = [found[1] or found[2] for line in said if (found := _ERROR.search(line))]
-        return (errors or said or [""])[-1]
+        return part_log.last_words(self._log_of(name))
 
     def _run(self) -> None:
         try:
@@ -145,16 +137,20 @@ class Supervisor:
         waits = part.waits and not self._let_go.is_set()
         # -I and -S: the tie needs nothing but the standard library, and is made sooner without the rest.
         tie = [sys.executable, "-I", "-S", str(parent_death.__file__), str(os.getpid())]
+        as_records = logs.chosen() == "json"
         with path.open("ab") as out:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*tie, *part.command],
                 env=dict(part.environment),
                 cwd=self._folder,
                 stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
+                stdout=subprocess.PIPE if as_records else out,
+                stderr=subprocess.STDOUT if as_records else out,
                 start_new_session=True,  # a Ctrl-C in the terminal is for us alone: we end the parts in order
             )
+        if process.stdout is not None:
+            part_log.follow(process.stdout, path, part.name)
+        return process
 
     def _look_after(self, running: _Running) -> None:
         now = time.monotonic()

@@ -16,10 +16,13 @@ from typing import Final
 import redis
 
 from unembed.errors import ConflictError, NotFoundError, UnavailableError
+from unembed.models import logs
 from unembed.models.parts import Parts
 from unembed.models.payloads import Payloads
-from unembed.models.store import Store, Swept
+from unembed.models.store import Attempt, Store, Swept
 from unembed.models.store.totals import SweepAction
+from unembed.schemas import job_id_of
+from unembed.worker import spans
 from unembed.worker.celery import QUEUE
 from unembed.worker.feed import Feed
 
@@ -28,6 +31,7 @@ log = logging.getLogger(__name__)
 LEADER: Final = "unembed:sweeper"
 _LEADS_FOR: Final = 3  # intervals, without a word from the leader
 _TIDIES_EVERY: Final = 6  # sweeps; it walks through all payloads
+_NAMED: Final = 100  # batches of a sweep that get a line each in the log; after a loss of Redis there may be thousands
 
 
 class Sweeper:
@@ -59,8 +63,14 @@ class Sweeper:
             return None
         swept = self._store.sweeping.sweep(self._messages())
         self._feed.lost(swept.expired)
-        for batch_id in swept.publish:
+        spans.lost(swept.expired)
+        for attempt in swept.expired:
+            _say_expired(attempt)
+        for place, batch_id in enumerate(swept.publish):
             self._publish(batch_id)
+            if place < _NAMED:
+                with logs.about(job=job_id_of(batch_id), batch=batch_id):
+                    log.info("the message of a batch that waits is sent again")
         self._store.queue.mark_published(swept.publish)
         if swept.publish or swept.expired:
             log.info(
@@ -96,7 +106,7 @@ class Sweeper:
         self._payloads.delete(unneeded)
         abandoned = self._store.sweeping.cancel_unsealed()
         for job_id in abandoned:
-            log.warning("job %s was never sealed and is cancelled", job_id)
+            log.warning("job %s was never sealed and is cancelled", job_id, extra={"job": job_id})
         removed = sum([self._remove(job_id) for job_id in self._store.sweeping.expired_jobs()])
         if files := self._store.files.remove_old():
             log.info("files that are older than UNEMBED_JOB_TTL were removed: %d", len(files))
@@ -115,7 +125,7 @@ class Sweeper:
             self._parts.delete(parts)
         except (ConflictError, NotFoundError):
             return False  # somebody retried or removed it just now
-        log.info("job %s was removed: it is older than UNEMBED_JOB_TTL", job_id)
+        log.info("job %s was removed: it is older than UNEMBED_JOB_TTL", job_id, extra={"job": job_id})
         return True
 
     def run(self, ended: threading.Event, alive: Callable[[], None]) -> None:
@@ -155,3 +165,8 @@ class Sweeper:
                 self._queue.delete(LEADER)
         except redis.RedisError:
             pass  # the lock expires
+
+
+def _say_expired(attempt: Attempt) -> None:
+    with logs.about(job=job_id_of(attempt.batch_id), batch=attempt.batch_id, attempt=attempt.number):
+        log.warning("the lease of %s expired; the batch is %s", attempt.worker, attempt.state)

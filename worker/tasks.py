@@ -16,11 +16,13 @@ from typing import Any, Final, TypeVar
 from celery import Task, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
 
+from unembed import tracing
 from unembed.codes import FailureCode
 from unembed.corpus import Slice, decode_payload
 from unembed.corpus.storage import FileMissingError
 from unembed.errors import CorpusError, DimensionError, UnavailableError, UnembedError
 from unembed.generations import counts_of
+from unembed.models import logs
 from unembed.models.decoder.failures import is_broken_device
 from unembed.models.parts import part_uri
 from unembed.models.payloads import PayloadDamagedError, PayloadMissingError
@@ -31,6 +33,7 @@ from unembed.worker.celery import DECODE_BATCH
 from unembed.worker.context import Context
 from unembed.worker.heartbeat import CancelledError, FencedError, HandBackError, Heart
 from unembed.worker.process import context, hands_back_on_sigterm
+from unembed.worker.spans import attempt_span
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +60,26 @@ def run(named: str, worker: Context, *, message: str | None = None) -> Outcome:
 
     Raises StoreUnavailableError alone: the lease, or the sweeper, brings the batch back.
     """
-    store, settings = worker.store, worker.settings
+    began = time.time()
     claim = _retrying(lambda: _claim(named, worker, message))
     if claim is None:
         # Nothing waits, or for its back-off alone, and this message was one too many.
-        if message is not None and settings.events:
+        if message is not None and worker.settings.events:
             worker.feed.ignored(message, named, worker.name, _state_of(named, worker))
         return {"batch": named, "outcome": "not claimed"}
-    batch_id = claim.batch.id
+    with (
+        logs.about(job=claim.job.id, batch=claim.batch.id, attempt=claim.attempt),
+        attempt_span(claim, worker.name, began) as shown,
+    ):
+        outcome = _held(claim, worker, shown)
+        shown.note(outcome=outcome["outcome"])
+        log.info("the attempt has ended: %s", outcome["outcome"], extra={"error_code": outcome.get("error")})
+    return outcome
+
+
+def _held(claim: Claim, worker: Context, shown: tracing.Span) -> Outcome:
+    """From the claim to the end of the attempt."""
+    store, settings, batch_id = worker.store, worker.settings, claim.batch.id
     worker.feed.started(claim, worker.name, worker.device)
     try:
         with Heart(
@@ -87,7 +102,7 @@ def run(named: str, worker: Context, *, message: str | None = None) -> Outcome:
         _tell(claim, worker, BatchState.QUEUED, error="its worker shuts down: the batch is handed back")
         return _outcome(claim, "handed back")
     except Exception as error:
-        return _failed(claim, worker, error)
+        return _failed(claim, worker, error, shown)
 
 
 def _claim(named: str, worker: Context, message: str | None) -> Claim | None:
@@ -101,31 +116,34 @@ def _claim(named: str, worker: Context, message: str | None) -> Claim | None:
 def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
     batch, job = claim.batch, claim.job
     began = time.perf_counter()
-    vectors = _load(claim, worker)
+    with tracing.span("read payload", by_reference=batch.reference is not None):
+        vectors = _load(claim, worker)
     heart.check()
     decoder = worker.decoders.get(job.decoder)
     _introduce(worker, decoder)
     load_ms = (time.perf_counter() - began) * 1000
-    decoded = runtime.decode_slice(decoder, vectors, job, micro_batch=worker.settings.micro_batch, between=heart.check)
+    with tracing.span("decode", rows=batch.rows, decoder=job.decoder, **_made_with(decoder)):
+        decoded = runtime.decode_slice(
+            decoder, vectors, job, micro_batch=worker.settings.micro_batch, between=heart.check
+        )
     timings = Timings(load_ms=load_ms, decode_ms=decoded.decode_ms, score_ms=decoded.score_ms)
     memory = decoder.peak_memory_bytes()
-    part = None
-    if job.results_uri is not None:
-        heart.check()
-        part = worker.parts.write(part_uri(job.results_uri, batch.id, claim.attempt), decoded.rows)
-    finished = _retrying(
-        lambda: worker.store.attempts.finish(
-            batch.id,
-            claim.attempt,
-            decoded.rows,
-            timings,
-            device=decoder.device,
-            precision=decoder.precision,
-            engine=decoder.engine,
-            peak_memory_bytes=memory,
-            part=part,
+    with tracing.span("write results", rows=batch.rows):
+        part = None
+        if job.results_uri is not None:
+            heart.check()
+            part = worker.parts.write(part_uri(job.results_uri, batch.id, claim.attempt), decoded.rows)
+        finished = _retrying(
+            lambda: worker.store.attempts.finish(
+                batch.id,
+                claim.attempt,
+                decoded.rows,
+                timings,
+                **_made_with(decoder),
+                peak_memory_bytes=memory,
+                part=part,
+            )
         )
-    )
     if not finished:
         raise FencedError
     _forget_parts(claim, worker, range(1, claim.attempt))
@@ -153,10 +171,16 @@ def _load(claim: Claim, worker: Context) -> Slice:
     return replace(part, first_index=claim.batch.first_index)
 
 
-def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
+def _made_with(decoder: runtime.Decoder) -> dict[str, Any]:
+    return {"device": decoder.device, "precision": decoder.precision, "engine": decoder.engine}
+
+
+def _failed(claim: Claim, worker: Context, error: Exception, shown: tracing.Span) -> Outcome:
     code = error.code if isinstance(error, UnembedError) else _CODES.get(type(error), FailureCode.DECODE_FAILED)
     why = error.message if isinstance(error, UnembedError) else f"{type(error).__name__}: {error}"
-    log.error("batch %s, attempt %d: %s", claim.batch.id, claim.attempt, why, exc_info=error)
+    log.error("the attempt failed: %s", why, exc_info=error, extra={"error_code": code})
+    shown.fail(f"{code}: {why}")
+    shown.note(error_code=str(code))
     state = _retrying(
         lambda: worker.store.attempts.fail(claim.batch.id, claim.attempt, code, why, final=_is_final(error))
     )
@@ -165,6 +189,7 @@ def _failed(claim: Claim, worker: Context, error: Exception) -> Outcome:
         _tell(claim, worker, state, error=why)
     if is_broken_device(error):
         worker.feed.flush()
+        tracing.flush()
         _leave_to_another_child()
     return _outcome(claim, "fenced" if state is None else f"failed, now {state}", error=code)
 

@@ -59,7 +59,9 @@ class Attempts(StorePart):
                 connection.execute(update(JOBS).where(JOBS.c.id == job["id"]).values(state=state, started_at=started))
             if taken["published_at"] is None:
                 connection.execute(_TAKE_A_MESSAGE)
-            return Claim(to_batch(taken), replace(to_head(job), state=JobState(state)), taken["attempt"])
+            return Claim(
+                to_batch(taken), replace(to_head(job), state=JobState(state)), taken["attempt"], taken["traceparent"]
+            )
 
     def heartbeat(self, batch_id: str, attempt: int, lease: float, unwritten: int = 0) -> Beat:
         """The lease begins anew, unless the batch is no longer this attempt's; `unwritten` rows are decoded by now.

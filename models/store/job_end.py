@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
+from unembed import tracing
 from unembed.models.clock import now
 from unembed.models.store.sql import BATCHES, JOBS, batch_counts, one, row_counts, sums_of
 from unembed.models.store.webhooks import make_due
 from unembed.schemas import BatchCounts, BatchState, JobState, RowCounts
+
+log = logging.getLogger(__name__)
 
 
 def settle(connection: Connection, job: RowMapping) -> None:
@@ -72,3 +76,6 @@ def _end(connection: Connection, job_id: str, state: JobState, error: str | None
         update(JOBS).where(JOBS.c.id == job_id).values(state=state, error=error, finished_at=now(), turn=None)
     )
     make_due(connection, job_id)
+    log.info("the job has ended: %s", state, extra={"job": job_id})
+    with tracing.span("job end", job=job_id, state=str(state)):
+        pass

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, delete, or_, select, tuple_, update
 
+from unembed import tracing
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
 from unembed.models.clock import now
 from unembed.models.parts import part_uri
@@ -45,7 +46,10 @@ _NEW: Final = {
     "queued_at": now(),
     **{
         name: bindparam(name)
-        for name in ("id", "job_id", "max_attempts", "ordinal", "first_index", "rows", "bytes", "sha256", "reference")
+        for name in (
+            *("id", "job_id", "max_attempts", "ordinal", "first_index", "rows", "bytes", "sha256", "reference"),
+            "traceparent",
+        )
     },
 }
 _INSERT: Final = BATCHES.insert().values(**_NEW).returning(BATCHES)
@@ -144,6 +148,7 @@ class Jobs(StorePart):
         expect_free(connection, job["id"], new["first_index"], new["rows"])
         join(connection, job)
         values = {"id": batch_id, "job_id": job["id"], "max_attempts": self.settings.max_attempts, **new}
+        values["traceparent"] = tracing.traceparent()  # of the request that this is part of
         added = one(connection, _INSERT_ANNOUNCED if announced else _INSERT, values)
         assert added is not None, "an INSERT returns its row"
         return to_batch(added), True

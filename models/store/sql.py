@@ -102,7 +102,7 @@ def to_head(job: RowMapping) -> JobHead:
 
 def to_attempt(batch: RowMapping, job_name: str | None, device: str | None) -> Attempt:
     """Of a batch that was claimed. `device`: that of its worker, for the batch has one when it is done."""
-    plain = ("rows", "worker", "error", "rows_error", "claimed_at", "message")
+    plain = ("rows", "worker", "error", "rows_error", "claimed_at", "message", "traceparent")
     return Attempt(
         **{name: batch[name] for name in plain},
         batch_id=batch["id"],

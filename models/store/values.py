@@ -48,6 +48,7 @@ class Claim:
     batch: Batch
     job: JobHead
     attempt: int  # the fence: whoever comes with another number than the row's is stale
+    traceparent: str | None = None  # of the request that brought the batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Attempt:
     claimed_at: datetime
     ended_at: datetime | None  # None while it runs
     message: str | None  # the id of the message that it answers
+    traceparent: str | None  # of the request that brought the batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +13,14 @@ import typer
 from unembed.cli.console import out, say
 from unembed.cli.extras import needs
 from unembed.cli.options import AsJson
+from unembed.cli.server_logs import logged
 from unembed.cli.usage import VerbsInWords
+from unembed.models import logs
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(cls=VerbsInWords, no_args_is_help=True, help="Upgrade or check the tables of the database.")
 
@@ -25,15 +30,22 @@ Database = Annotated[str | None, typer.Option("--database-url", help="Default: U
 @app.command()
 def upgrade(as_json: AsJson = False, database_url: Database = None) -> None:
     """Upgrade the tables to this version. Safe to repeat, and to run from several places at once."""
-    with engine_of(database_url) as engine:
+    as_records = logs.chosen() == "json" and not as_json  # of which stdout has to be free
+    with logged(None), engine_of(database_url) as engine:
         from unembed.models import database
 
+        if as_records:
+            logs.set_up("migrations")
         before = database.revision(engine)
         database.upgrade(engine)
         after = database.revision(engine)
     if as_json:
         typer.echo(json.dumps({"revision": after, "before": before}))
-    say(f"the tables are at revision {after}" + ("" if before == after else f", before: {before or 'none'}"))
+    done = f"the tables are at revision {after}" + ("" if before == after else f", before: {before or 'none'}")
+    if as_records:
+        log.info("%s", done)
+    else:
+        say(done)
 
 
 @app.command()

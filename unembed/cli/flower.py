@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from unembed.cli.extras import needs
+from unembed.cli.options import LogFormat
+from unembed.cli.server_logs import logged
 from unembed.quick_imports import quick_imports
 
 
@@ -27,6 +29,7 @@ def flower(
             show_default=False,
         ),
     ] = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Run Flower. Its database and Redis come from the environment (UNEMBED_DATABASE_URL, UNEMBED_REDIS_URL).
 
@@ -36,4 +39,5 @@ def flower(
     with needs("local"), quick_imports():
         from unembed.worker.flower_server import serve
     given = {"address": host, "port": port, "url_prefix": url_prefix, "read_only": read_only}
-    serve({name: value for name, value in given.items() if value is not None})
+    with logged(log_format):
+        serve({name: value for name, value in given.items() if value is not None})

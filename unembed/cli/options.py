@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
@@ -210,6 +210,17 @@ GpuMemory = Annotated[
         "UNEMBED_GPU_MEMORY, or 200MiB.",
         show_default=False,
         rich_help_panel=WHERE_PANEL,
+    ),
+]
+
+
+LogFormat = Annotated[
+    Literal["text", "json"] | None,
+    typer.Option(
+        "--log-format",
+        help="How it logs, and what it starts: text, for reading, or json, an object a line. Default: "
+        "UNEMBED_LOG_FORMAT, or text.",
+        show_default=False,
     ),
 ]
 

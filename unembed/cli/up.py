@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from types import FrameType
@@ -12,13 +13,17 @@ from rich.table import Table
 
 from unembed.cli.console import err, say
 from unembed.cli.extras import needs
-from unembed.cli.options import Home
+from unembed.cli.options import Home, LogFormat
+from unembed.cli.server_logs import logged
 from unembed.home import home_folder
+from unembed.models import logs
 from unembed.quick_imports import quick_imports
 
 if TYPE_CHECKING:
     from unembed.worker.launch import Stack
 
+
+log = logging.getLogger(__name__)
 
 _LOOKS_EVERY: Final = 1.0  # seconds, for whether any worker can work
 
@@ -35,6 +40,7 @@ def up(
     database_url: Annotated[
         str | None, typer.Option(help="The database. Default: SQLite in the home folder.", show_default=False)
     ] = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C: API, workers, Redis, database and Flower, all on loopback.
 
@@ -42,27 +48,35 @@ def up(
     """
     with needs("local"), quick_imports():
         from unembed.worker.launch import Stack
-    folder = home_folder(home)
-    say(f"starting in {folder}")
-    stack = Stack(
-        folder,
-        port=port,
-        flower_port=flower_port if flower else None,
-        workers=workers,
-        database_url=database_url,
-        say=_say_of_a_part,
-    )
+    with logged(log_format):
+        if logs.chosen() == "json":
+            logs.set_up("supervisor")
+        folder = home_folder(home)
+        _say(f"starting in {folder}")
+        _run(
+            Stack(
+                folder,
+                port=port,
+                flower_port=flower_port if flower else None,
+                workers=workers,
+                database_url=database_url,
+                say=_say_of_a_part,
+            )
+        )
+
+
+def _run(stack: Stack) -> None:
     ended = _until_told_to_end(stack)
     try:
         with stack:
             _show(stack)
             while not ended.wait(_LOOKS_EVERY):
                 stack.check()
-            say("stopping: workers return their batches to the queue; press Ctrl-C again to stop at once")
+            _say("stopping: workers return their batches to the queue; press Ctrl-C again to stop at once")
     except KeyboardInterrupt:
-        say("stopped before everything had started", "yellow")
+        _say("stopped before everything had started", "yellow")
         raise typer.Exit(130) from None
-    say("stopped")
+    _say("stopped")
 
 
 def _until_told_to_end(stack: Stack) -> threading.Event:
@@ -83,6 +97,9 @@ def _until_told_to_end(stack: Stack) -> threading.Event:
 
 
 def _show(stack: Stack) -> None:
+    if logs.chosen() == "json":
+        log.info("ready: API %s, Flower %s, workers %s", stack.url, stack.flower_url, ", ".join(stack.workers))
+        return
     table = Table.grid(padding=(0, 2))
     table.add_row("pages", stack.url, "open it in a browser: jobs as they run, and their texts")
     table.add_row("API", f"{stack.url}/docs")
@@ -96,5 +113,15 @@ def _show(stack: Stack) -> None:
     say("ready; press Ctrl-C to stop", "green")
 
 
+def _say(line: str, style: str | None = None) -> None:
+    if logs.chosen() == "json":
+        log.info("%s", line)
+    else:
+        say(line, style)
+
+
 def _say_of_a_part(line: str) -> None:
-    say(line, "yellow")
+    if logs.chosen() == "json":
+        log.warning("%s", line)
+    else:
+        say(line, "yellow")

@@ -8,6 +8,7 @@ import typer
 
 from unembed.cli import options as given
 from unembed.cli.extras import needs
+from unembed.cli.server_logs import logged
 from unembed.quick_imports import quick_imports
 
 
@@ -19,6 +20,7 @@ def worker(
         ),
     ] = None,
     gpu_memory: given.GpuMemory = None,
+    log_format: given.LogFormat = None,
 ) -> None:
     """Run one worker. Its database and Redis come from the environment (UNEMBED_DATABASE_URL, UNEMBED_REDIS_URL).
 
@@ -28,4 +30,5 @@ def worker(
     given.take_gpu_memory(gpu_memory)
     with needs("worker"), quick_imports():
         from unembed.worker.main import run
-    raise typer.Exit(run(name))
+    with logged(log_format):
+        raise typer.Exit(run(name))

@@ -22,7 +22,7 @@ OTHER_PRECISION_TESTS := tests/models/test_device.py $(addprefix tests/models/de
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-precisions fuzz-api sanitizers faults check bench bench-gpu bench-quality bench-adapt compare train pictures page-pictures up wheels clean
+.PHONY: help demo test test-precisions fuzz-api chart sanitizers faults check bench bench-gpu bench-quality bench-adapt compare train pictures page-pictures up wheels clean
 
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
@@ -55,6 +55,10 @@ faults: $(VENV)/.dev $(VENV)/.engine ## kill workers, Redis and databases for ha
 fuzz-api: $(VENV)/.dev ## make 200 requests of every kind that the API describes: EXAMPLES=200 (installs schemathesis, 30 MB)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check schemathesis
 	@$(BIN)/pytest -n 0 tests/api/test_fuzz.py --fuzz-examples $(EXAMPLES) $(ARGS)
+
+chart: $(VENV)/.dev ## render the Helm chart and check it against Kubernetes' schemas (needs helm; installs kubernetes-validate, 22 MB)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check kubernetes-validate
+	@$(BIN)/pytest -n 0 tests/deploy/test_chart.py $(ARGS)
 
 sanitizers: $(VENV)/.dev ## the native engine's tests, compiled with g++'s sanitizers of addresses and undefined behaviour
 	@$(BIN)/python -m tests.models.decoder.native.sanitized $(ARGS)

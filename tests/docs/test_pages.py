@@ -31,6 +31,7 @@ DEFAULT_URL: Final = "http://127.0.0.1:8765"
 
 _SETS_UP: Final = "makes an environment from a package index"
 _DOCKER: Final = "needs Docker; tests/test_compose.py reads what it starts"
+_CLUSTER: Final = "needs a cluster; tests/deploy/test_chart.py reads what would be installed"
 NOT_RUN: Final = {
     "make demo": _SETS_UP,
     "PIP_EXTRA_INDEX_URL=<the CPU index> make demo": _SETS_UP,
@@ -43,6 +44,10 @@ NOT_RUN: Final = {
     "unembed serve": "runs until it is stopped; tests/flow/test_parts_by_hand.py starts it",
     "unembed flower": "runs until it is stopped; tests/faults/test_flower.py starts it",
     "unembed worker": "runs until it is stopped; tests/flow/test_parts_by_hand.py starts it",
+    "helm install unembed deploy/helm/unembed -f mine.yaml": _CLUSTER,
+    'kubectl create secret generic unembed-database --from-literal=password="$DATABASE_PASSWORD"': _CLUSTER,
+    'kubectl create secret generic unembed-redis --from-literal=password="$REDIS_PASSWORD"': _CLUSTER,
+    'kubectl create secret generic unembed-keys --from-literal=api_keys="$(openssl rand -hex 24)"': _CLUSTER,
     "docker compose up --build": _DOCKER,  # tests/deploy runs what it would start
     "docker compose -f docker-compose.yml -f compose.gpu.yaml up --build": _DOCKER,
 }

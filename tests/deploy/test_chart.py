@@ -45,9 +45,7 @@ ALL: Final[dict[str, Any]] = {
     "monitoring": {"serviceMonitor": {"enabled": True, "keySecret": {"name": "reader"}}},
 }
 
-needs_helm = pytest.mark.skipif(
-    shutil.which("helm") is None, reason="helm is not installed, so nothing can be rendered"
-)
+needs_helm = pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed: nothing can be rendered")
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +69,6 @@ def test_the_schema_is_one_and_takes_what_has_to_be_given_and_no_less() -> None:
     # When they are checked alone, Then what is missing is named
     assert refused({}) == [
         "apiKeysSecret.name",
-        "database.host",
         "database.host",
         "database.passwordSecret.name",
         "redis.url",

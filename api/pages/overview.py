@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from starlette.responses import Response
 
 from unembed.api.callers import Caller
 from unembed.api.deps import Deps, Needs
+from unembed.api.pages.addresses import server_of
 from unembed.api.pages.charts import Bar, bars
 from unembed.api.pages.shell import count_of, number, render
 from unembed.api.pages.visitors import Visitor
@@ -26,7 +26,6 @@ _ENDED_SHOWN: Final = 5
 _GONE_SHOWN: Final = 5
 _GONE_FOR: Final = timedelta(days=1)  # after which a worker is no longer told of
 _EVERY: Final = 5  # minutes, in the table beside the picture
-_HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]+")
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def show_overview(request: Request, deps: Needs, visitor: Visitor) -> Response:
         throughput=Throughput.of(overview.rows_by_minute(), datetime.now(UTC)),
         queue=deps.store.queue.stats(),
         flower=deps.settings.flower_url,
-        server=_server(request),
+        server=server_of(request),
         **_workers(deps, visitor),
     )
 
@@ -107,9 +106,3 @@ def _took(job: Job) -> str:
         return ""
     seconds = (job.finished_at - job.started_at).total_seconds()
     return f"{number(job.rows.written / seconds)} rows a second" if seconds > 0 and job.rows.written else ""
-
-
-def _server(request: Request) -> str:
-    """Where the visitor has found this server, for a command to paste; nothing that a shell would read otherwise."""
-    host = request.headers.get("host", "")
-    return f"{request.url.scheme}://{host}" if _HOST.fullmatch(host) else "http://127.0.0.1:8765"

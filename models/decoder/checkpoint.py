@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from unembed.errors import CheckpointError
+from unembed.models.decoder.card import CARD_FILE as CARD_FILE
 from unembed.models.decoder.catalog import CONFIG_FILE, find, read_config
 from unembed.models.decoder.config import CheckpointConfig
 from unembed.models.decoder.manifold import Manifold
@@ -25,7 +26,6 @@ from unembed.models.decoder.tokenizer import Tokenizer
 
 WEIGHTS_FILE: Final = "model.safetensors"
 TOKENIZER_FILE: Final = "tokenizer.json"
-CARD_FILE: Final = "README.md"
 
 
 @dataclass(frozen=True)

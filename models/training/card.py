@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from unembed.models.decoder.checkpoint import CARD_FILE
+from unembed.models.decoder.card import CARD_FILE
+from unembed.models.decoder.card import SCORES_FILE as SCORES_FILE
 from unembed.models.decoder.config import Calibration, CheckpointConfig
 from unembed.models.decoder.manifold import MANY, Manifold
 from unembed.models.decoder.sketch import Sketch
@@ -19,8 +20,6 @@ from unembed.models.training.calibrate import Calibrated, Checks
 from unembed.models.training.checked_sets import SetRecord
 from unembed.models.training.command import shown_command
 from unembed.models.training.recipe import Progress, Recipe
-
-SCORES_FILE = "scores.json"  # beside the card, for machines
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import DATABASES
 from tests.models.decoder import toy
+from tests.unembed.conftest import Ran, Run
+from unembed.cli import main
 from unembed.client import Client
 
 if TYPE_CHECKING:
@@ -84,3 +86,30 @@ def stack(request: pytest.FixtureRequest, decoders: Path, tmp_path_factory: pyte
 def client(stack: Stack) -> Iterator[Client]:
     with Client(stack.url) as client:
         yield client
+
+
+@pytest.fixture
+def variables(decoders: Path, empty_database_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of a cluster: a database without tables, and a Redis."""
+    return environment(decoders) | {
+        "UNEMBED_DATABASE_URL": empty_database_url,
+        "UNEMBED_REDIS_URL": redis_url,
+        "UNEMBED_HOME": str(tmp_path / "home"),
+        "COLUMNS": "400",
+    }
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a verb that ends by itself in this process: to start one takes longer than the verb."""
+
+    def run(arguments: list[str], variables: dict[str, str]) -> Ran:
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main(arguments)
+        return Ran(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run

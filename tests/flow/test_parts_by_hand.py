@@ -1,4 +1,4 @@
-"""The parts as an operator starts them, one by one: `db upgrade`, `serve`, `worker`; and `doctor`."""
+"""The parts as an operator starts them, one by one: `db upgrade`, `serve`, `worker`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
-import pytest
 
-from tests.flow.conftest import DECODER, environment
+from tests.flow.conftest import DECODER
 from tests.models.decoder import toy
-from tests.unembed.conftest import Ran, Run
+from tests.unembed.conftest import Run
 from tests.worker.processes import await_
-from unembed.cli import main
 from unembed.client import Client
 from unembed.schemas import JobState
 
@@ -33,33 +31,6 @@ def running(arguments: list[str], variables: dict[str, str], log: Path) -> Itera
     finally:
         process.kill()
         process.wait()
-
-
-@pytest.fixture
-def variables(decoders: Path, empty_database_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
-    """The environment of a cluster: a database without tables, and a Redis."""
-    return environment(decoders) | {
-        "UNEMBED_DATABASE_URL": empty_database_url,
-        "UNEMBED_REDIS_URL": redis_url,
-        "UNEMBED_HOME": str(tmp_path / "home"),
-        "COLUMNS": "400",
-    }
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a verb that ends by itself in this process: to start one takes longer than the verb."""
-
-    def run(arguments: list[str], variables: dict[str, str]) -> Ran:
-        capsys.readouterr()
-        with monkeypatch.context() as patch:
-            for name, value in variables.items():
-                patch.setenv(name, value)
-            with pytest.raises(SystemExit) as ended:
-                main(arguments)
-        return Ran(int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 def is_ready(url: str) -> bool:
@@ -117,26 +88,3 @@ def test_the_tables_revision_is_told_and_checked(variables: dict[str, str], run:
     # Then it has a revision, and is what is expected
     assert run(["db", "revision"], variables).out.strip()
     assert run(["db", "check"], variables).code == 0
-
-
-def test_the_doctor_finds_a_healthy_cluster_healthy(variables: dict[str, str], run: Run) -> None:
-    run(["db", "upgrade"], variables)
-    found = run(["doctor"], variables)
-    assert found.code == 0, found.out
-    assert "fail" not in found.out
-    assert "toy: 16 dimensions" in found.out
-
-
-def test_the_doctor_says_what_is_wrong_and_what_to_do(variables: dict[str, str], run: Run) -> None:
-    # Given no tables, no Redis, and a device that is not there
-    wrong = {"UNEMBED_REDIS_URL": "redis://:secret@127.0.0.1:1/0", "UNEMBED_DEVICE": "cuda:99"}
-    # When the doctor is asked
-    found = run(["doctor"], variables | wrong)
-    # Then it ends with 1, and has named all three, and no password
-    assert found.code == 1
-    failed = [line for line in found.out.splitlines() if line.startswith("fail")]
-    assert len(failed) == 3
-    assert "unembed db upgrade" in found.out
-    assert "UNEMBED_REDIS_URL" in found.out
-    assert "cuda:99" in found.out
-    assert "secret" not in found.out

@@ -19,6 +19,7 @@ from unembed.api.head import Head
 from unembed.api.limits import BodyLimit
 from unembed.api.pages import router as pages
 from unembed.api.request_ids import RequestIds
+from unembed.api.traffic import CountRequests, NoteRoute
 from unembed.errors import InputError
 from unembed.models.settings import Settings, read_settings
 from unembed.schemas import Generation, Problem
@@ -50,12 +51,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.deps = deps
     # The last one added is the first to see a request.
+    app.add_middleware(NoteRoute)
     app.add_middleware(Unpacking, batch_bytes=settings.max_batch_bytes)
     app.add_middleware(BodyLimit, batch_bytes=settings.max_batch_bytes)
     app.add_middleware(Head)
     app.add_middleware(CrossSite)
     if not settings.api_keys:
         app.add_middleware(auth.LoopbackOnly, keyring=deps.keyring)
+    app.add_middleware(CountRequests, traffic=deps.traffic)
     app.include_router(routes.router)
     app.include_router(health.router)
     app.include_router(pages.router)

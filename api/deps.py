@@ -16,6 +16,7 @@ from unembed.api.admission import Room
 from unembed.api.downloads import Downloads
 from unembed.api.keyring import Keyring
 from unembed.api.rates import Rates
+from unembed.api.traffic import Traffic
 from unembed.api.waiters import Waiters
 from unembed.models.database import create_engine
 from unembed.models.parts import Parts
@@ -42,6 +43,7 @@ class Deps:
     room: Room
     rates: Rates
     keyring: Keyring
+    traffic: Traffic
     leaving: threading.Event  # the server is about to end: nobody is to be kept waiting
 
     @classmethod
@@ -63,6 +65,7 @@ class Deps:
             room=Room(),
             rates=Rates(),
             keyring=Keyring(store.keys),
+            traffic=Traffic(),
             leaving=threading.Event(),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
@@ -11,8 +12,9 @@ from pydantic import BaseModel
 from unembed.api import metrics, problems
 from unembed.api.callers import Reader
 from unembed.api.deps import Deps, Needs
-from unembed.errors import UnavailableError
+from unembed.errors import QueueUnavailableError, StoreUnavailableError, UnavailableError
 from unembed.models import database
+from unembed.models.payloads import Memory
 
 router = APIRouter(tags=["operation"], responses=problems.documented(401, 500))
 
@@ -85,5 +87,19 @@ _CHECKS: dict[str, Callable[[Deps], None]] = {
     },
 )
 def read_metrics(deps: Needs, _caller: Reader) -> Response:
-    """The queue's depth, age and outcomes, read from SQL."""
-    return Response(metrics.render(deps.store.queue, deps.store.workers), media_type=metrics.CONTENT_TYPE)
+    """The queue, the workers, what was ever done, and what this process has answered. While a part is down, it says so
+    (`unembed_ready`), and has what it can."""
+    ready = {name: _outcome(check, deps) == "ok" for name, check in _CHECKS.items()}
+    found = None
+    with suppress(StoreUnavailableError):
+        found = metrics.InStore.of(deps.store)
+    around = metrics.Around(ready, _memory(deps), deps.settings.max_redis_use)
+    return Response(metrics.render(around, found) + deps.traffic.render(), media_type=metrics.CONTENT_TYPE)
+
+
+def _memory(deps: Deps) -> dict[str, Memory]:
+    found = {}
+    for name, part in (("queue", deps.queue), ("payloads", deps.payloads)):
+        with suppress(QueueUnavailableError):
+            found[name] = part.memory()
+    return found

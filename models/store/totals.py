@@ -21,10 +21,9 @@ from unembed.codes import FailureCode
 from unembed.models.clock import now
 from unembed.models.store.sql import WORKERS, StorePart
 from unembed.models.store.values import Histogram, Total, Totals, WorkerTotal
+from unembed.models.store.workers import REMEMBERED
 from unembed.models.tables import BUCKETS, COUNTED, HISTOGRAMS, SUMMED, TOTALS, SweepRow, buckets_of
 from unembed.schemas import BatchState, RowStatus
-
-REMEMBERED: Final = 7 * 86_400.0  # seconds after its last word for which a worker is shown by its name
 
 _SWEEPS: Final = cast(Table, SweepRow.__table__)
 _KEY: Final = ("decoder", "worker", "outcome", "code")

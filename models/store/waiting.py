@@ -18,11 +18,11 @@ from unembed.estimates import Estimate, EstimateRequest
 from unembed.models.clock import now, seconds_between
 from unembed.models.store.sql import BATCHES, JOBS, WORKERS, StorePart, one
 from unembed.models.store.turns import WEIGHTS
+from unembed.models.store.workers import SILENCE
 from unembed.schemas import AttemptFailed, BatchState, DecodeOptions, Job, Priority, Waiting
 
 OF_LATE: Final = 300.0  # seconds of work that a pace is reckoned from
 REMEMBERED: Final = 3600.0  # seconds of work that the pace of a certain decoder with certain options is reckoned from
-_SILENCE: Final = 6  # heartbeats or sweeps that a worker may miss before it counts as gone
 
 _OPEN: Final = (BatchState.QUEUED, BatchState.RUNNING)
 _LIVING: Final = select(WORKERS.c.name).where(WORKERS.c.last_seen > now("ago"), WORKERS.c.ended_with.is_(None))
@@ -145,7 +145,7 @@ class WhyWaiting(StorePart):
             return _pace(connection, self._living(connection))
 
     def _living(self, connection: Connection) -> list[str]:
-        silence = _SILENCE * max(self.settings.sweep_interval, self.settings.heartbeat)
+        silence = SILENCE * max(self.settings.sweep_interval, self.settings.heartbeat)
         return list(connection.scalars(_LIVING, {"ago": -silence}))
 
 

@@ -11,6 +11,9 @@ from unembed.models.store.sql import BATCHES, WORKERS, StorePart, insert, storab
 from unembed.models.store.values import Worker
 from unembed.schemas import BatchState
 
+SILENCE: Final = 6  # heartbeats or sweeps that a worker may miss before it counts as gone
+REMEMBERED: Final = 7 * 86_400.0  # seconds after its last word for which a worker is shown by its name
+
 
 class Workers(StorePart):
     """The workers that have checked in."""
@@ -57,6 +60,23 @@ class Workers(StorePart):
         with self._read() as connection:
             found = connection.execute(select(WORKERS).order_by(WORKERS.c.name)).mappings()
             return [Worker(**row) for row in found]
+
+    def seen_within(self, seconds: float) -> list[Worker]:
+        """Those that showed themselves in the last `seconds`, by the database's clock."""
+        with self._read() as connection:
+            of_late = select(WORKERS).where(WORKERS.c.last_seen > now(-seconds)).order_by(WORKERS.c.name)
+            return [Worker(**row) for row in connection.execute(of_late).mappings()]
+
+    def by_state(self) -> dict[str, int]:
+        """How many there are of those that were seen in the last week: alive, silent, or ended because they could not
+        work."""
+        silence = SILENCE * max(self.settings.sweep_interval, self.settings.heartbeat)
+        is_alive = WORKERS.c.last_seen > now(-silence)
+        state = case((WORKERS.c.ended_with.is_not(None), "ended"), (is_alive, "alive"), else_="silent").label("state")
+        counted = select(state, func.count()).where(WORKERS.c.last_seen > now(-REMEMBERED)).group_by(state)
+        with self._read() as connection:
+            found = {name: int(number) for name, number in connection.execute(counted)}
+        return {name: found.get(name, 0) for name in ("alive", "silent", "ended")}
 
     def recently_seen(self, host: str, seconds: float) -> list[str]:
         """The workers of a host that showed themselves in the last `seconds`, by the database's clock."""

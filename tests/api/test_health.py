@@ -99,6 +99,10 @@ def test_the_metrics_are_those_of_the_store(api: TestClient, store: Store) -> No
 def test_two_applications_in_one_process_keep_their_metrics_apart(serve: Any, empty_database_url: str) -> None:
     # Given two applications, one of them on a database without tables
     broken, working = serve(database_url=empty_database_url), serve()
+    working.get("/healthz")
     # When both are scraped, Then the one fails and the other does not
     assert_problem(broken.get("/metrics"), 503, "store_unavailable")
-    assert sampled(working)
+    found = sampled(working)
+    # And it has counted its own requests alone
+    assert found["unembed_http_requests_total", ("GET", "/healthz", "200")] == 1
+    assert ("unembed_http_requests_total", ("GET", "/metrics", "503")) not in found

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import redis
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 
 from tests import services
 from tests.api.conftest import DECODER, assert_problem, new_job, payload, put
+from tests.api.test_health import sampled
 from tests.builders import DIM
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
@@ -42,7 +44,7 @@ def down(port: int) -> dict[str, str]:
         ("GET", "/v1/jobs/a/results", {}),
         ("POST", "/v1/jobs/a/cancel", {}),
         ("PUT", "/v1/jobs/a/batches/0?first_index=0", {"headers": {"Content-Type": "application/octet-stream"}}),
-        ("GET", "/metrics", {}),
+        ("GET", "/metrics", {}),  # whether it needs a key cannot be told
     ],
 )
 def test_a_database_that_is_down_is_a_problem_to_try_again(
@@ -70,6 +72,30 @@ def test_readiness_names_the_database_that_is_down(serve: Serve, closed_port: in
     assert (document["checks"]["queue"], document["checks"]["database"] == "ok") == ("ok", False)
     assert "secret" not in str(document)
     assert client.get("/healthz").status_code == 200
+
+
+def test_metrics_say_which_part_is_down(serve: Serve, closed_port: int) -> None:
+    # Given a database that does not answer, When the metrics are read with a key that is not in it
+    client = serve(**down(closed_port), api_keys=(SecretStr("of-prometheus"),))
+    client.headers["Authorization"] = "Bearer of-prometheus"
+    found = sampled(client)
+    # Then they say so, and have what there is
+    assert [found["unembed_ready", (check,)] for check in ("database", "migrations", "queue", "payloads")] == [
+        0,
+        0,
+        1,
+        1,
+    ]
+    assert found["unembed_redis_memory_used_bytes", ("payloads",)] > 0
+    assert not any(name == "unembed_batches" for name, _ in found)
+
+
+def test_metrics_say_that_redis_is_down(serve: Serve, closed_port: int) -> None:
+    # Given a Redis that does not answer, When the metrics are read, Then what SQL knows is there all the same
+    found = sampled(serve(redis_url=f"redis://127.0.0.1:{closed_port}/0"))
+    assert (found["unembed_ready", ("queue",)], found["unembed_ready", ("database",)]) == (0, 1)
+    assert found["unembed_batches", ("queued",)] == 0
+    assert not any(name == "unembed_redis_memory_used_bytes" for name, _ in found)
 
 
 def test_a_batch_is_not_accepted_while_redis_is_down(serve: Serve, closed_port: int) -> None:

@@ -144,6 +144,16 @@ def test_a_sweep_finds_what_is_lost_by_indexes(engine: Engine, store: Store) -> 
     assert growing(engine, asked) == []
 
 
+def test_a_scrape_of_the_metrics_reads_no_batch_that_has_ended(engine: Engine, store: Store) -> None:
+    # Given all that /metrics asks, When it is asked, Then no table that grows with what was done is read
+    with recording(engine) as asked:
+        store.queue.stats()
+        store.workers.seen_within(60.0)
+        store.workers.by_state()
+        store.totals.all()
+    assert growing(engine, asked) == []
+
+
 @pytest.mark.parametrize(
     "statement", ["SELECT id FROM batches WHERE rows = 7", "SELECT id FROM jobs ORDER BY name LIMIT 1"]
 )

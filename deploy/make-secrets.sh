@@ -24,4 +24,11 @@ secret postgres_password
 secret redis_password
 secret api_keys
 secret flower_basic_auth unembed:
+secret grafana_password
+secret metrics_key
+if ! grep -qF "$(cat metrics_key)" api_keys; then # Prometheus needs a key of its own, for it reads one from its file
+    printf '%s\n%s\n' "$(cat api_keys)" "$(cat metrics_key)" >api_keys.new
+    chmod 444 api_keys.new
+    mv -f api_keys.new api_keys
+fi
 echo "Clients need UNEMBED_API_KEY: \$(head -n 1 $(pwd)/api_keys)"

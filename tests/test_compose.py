@@ -39,8 +39,8 @@ def test_redis_evicts_nothing_and_keeps_an_append_only_file_on_a_volume() -> Non
 def test_ports_are_published_on_loopback_only() -> None:
     # Given every service, When its ports are read
     published = {name: service["ports"] for name, service in services().items() if "ports" in service}
-    # Then only the API and Flower have any, and none beyond this host
-    assert set(published) == {"api", "flower"}
+    # Then only those with pages have any, and none beyond this host
+    assert set(published) == {"api", "flower", "prometheus", "grafana"}
     for ports in published.values():
         assert all(port.startswith("127.0.0.1:") for port in ports)
 
@@ -79,7 +79,8 @@ def test_every_secret_is_a_file_that_a_script_makes_and_nothing_else() -> None:
     assert {name for names in given.values() for name in names} == set(declared)
     # And each service is told of just those that it is given, by the names of their files alone
     for name, service in services().items():
-        told = re.findall(r"/run/secrets/(\w+)", yaml.safe_dump(service))
+        config = (ROOT / "deploy/monitoring/prometheus.yml").read_text() if name == "prometheus" else ""
+        told = re.findall(r"/run/secrets/(\w+)", yaml.safe_dump(service) + config)
         assert set(told) == set(given[name]), name
     # And git and the images leave the folder out
     assert "/secrets/" in (ROOT / ".gitignore").read_text().split()
@@ -139,9 +140,11 @@ def test_no_container_has_privileges_or_writes_to_its_own_files() -> None:
 
 def test_no_container_is_roots() -> None:
     # Given the servers' images, which begin as root, When their users are read, Then they are others
-    assert {name: service.get("user") for name, service in services().items() if name in ("redis", "postgres")} == {
+    assert {name: service.get("user") for name, service in services().items() if name not in OURS} == {
         "redis": "redis",
         "postgres": "postgres",
+        "prometheus": "65534",
+        "grafana": "472",
     }
     assert [name for name, service in services().items() if service.get("user") in ("root", "0", 0)] == []
     # And ours have one of their own from the Dockerfile
@@ -192,3 +195,23 @@ def test_with_gpus_each_worker_has_one_and_a_name_of_its_own() -> None:
 
 def test_a_worker_has_time_to_hand_its_batch_back() -> None:
     assert services()["worker"]["stop_grace_period"] == "60s"
+
+
+def test_monitoring_starts_only_when_it_is_asked_for_and_reads_files_that_are_there() -> None:
+    # Given Prometheus and Grafana
+    found = services()
+    assert {name for name, service in found.items() if "monitoring" in service.get("profiles", [])} == {
+        "prometheus",
+        "grafana",
+    }
+    # When their mounts are read, Then what comes from the checkout is there, and cannot be changed by them
+    for name in ("prometheus", "grafana"):
+        own = [each.split(":") for each in found[name]["volumes"] if each.startswith("./")]
+        assert own
+        for source, _, mode in own:
+            assert (ROOT / source).exists(), source
+            assert mode == "ro", source
+    # And the path of the dashboards is the one that Grafana is told of
+    provider = yaml.safe_load((ROOT / "deploy/monitoring/grafana/provisioning/dashboards/unembed.yml").read_text())
+    (place,) = (provider["providers"][0]["options"]["path"],)
+    assert [each for each in found["grafana"]["volumes"] if f":{place}:" in each]

@@ -21,7 +21,14 @@ from unembed.client import Client
 from unembed.errors import UnembedError
 from unembed.schemas import JobState
 
-SECRETS = ("postgres_password", "redis_password", "api_keys", "flower_basic_auth")
+SECRETS = (
+    "api_keys",
+    "flower_basic_auth",
+    "grafana_password",
+    "metrics_key",
+    "postgres_password",
+    "redis_password",
+)
 
 # Where no redis-cli is installed: the one command that the health check gives it, and nothing else.
 REDIS_CLI = """#!{python}
@@ -47,6 +54,8 @@ def test_secrets_are_made_once_and_only_their_owner_can_open_the_folder(secrets:
     assert sorted(made) == sorted(SECRETS)
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
     assert len(set(made.values())) == len(made)
+    # And the key of Prometheus is one of the API's
+    assert made["api_keys"].splitlines()[1:] == [made["metrics_key"].strip()]
     # And one that was lost, and one that the operator chose
     (secrets / "redis_password").unlink()
     (secrets / "postgres_password").unlink()
@@ -130,7 +139,7 @@ def test_every_service_runs_as_the_file_says_and_a_job_goes_through_them(running
     # And a job goes through, for those who have the key
     url = f"http://{running.placed('127.0.0.1:8765')}"
     vectors = np.random.default_rng(0).normal(size=(5, 384)).astype(np.float32)
-    with Client(url, api_key=(secrets / "api_keys").read_text().strip()) as client:
+    with Client(url, api_key=(secrets / "api_keys").read_text().splitlines()[0]) as client:
         job = client.submit(vectors).wait(timeout=180)
         assert job.job.state is JobState.SUCCEEDED
         assert job.to_arrow().num_rows == 5

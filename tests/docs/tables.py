@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.deploy.exposition import families
 from unembed.cli.console import EXIT_MEANINGS
 from unembed.cli.decode_flags import range_of
 from unembed.codes import FailureCode
@@ -44,6 +45,15 @@ def exits_table() -> str:
     return _table(("exit code", "meaning"), [(str(code.value), meaning) for code, meaning in EXIT_MEANINGS.items()])
 
 
+def metrics_table() -> str:
+    """What /metrics exposes: names with their labels, kinds and meanings."""
+    rows = []
+    for each in families():
+        labels = f"{{{','.join(sorted(each.labels))}}}" if each.labels else ""
+        rows.append((f"`{each.name}{labels}`", each.kind, each.help))
+    return _table(("metric", "kind", "meaning"), rows)
+
+
 def _default(value: object) -> str:
     match value:
         case None:
@@ -62,6 +72,7 @@ TABLES: Final[Sequence[tuple[str, str, Callable[[], str]]]] = (
     ("api.md", "errors", errors_table),
     ("api.md", "failures", failures_table),
     ("cli.md", "exits", exits_table),
+    ("monitoring.md", "metrics", metrics_table),
 )
 
 

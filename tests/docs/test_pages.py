@@ -50,6 +50,7 @@ NOT_RUN: Final = {
     'kubectl create secret generic unembed-keys --from-literal=api_keys="$(openssl rand -hex 24)"': _CLUSTER,
     "docker compose up --build": _DOCKER,  # tests/deploy runs what it would start
     "docker compose -f docker-compose.yml -f compose.gpu.yaml up --build": _DOCKER,
+    "docker compose --profile monitoring up --build": _DOCKER,
 }
 # What takes long is run in a short form.
 SHORTER: Final = {

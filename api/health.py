@@ -59,7 +59,7 @@ def _database(deps: Deps) -> None:
 
 
 def _migrations(deps: Deps) -> None:
-    database.require_head(deps.engine)
+    database.require_usable(deps.engine)
 
 
 def _queue(deps: Deps) -> None:

@@ -129,9 +129,10 @@ _NO_SUCH = ("42P01", "42703")  # PostgreSQL: undefined table, undefined column
 def upgrade(engine: Engine, target: str = "head") -> None:
     """Bring the tables to a revision; safe when several processes do it at once: one does, the others wait.
 
-    Raises StoreUnavailableError when a newer version of Unembed has been there.
+    Where a newer version of Unembed has been there, and left tables that this one can use, nothing is done. Raises
+    StoreUnavailableError when it left others.
     """
-    if target == "head" and revision(engine) == head():
+    if target == "head" and is_usable(engine):
         return
     from alembic import command
 
@@ -181,26 +182,48 @@ def check(engine: Engine) -> None:
 
 
 def require_head(engine: Engine) -> None:
-    """Raise StoreUnavailableError, saying what to do, unless the tables are at the revision that this version expects.
+    """Raise StoreUnavailableError, saying what to do, unless the tables are at this version's own revision."""
+    if (found := revision(engine)) != head():
+        raise _other_tables(engine, found)
 
-    A revision that this version does not know is newer: none was ever removed.
+
+def require_usable(engine: Engine) -> None:
+    """Raise StoreUnavailableError, saying what to do, unless this version can use the tables.
+
+    It can when they are at its own revision, or at that of a newer version which has taken nothing away that this one
+    uses: that is how parts are upgraded one after the other.
     """
-    found, expected = revision(engine), head()
-    if found == expected:
-        return
+    if not is_usable(engine):
+        raise _other_tables(engine, revision(engine))
+
+
+def is_usable(engine: Engine) -> bool:
+    """Whether this version can use the tables, which a newer one may have upgraded. Raises StoreUnavailableError."""
+    with transaction(engine, read_only=True) as connection:
+        found = _revision(connection)
+        if found is None or not is_newer(found):
+            return found == head()
+        if not sqlalchemy.inspect(connection).has_table("compatibility"):
+            return False
+        oldest = connection.exec_driver_sql("SELECT oldest_revision FROM compatibility").scalar()
+        return oldest in _known_revisions()
+
+
+def is_newer(found: str) -> bool:
+    """Whether this revision is of a newer version of Unembed. None was ever removed, so it is if it is not known."""
+    return found not in _known_revisions()
+
+
+def _other_tables(engine: Engine, found: str | None) -> StoreUnavailableError:
     url = engine.url.render_as_string(hide_password=True)
-    if found is not None and found not in _known_revisions():
-        raise StoreUnavailableError(_newer(url, found, expected))
-    raise StoreUnavailableError(
-        f"the tables of {url} are at revision {found or 'none'}, this version expects {expected}: "
+    if found is not None and is_newer(found):
+        return StoreUnavailableError(
+            f"the tables of {url} are at revision {found}, which is newer than this version of unembed ({head()}) and "
+            "not for it: install the version that made them, or use another database"
+        )
+    return StoreUnavailableError(
+        f"the tables of {url} are at revision {found or 'none'}, this version expects {head()}: "
         f"run `unembed db upgrade --database-url {url}`"
-    )
-
-
-def _newer(url: str, found: str, expected: str) -> str:
-    return (
-        f"the tables of {url} are at revision {found}, which is newer than this version of unembed ({expected}): "
-        "install the version that made them, or use another database"
     )
 
 
@@ -236,8 +259,8 @@ def _migrating(engine: Engine) -> Iterator[Config]:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
         found = _revision(connection)
-        if found is not None and found not in _known_revisions():
-            raise StoreUnavailableError(_newer(engine.url.render_as_string(hide_password=True), found, head()))
+        if found is not None and is_newer(found):
+            raise _other_tables(engine, found)
         config = _config()
         config.attributes["connection"] = connection
         yield config

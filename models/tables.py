@@ -341,3 +341,11 @@ class SweepRow(Base):
 
     action: Mapped[str] = mapped_column(String(32), primary_key=True)
     times: Mapped[int] = mapped_column(BigInteger)
+
+
+class CompatibilityRow(Base):
+    """The one row of it: the oldest revision whose code can use the tables as they are now (migration 0018)."""
+
+    __tablename__ = "compatibility"
+
+    oldest_revision: Mapped[str] = mapped_column(String(32), primary_key=True)

@@ -25,9 +25,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from unembed.codes import FailureCode
 from unembed.decode_options import GREEDY as GREEDY
@@ -130,6 +130,9 @@ Labels = Annotated[
 ]
 
 
+_ALWAYS_SAID: Final = frozenset({"decoder", "embedding_dim", "seed"})  # whatever a server's own defaults are
+
+
 class JobCreate(Wire):
     """The body of POST /v1/jobs."""
 
@@ -166,6 +169,17 @@ class JobCreate(Wire):
     ] = Priority.NORMAL
     labels: Labels = {}
     webhook: Annotated[Webhook | None, Field(description="Where its end is told")] = None
+
+    @model_serializer(mode="wrap")
+    def _what_was_asked_for(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what was left as it is: a server of an older version refuses fields that it does not know."""
+        fields = type(self).model_fields
+        said = {
+            name: value
+            for name, value in whole(self).items()
+            if name in _ALWAYS_SAID or getattr(self, name) != fields[name].default
+        }
+        return said | {"options": self.options.model_dump(mode="json", exclude_unset=True)}
 
 
 class JobSeal(Wire):

@@ -156,11 +156,12 @@ class Stack:
 
     def _prepare_database(self, url: str) -> None:
         with quick_imports():
-            from unembed.models.database import open_engine, revision, upgrade
+            from unembed.models.backup import upgrade_with_copy
+            from unembed.models.database import open_engine, revision
 
         with open_engine(url) as engine:
             is_new = revision(engine) is None
-            upgrade(engine)
+            upgrade_with_copy(engine, self._say)
             if self._database_url is None and not is_new:
                 with quick_imports():
                     from unembed.models.store import Store

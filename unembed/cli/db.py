@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from unembed.cli.extras import needs
 from unembed.cli.options import AsJson
 from unembed.cli.server_logs import logged
 from unembed.cli.usage import VerbsInWords
+from unembed.errors import InputError
 from unembed.models import logs
 
 if TYPE_CHECKING:
@@ -28,24 +30,45 @@ Database = Annotated[str | None, typer.Option("--database-url", help="Default: U
 
 
 @app.command()
-def upgrade(as_json: AsJson = False, database_url: Database = None) -> None:
-    """Upgrade the tables to this version. Safe to repeat, and to run from several places at once."""
+def upgrade(
+    as_json: AsJson = False,
+    database_url: Database = None,
+    backup: Annotated[
+        bool, typer.Option("--backup/--no-backup", help="Copy a SQLite database first, beside its file.")
+    ] = True,
+) -> None:
+    """Upgrade the tables to this version. Safe to repeat, and to run from several places at once.
+
+    A SQLite database is copied first, and the latest three copies are kept. Of PostgreSQL, make a copy yourself: the
+    command is shown, and at a terminal you are asked whether there is one.
+    """
     as_records = logs.chosen() == "json" and not as_json  # of which stdout has to be free
+    tell = log.info if as_records else say
     with logged(None), engine_of(database_url) as engine:
         from unembed.models import database
+        from unembed.models.backup import is_behind, upgrade_with_copy
 
         if as_records:
             logs.set_up("migrations")
         before = database.revision(engine)
-        database.upgrade(engine)
+        if not backup:
+            database.upgrade(engine)
+        else:
+            if engine.dialect.name == "postgresql" and is_behind(engine):
+                _ask_for_a_copy(engine)
+            upgrade_with_copy(engine, tell)
         after = database.revision(engine)
+        newer = ", of a newer version, which this one can use" if after and database.is_newer(after) else ""
     if as_json:
         typer.echo(json.dumps({"revision": after, "before": before}))
-    done = f"the tables are at revision {after}" + ("" if before == after else f", before: {before or 'none'}")
-    if as_records:
-        log.info("%s", done)
-    else:
-        say(done)
+    tell(f"the tables are at revision {after}" + newer + ("" if before == after else f", before: {before or 'none'}"))
+
+
+def _ask_for_a_copy(engine: Engine) -> None:
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
+    say(f"the tables are upgraded in one transaction. For a copy of them first: pg_dump -Fc -f unembed.dump '{url}'")
+    if sys.stdin.isatty() and not typer.confirm("Upgrade them now?", err=True):
+        raise InputError("nothing was upgraded; run it again when there is a copy, or with --no-backup")
 
 
 @app.command()

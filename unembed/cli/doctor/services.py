@@ -83,7 +83,7 @@ def database_url(given: Path | None) -> tuple[str, Path | None] | None:
 
 
 def database(given: Path | None) -> Iterator[Finding]:
-    from unembed.models.database import head, open_engine, require_head, revision
+    from unembed.models.database import head, open_engine, require_usable, revision
     from unembed.models.settings import read_settings
     from unembed.models.store import Store
 
@@ -102,7 +102,7 @@ def database(given: Path | None) -> Iterator[Finding]:
             return
         found = revision(engine)
         if found != head():
-            require_head(engine)  # says what is wrong, and what to do
+            require_usable(engine)  # says what is wrong, and what to do
         yield Finding("database", State.OK, f"{name}, revision {found}")
         yield from _rights(engine, file)
         if file and own is None:

@@ -11,10 +11,14 @@ from fastapi import Response
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, MalformedRangeHeader, RangeNotSatisfiable
 
+from unembed.api import downloads
 from unembed.api.conditional import ETAG
+from unembed.api.deps import Deps
 from unembed.api.downloads import KeptFile
+from unembed.errors import ConflictError, TooLargeError
 from unembed.generations import SCHEMA, json_lines
 from unembed.models.store import ResultsPage
+from unembed.results import write_results
 from unembed.results.arrow import write_arrow_stream
 from unembed.results.parquet import write_parquet
 from unembed.results.separated import write_csv
@@ -110,3 +114,19 @@ class ResultsFile(FileResponse):
                 f"the file has {file_size} bytes, and the Range {http_range[:40]!r} is beyond them",
                 {"Content-Range": f"bytes */{error.max_size}"},
             ) from None
+
+
+def whole_file(deps: Deps, job_id: str, format: ResultsFormat) -> ResultsFile:
+    """All rows of an ended job. Raises NotFoundError, ConflictError before its end, and TooLargeError."""
+    version = deps.store.results.version(job_id)
+    if not version.state.is_ended:
+        raise ConflictError(f"job {job_id} is {version.state}: its file is there when it has ended, its rows in pages")
+    job = deps.store.jobs.get(job_id)
+    if job.rows.total > downloads.MOST_ROWS:
+        raise TooLargeError(
+            f"job {job_id} has {job.rows.total} rows, and a file at most {downloads.MOST_ROWS}: read them in pages"
+        )
+    kept = deps.downloads.get(
+        (job_id, version, format), format, lambda path: write_results(path, downloads.rows_of(deps.store, job_id))
+    )
+    return ResultsFile(kept, format, f"{job_id}.{format}")

@@ -220,6 +220,7 @@ class BatchRow(Base):
     score_ms: Mapped[float] = mapped_column(Float, default=0.0)
     write_ms: Mapped[float] = mapped_column(Float, default=0.0)
     part: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the file that has its rows
+    quality: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))  # `spread_of` its rows, once it is done
     accepted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # NULL: by a version that did not note it
     queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     claimed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -255,7 +256,7 @@ class GenerationRow(Base):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"), index=True)
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
     id: Mapped[str | None] = mapped_column(Text)  # the client's own
     text: Mapped[str | None] = mapped_column(Text)
     status: Mapped[str] = mapped_column(String(16))
@@ -275,6 +276,7 @@ class GenerationRow(Base):
         CheckConstraint(_one_of("status", RowStatus), name="status"),
         CheckConstraint("(status = 'error') = (text IS NULL)", name="text_unless_error"),
         CheckConstraint("(status = 'error') = (error_code IS NOT NULL)", name="code_if_error"),
+        Index(None, "batch_id", "overall_quality", "index"),  # the best and the worst, in models/store/samples.py
     )
 
 

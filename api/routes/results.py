@@ -7,15 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from unembed.api import downloads, results
+from unembed.api import results
 from unembed.api.callers import Reader
 from unembed.api.conditional import UNCHANGED, IfNoneMatch, has, tag_of, unchanged
 from unembed.api.deps import Deps, Needs
 from unembed.api.problems import documented
 from unembed.api.queries import Cursor, JobId
-from unembed.errors import ConflictError, TooLargeError
 from unembed.models.store import ResultsPage
-from unembed.results import write_results
 from unembed.schemas import JSON_LINES, Order, ResultsFormat
 
 router = APIRouter(tags=["results"])
@@ -116,15 +114,4 @@ def download_results(job_id: JobId, deps: Needs, _caller: Reader, format: WholeF
     `Range` and `If-Range` take a download up where it broke off. Answers 409 while the job has not ended, and 413 for
     more rows than go into one file: read those in pages.
     """
-    version = deps.store.results.version(job_id)
-    if not version.state.is_ended:
-        raise ConflictError(f"job {job_id} is {version.state}: its file is there when it has ended, its rows in pages")
-    job = deps.store.jobs.get(job_id)
-    if job.rows.total > downloads.MOST_ROWS:
-        raise TooLargeError(
-            f"job {job_id} has {job.rows.total} rows, and a file at most {downloads.MOST_ROWS}: read them in pages"
-        )
-    kept = deps.downloads.get(
-        (job_id, version, format), format, lambda path: write_results(path, downloads.rows_of(deps.store, job_id))
-    )
-    return results.ResultsFile(kept, format, f"{job_id}.{format}")
+    return results.whole_file(deps, job_id, format)

@@ -6,6 +6,8 @@
     store.sweeping    sweep, reclaim; queued, fail_missing_payloads, forget_payloads, done_or_cancelled;
                       cancel_unsealed, expired_jobs
     store.results     page, errors, version
+    store.samples     by_quality, drawn, with_text
+    store.figures     claimed, troubled, quality, errors
     store.workers     check_in, ended, forget, all, has_claimed, is_deaf
     store.totals      all, stored_rows, count_sweep, fold
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog
@@ -27,6 +29,7 @@ from sqlalchemy.engine import Engine
 from unembed.models.database import transaction
 from unembed.models.settings import Settings
 from unembed.models.store.attempts import Attempts
+from unembed.models.store.figures import Figures
 from unembed.models.store.files import Files
 from unembed.models.store.jobs import Jobs
 from unembed.models.store.keys import ApiKeys
@@ -34,6 +37,7 @@ from unembed.models.store.overview import Overview
 from unembed.models.store.queue import Queue
 from unembed.models.store.requeue import Requeue
 from unembed.models.store.results import Results
+from unembed.models.store.samples import Samples
 from unembed.models.store.sweeping import Sweeping
 from unembed.models.store.totals import RunningTotals
 from unembed.models.store.values import (
@@ -44,6 +48,8 @@ from unembed.models.store.values import (
     Claim,
     ClientLimits,
     DueWebhook,
+    ErrorCount,
+    FoundPage,
     HeldBatch,
     JobFile,
     JobFilter,
@@ -68,6 +74,8 @@ __all__ = [
     "Claim",
     "ClientLimits",
     "DueWebhook",
+    "ErrorCount",
+    "FoundPage",
     "HeldBatch",
     "JobFile",
     "JobFilter",
@@ -94,6 +102,8 @@ class Store:
         self.requeue = Requeue(engine, settings)
         self.sweeping = Sweeping(engine, settings)
         self.results = Results(engine, settings)
+        self.samples = Samples(engine, settings)
+        self.figures = Figures(engine, settings)
         self.workers = Workers(engine, settings)
         self.queue = Queue(engine, settings)
         self.waits = WhyWaiting(engine, settings)

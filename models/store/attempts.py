@@ -16,6 +16,7 @@ from unembed.generations import counts_of
 from unembed.models.clock import now, seconds_between
 from unembed.models.store.job_end import settle
 from unembed.models.store.results import write_rows
+from unembed.models.store.spread import spread_of
 from unembed.models.store.sql import (
     BATCHES,
     JOBS,
@@ -113,6 +114,7 @@ class Attempts(StorePart):
             what = {"device": device, "precision": precision, "engine": engine, "peak_memory_bytes": peak_memory_bytes}
             counted = {f"rows_{status}": statuses[status] for status in RowStatus}
             place = {"done_ordinal": job["batches_done"] + 1, "part": None if part is None else part.model_dump()}
+            place |= {"quality": spread_of(rows)}
             changes = {f"new_{name}": value for name, value in (measured | what | counted | place).items()}
             connection.execute(_END, {"batch": batch_id, "held": attempt} | changes)
             connection.execute(_COUNT_FOR_JOB, {"job": job["id"]})
@@ -320,6 +322,7 @@ _END: Final = (
             for name in (
                 "done_ordinal",
                 "part",
+                "quality",
                 "write_ms",
                 *_MEASURED_BY_WORKER,
                 *(f"rows_{status}" for status in RowStatus),

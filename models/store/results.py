@@ -27,7 +27,7 @@ _RANGES_A_QUERY = 200
 _ROWS_A_FETCH: Final = 500  # as many as stay in the processor's cache until they are columns
 _WITH_DEAD = (JobState.PARTIAL, JobState.FAILED)
 _FLAGS: Final = tuple(field.name for field in SCHEMA if pa.types.is_boolean(field.type))
-_FIELDS: Final = select(*(GENERATIONS.c[name] for name in GENERATION_FIELDS))
+FIELDS: Final = select(*(GENERATIONS.c[name] for name in GENERATION_FIELDS))
 
 
 class Results(StorePart):
@@ -70,7 +70,7 @@ class Results(StorePart):
             within = GENERATIONS.c["index"].between(begin, end - 1)
             errors = GENERATIONS.c.status == RowStatus.ERROR
             with self._read() as connection:
-                found = _read(connection, _FIELDS.where(GENERATIONS.c.job_id == job_id, within, errors))
+                found = read_rows(connection, FIELDS.where(GENERATIONS.c.job_id == job_id, within, errors))
             return in_order([found])
 
         return errors_page(batches, after, limit, read)
@@ -100,9 +100,9 @@ class Results(StorePart):
 def _by_index(connection: Connection, job_id: str, cursor: str | None, limit: int, state: JobState) -> ResultsPage:
     last = ids.read_index_cursor(cursor)
     index = GENERATIONS.c["index"]
-    written = _FIELDS.where(GENERATIONS.c.job_id == job_id, index > last).order_by(index).limit(limit + 1)
+    written = FIELDS.where(GENERATIONS.c.job_id == job_id, index > last).order_by(index).limit(limit + 1)
     unwritten = _rows_of_dead(connection, job_id, last, limit + 1) if state in _WITH_DEAD else ()
-    rows = in_order([_read(connection, written), *unwritten])
+    rows = in_order([read_rows(connection, written), *unwritten])
     page, more = rows.slice(0, limit), rows.num_rows > limit
     return ResultsPage(page, ids.index_cursor(page.column("index")[-1].as_py()) if more else None)
 
@@ -157,7 +157,7 @@ def _rows_in(connection: Connection, job_id: str, ranges: Sequence[range]) -> pa
     for start in range(0, len(merged), _RANGES_A_QUERY):
         some = merged[start : start + _RANGES_A_QUERY]
         within = or_(*(and_(index >= each[0], index <= each[-1]) for each in some))
-        parts.append(_read(connection, _FIELDS.where(GENERATIONS.c.job_id == job_id, within)))
+        parts.append(read_rows(connection, FIELDS.where(GENERATIONS.c.job_id == job_id, within)))
     rows = in_order(parts)
     wanted = np.concatenate([np.arange(each.start, each.stop) for each in ranges])  # (N,)
     if (np.diff(wanted) > 0).all():
@@ -176,7 +176,7 @@ def _merged(ranges: Sequence[range]) -> list[range]:
     return merged
 
 
-def _read(connection: Connection, statement: Select[Any]) -> pa.RecordBatch:
+def read_rows(connection: Connection, statement: Select[Any]) -> pa.RecordBatch:
     """The driver's own tuples as columns, a few at a time: SQLAlchemy's rows would take as long again."""
     result = connection.execute(statement, execution_options={BINARY: True})
     assert result.cursor is not None, "a SELECT has a cursor"

@@ -77,6 +77,24 @@ class ResultsPage:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A page of a search, and how far it has come."""
+
+    rows: pa.RecordBatch
+    next_cursor: str | None
+    searched_to: int | None  # the index up to which rows were looked at; None: to the last one
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCount:
+    """Rows without a text, for one reason."""
+
+    code: str
+    rows: int
+    example: str | None  # the error of one of them, in words
+
+
+@dataclass(frozen=True, slots=True)
 class ClientLimits:
     """Of one client; None: no limit of its own."""
 

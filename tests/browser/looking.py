@@ -54,14 +54,19 @@ class Look:
         wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert self.page.evaluate(wide) <= 0, f"the page is wider than the screen ({self.way})"
 
-    def picture(self, name: str) -> None:
-        """With --screenshots: docs/pages/NAME-WAY.png, from the page's top on, as much as a screen or two show."""
+    def picture(self, name: str, begin: str = "body") -> None:
+        """With --screenshots: docs/pages/NAME-WAY.png, a screen of the page from where the selector `begin` finds
+        something; of a phone, two screens."""
         if self.pictures:
             PICTURES.mkdir(exist_ok=True)
             path = PICTURES / f"{name}-{self.way}.png"
             width, height = (self.page.viewport_size or {}).values()
             whole = self.page.evaluate("document.documentElement.scrollHeight")
-            clip = {"x": 0, "y": 0, "width": width, "height": min(whole, 2 * height)}
+            box = self.page.locator(begin).first.bounding_box()
+            assert box is not None
+            top = max(0, box["y"] - (16 if begin != "body" else 0))
+            tall = min(whole - top, height * (2 if self.way == "phone" else 1))
+            clip = {"x": 0, "y": top, "width": width, "height": tall}
             self.page.screenshot(path=path, full_page=True, clip=clip, animations="disabled")
             assert path.stat().st_size < MOST_BYTES, f"{path.name} has {path.stat().st_size} bytes"
 

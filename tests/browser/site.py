@@ -22,7 +22,7 @@ from unembed.models.decoder.create import load_decoder
 from unembed.models.settings import Settings
 from unembed.models.sqlite import sqlite_url
 from unembed.models.store import Store
-from unembed.schemas import DEFAULT_DECODER, DecodeOptions, JobCreate, Timings
+from unembed.schemas import DEFAULT_DECODER, BatchState, DecodeOptions, JobCreate, Timings
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "sentences.parquet"
 MARKUP = "<script>alert('jobs')</script><b>bold</b>"
@@ -41,6 +41,15 @@ class Site:
     running: str  # half of it is done
     waiting: str  # no worker has come
     cancelled: str
+    _seeding: _Seeding
+
+    def new_job(self, name: str, batches: int) -> str:
+        """A job that waits, with BATCH rows in each batch."""
+        return self._seeding.job(batches, name=name)
+
+    def decode(self, job_id: str, batches: int) -> None:
+        """As many batches of it are done from now on."""
+        self._seeding.decode(job_id, batches)
 
 
 @contextmanager
@@ -51,13 +60,14 @@ def running_site(folder: Path) -> Iterator[Site]:
         engine = create_engine(settings.database_url)
         upgrade(engine)
         store = Store(engine, settings)
-        jobs = _seed(store)
+        seeding = _Seeding(store)
+        jobs = _seed(store, seeding)
         config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=0, log_level="warning", lifespan="on")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         try:
-            yield Site(_address(server, thread), store, **jobs)
+            yield Site(_address(server, thread), store, **jobs, _seeding=seeding)
         finally:
             server.should_exit = True
             thread.join(60)
@@ -72,8 +82,7 @@ def _address(server: uvicorn.Server, thread: threading.Thread) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _seed(store: Store) -> dict[str, str]:
-    seeding = _Seeding(store)
+def _seed(store: Store, seeding: _Seeding) -> dict[str, str]:
     for name, device in _WORKERS:
         store.workers.check_in(name, "north", 100, device, "float32", "avx512")
     good = seeding.job(10, name="Example sentences", labels={"team": "search", "stage": "nightly"})
@@ -108,6 +117,8 @@ class _Seeding:
     def decode(self, job_id: str, batches: int | None = None, errors: tuple[int, ...] = ()) -> None:
         """The first batches of a job, each by the next worker; `errors` are the offsets of rows without a text."""
         for number, batch in enumerate(self._store.jobs.batches(job_id)[:batches]):
+            if batch.state is not BatchState.QUEUED:
+                continue
             claim = self._store.attempts.claim(batch.id, _WORKERS[number % len(_WORKERS)][0], 3600.0)
             assert claim is not None
             rows = range(batch.first_index, batch.first_index + batch.rows)

@@ -42,7 +42,7 @@ ALL: Final[dict[str, Any]] = {
     "worker": {"autoscaling": {"enabled": True}},
     "flower": {"enabled": True, "basicAuthSecret": {"name": "flower"}},
     "networkPolicy": {"from": [{"namespaceSelector": {}}], "databaseTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]},
-    "monitoring": {"serviceMonitor": {"enabled": True, "keySecret": {"name": "reader"}}},
+    "monitoring": {"serviceMonitor": {"enabled": True, "keySecret": {"name": "reader"}}, "rules": {"enabled": True}},
 }
 
 needs_helm = pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed: nothing can be rendered")
@@ -232,6 +232,19 @@ def test_what_a_worker_is_given_and_when_there_are_more(tmp_path: Path) -> None:
     cpu = pods(rendered(merged(GIVEN, {"worker": {"gpu": {"resource": ""}}}), tmp_path))["worker"]["containers"][0]
     assert {"name": "UNEMBED_DEVICE", "value": "cpu"} in cpu["env"]
     assert "nvidia.com/gpu" not in cpu["resources"]["limits"]
+
+
+def test_the_alerts_of_the_chart_are_those_of_deploy_monitoring() -> None:
+    # Given the chart's alerts, When they are looked at, Then they are the same file
+    alerts = CHART.parent.parent / "monitoring" / "alerts.yml"
+    assert (CHART / "files" / "alerts.yml").resolve() == alerts.resolve()
+    assert alerts.exists()
+
+
+@needs_helm
+def test_the_alerts_reach_prometheus_as_they_are(tmp_path: Path) -> None:
+    (rule,) = [each for each in rendered(ALL, tmp_path) if each["kind"] == "PrometheusRule"]
+    assert rule["spec"] == yaml.safe_load((CHART / "files" / "alerts.yml").read_text())
 
 
 @needs_helm

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any, Final, TypeVar
 
 import httpx2
@@ -89,7 +90,8 @@ class Transport:
         with ThreadPoolExecutor(UPLOADS, "upload") as pool:
             try:
                 for part in each.parts:
-                    waiting.append((part.rows, pool.submit(self._part, part, stop)))
+                    within = copy_context()  # of the trace, if there is one
+                    waiting.append((part.rows, pool.submit(within.run, self._part, part, stop)))
                     if len(waiting) == 2 * UPLOADS:
                         settle()
                 while waiting:

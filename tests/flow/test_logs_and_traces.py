@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -37,6 +38,7 @@ class Run:
     home: Path
     url: str
     failing: Batch  # when it was done
+    submitted: str  # the id of a job of two batches, sent by `unembed submit`
     refused: dict[str, Any]  # the problem that a request met
     refused_id: str  # in that answer's header
     spans: Receiver
@@ -73,11 +75,12 @@ def run(decoders: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
             server = running_server(home)
             assert server is not None, said.read_text()
             failing = _fail_once(server.url, folder / "corpus.npy")
+            submitted = _submit(server.url, folder / "corpus.npy", spans)
             answer = httpx2.get(f"{server.url}/v1/jobs/none", headers={"X-Request-ID": "mine-7"})
             await_(lambda: spans.spans(batch=failing.id, outcome="done"), WAIT, "the last span has come")
             process.send_signal(signal.SIGTERM)
             assert process.wait(WAIT) == 0, said.read_text()
-            yield Run(home, server.url, failing, answer.json(), answer.headers["X-Request-ID"], spans)
+            yield Run(home, server.url, failing, submitted, answer.json(), answer.headers["X-Request-ID"], spans)
         finally:
             process.kill()
             process.wait()
@@ -111,6 +114,21 @@ def _fail_once(url: str, file: Path) -> Batch:
         away.rename(file)
         await_(lambda: is_(BatchState.DONE, None), WAIT, "it is done")
     return found[0]
+
+
+def _submit(url: str, file: Path, spans: Receiver) -> str:
+    """The id of a job of two batches that the command line sent, with traces, and that is done."""
+    done = subprocess.run(
+        [*UNEMBED, "submit", str(file), "--decoder", DECODER, "--batch-size", "4", "--url", url],
+        env=os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with Client(url) as client:
+        job = client.job(done.stdout.strip()).wait(timeout=WAIT).id
+    await_(lambda: len(spans.spans(job=job, outcome="done")) == 2, WAIT, "its spans have come")
+    return job
 
 
 def test_every_line_of_every_part_is_a_record(run: Run) -> None:
@@ -200,6 +218,23 @@ def test_one_trace_goes_from_the_request_to_sql_and_an_attempt_more_is_a_span_mo
     # And the log's lines of the attempts say in which trace they are
     of_batch = [record for record in run.records() if record.get("batch") == run.failing.id]
     assert {record.get("trace_id") for record in of_batch if record["part"] == "worker"} == {trace}
+
+
+def test_the_command_that_sent_a_corpus_is_where_its_trace_begins(run: Run) -> None:
+    # Given a job of two batches that `unembed submit` has sent
+    (submit,) = (span for span in run.spans.spans(job=run.submitted) if span.name == "submit")
+    trace = [span for span in run.spans.spans() if span.trace == submit.trace]
+    # When its trace is read / Then it begins there, and each of the batches was sent, stored and decoded within it
+    assert (submit.service, submit.parent) == ("unembed-cli", "")
+    puts = [span for span in trace if span.name == "PUT /v1/jobs/{job_id}/batches/{ordinal}"]
+    assert [span.parent for span in puts] == [submit.id] * 2
+    stored = {span.parent: span for span in trace if span.name == "store batch"}
+    assert set(stored) == {span.id for span in puts}
+    attempts = {span.parent: span for span in trace if span.name == "attempt"}
+    assert set(attempts) == {span.id for span in stored.values()}
+    # And one of them ended the job
+    (end,) = (span for span in trace if span.name == "job end")
+    assert end.attributes["unembed.state"] == "succeeded"
 
 
 def test_no_text_and_no_vector_is_in_logs_or_traces(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -22,6 +23,9 @@ from unembed.schemas import JobState
 UNEMBED = [sys.executable, "-c", "from unembed.cli import main; main()"]
 
 
+AS_JSON = ("--log-format", "json")
+
+
 @contextmanager
 def running(arguments: list[str], variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as out:
@@ -40,16 +44,19 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def test_an_operator_starts_the_parts_one_by_one(variables: dict[str, str], tmp_path: Path, run: Run) -> None:
-    # Given tables, an API and a worker, each started by its own verb
-    assert run(["db", "upgrade"], variables).code == 0
+def test_an_operator_starts_the_parts_one_by_one(variables: dict[str, str], tmp_path: Path) -> None:
+    # Given tables, an API and a worker, each started by its own verb, and logging as JSON
+    upgraded = subprocess.run(
+        [*UNEMBED, "db", "upgrade"], env=variables | {"UNEMBED_LOG_FORMAT": "json"}, capture_output=True, check=True
+    )
+    (tmp_path / "migrations.log").write_bytes(upgraded.stdout + upgraded.stderr)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     with (
-        running(["serve", "--port", str(port)], variables, tmp_path / "api.log") as api,
-        running(["worker", "--name", "by-hand"], variables, tmp_path / "worker.log") as worker,
+        running(["serve", "--port", str(port), *AS_JSON], variables, tmp_path / "api.log") as api,
+        running(["worker", "--name", "by-hand", *AS_JSON], variables, tmp_path / "worker.log") as worker,
     ):
         await_(lambda: is_ready(url), 60)
         # When a corpus is submitted
@@ -63,6 +70,11 @@ def test_an_operator_starts_the_parts_one_by_one(variables: dict[str, str], tmp_
             process.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0
         assert api.wait(30) in (0, -signal.SIGTERM)
+    # And every line that any of them has written, to the last, is a record of its part
+    for part in ("migrations", "api", "worker"):
+        records = [json.loads(line) for line in (tmp_path / f"{part}.log").read_text().splitlines()]
+        assert records, part
+        assert {record["part"] for record in records} <= {part, "sweeper", "webhooks"}
 
 
 def test_a_worker_without_its_device_ends_and_takes_no_batch(

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx2
 from pydantic import ValidationError
 
+from unembed import tracing
 from unembed.calls.arguments import count, seconds
 from unembed.calls.steps import Call, Flow, Pause, Sending, T
 from unembed.errors import (
@@ -64,7 +65,8 @@ class RemoteServer:
 
     def headers(self) -> Mapping[str, str]:
         """Of each attempt, besides those of its call."""
-        return self._headers
+        trace = tracing.traceparent()
+        return self._headers if trace is None else {**self._headers, "traceparent": trace}
 
     def ask(self, call: Call[T]) -> Flow[T]:
         """What the call reads in the answer; raises the server's error, or UnavailableError when none can be had.

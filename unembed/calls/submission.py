@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
+from unembed import tracing
 from unembed.calls import requests
 from unembed.calls.arguments import checked, count, header, place
 from unembed.calls.reading import all_batches
@@ -75,19 +76,23 @@ def submit(
         webhook=webhook,
         fingerprint=(yield from work(lambda: corpus.fingerprint)) if idempotency_key else None,
     )
-    job = yield from ask(requests.create(spec, key))
-    try:
-        created(job)
-        if isinstance(corpus, ReferencedCorpus):
-            return (yield from _refer(job, corpus, batch_size, progress))
-        return (yield from _complete(job, corpus, batch_size, progress))
-    except BaseException as error:
-        if idempotency_key is None:
-            yield from _try_to_cancel(job.id)
-            error.add_note(f"The job {job.id} is cancelled, for it was only partly sent.")
-        else:
-            error.add_note(f"The job {job.id} is only partly sent: submit it again under its idempotency_key to go on.")
-        raise
+    with tracing.span("submit", kind="CLIENT", decoder=decoder, rows=corpus.rows) as shown:
+        job = yield from ask(requests.create(spec, key))
+        shown.note(job=job.id)
+        try:
+            created(job)
+            if isinstance(corpus, ReferencedCorpus):
+                return (yield from _refer(job, corpus, batch_size, progress))
+            return (yield from _complete(job, corpus, batch_size, progress))
+        except BaseException as error:
+            if idempotency_key is None:
+                yield from _try_to_cancel(job.id)
+                error.add_note(f"The job {job.id} is cancelled, for it was only partly sent.")
+            else:
+                error.add_note(
+                    f"The job {job.id} is only partly sent: submit it again under its idempotency_key to go on."
+                )
+            raise
 
 
 def _require_reader(decoder: str, embedder: str) -> Flow[None]:

@@ -111,6 +111,7 @@ class _Run:
             busy(why, pause)
             place.check()
 
+        given.trace_until_exit()
         with Client(place.url, api_key(), busy=is_busy) as client:
             try:
                 self._forget_what_is_gone(client, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Annotated, Final, Literal
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
-from unembed import schemas
+from unembed import schemas, tracing
 from unembed.cli.common import WHERE_PANEL as WHERE_PANEL
 from unembed.cli.common import api_key
 from unembed.cli.completion import complete_decoders, complete_jobs, complete_labels, complete_words
@@ -244,8 +245,16 @@ def labels_of(given: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in (each.partition("=") for each in given)}
 
 
+def trace_until_exit() -> None:
+    """What this process asks of servers is in traces, where the environment names a receiver of them."""
+    tracing.set_up("unembed-cli")
+    if tracing.is_on():
+        atexit.register(tracing.flush)
+
+
 def connect(url: str | None, home: Path | None) -> Client:
     """A client of the server that these options name, with the key; UnavailableError when they name none."""
+    trace_until_exit()
     return Client(require_url(url, home), api_key(), busy=SayBusy())
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from unembed.choices import Choices
 
 Ranking = Literal["sketch", "decoder"]
 Scoring = Literal["all", "none"]
@@ -12,10 +14,8 @@ Scoring = Literal["all", "none"]
 _MOST_BEAMS: Final = 64
 
 
-class DecodeOptions(BaseModel):
+class DecodeOptions(Choices):
     """How the rows of a job are decoded; the defaults are deterministic, and put quality before speed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidates: Annotated[
         int,

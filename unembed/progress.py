@@ -42,7 +42,7 @@ def listening(progress: Callable[..., object] | bool | None, usually: Shown) -> 
     """Who listens to one submit or wait: a function of the caller, or a bar. `usually` stands in for None."""
     if progress is not None and not isinstance(progress, bool):
         if not callable(progress):
-            raise InputError(f"progress is {progress!r}; expected a function, True, False or None")
+            raise InputError(f"progress is of the type {type(progress).__name__}; expected a function, True or False")
         yield Listener(progress, progress)
         return
     with _bar(usually if progress is None else progress) as display:

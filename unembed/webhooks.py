@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer, field_validator
 from pydantic_core import PydanticCustomError
 
+from unembed.choices import Choices
 from unembed.errors import InputError
 
 _PREFIX: Final = "whsec_"
@@ -24,10 +25,8 @@ _PORTS: Final = range(1, 65_536)
 _WITHIN_OTHERS: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
 
 
-class Webhook(BaseModel):
+class Webhook(Choices):
     """Where the end of a job is told."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: Annotated[
         str, Field(max_length=2000, description="An `https://` URL that takes a POST when the job has ended")

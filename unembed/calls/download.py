@@ -11,7 +11,7 @@ from typing import IO, Final, cast, get_args
 
 from unembed.boundary import reason_of
 from unembed.calls import requests
-from unembed.calls.arguments import place
+from unembed.calls.arguments import choice, place
 from unembed.calls.steps import Flow, ask, work
 from unembed.errors import InputError, OutputError, UnavailableError
 from unembed.results.whole import whole_file
@@ -30,10 +30,9 @@ def download(
 ) -> Flow[Path]:
     """The path, where the file appears when it is whole. `progress` is told of bytes."""
     to = Path(place("path", path))
-    wanted = format or to.suffix.removeprefix(".").lower()
+    wanted = to.suffix.removeprefix(".").lower() if format is None else choice("format", format, _FORMATS)
     if wanted not in _FORMATS:
-        said = f"format is {format!r}" if format is not None else f"{str(to)!r} says no format by its suffix"
-        raise InputError(f"{said}; expected one of {', '.join(_FORMATS)}")
+        raise InputError(f"{str(to)!r} says no format by its suffix; expected one of {', '.join(_FORMATS)}")
     with _writing(to), whole_file(to) as file:
         for _ in range(_TIMES):
             file.seek(0)

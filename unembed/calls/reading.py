@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final, get_args
 
 from unembed.calls import requests
+from unembed.calls.arguments import choice
 from unembed.calls.requests import RowsPage
 from unembed.calls.steps import Call, Flow, ask
-from unembed.errors import CheckpointError, InputError, NotFoundError, UnknownDecoderError
+from unembed.errors import CheckpointError, NotFoundError, UnknownDecoderError
 from unembed.results import MadeBy
 from unembed.schemas import Batch, Job, Order
 
@@ -29,8 +30,7 @@ class Pages:
 
 
 def pages_of_results(job_id: str, order: Order) -> Pages:
-    if order not in _ORDERS:
-        raise InputError(f"order is {order!r}; expected one of {', '.join(_ORDERS)}")
+    choice("order", order, _ORDERS)
     return Pages(lambda cursor: requests.results(job_id, order, cursor), may_be_empty=False)
 
 

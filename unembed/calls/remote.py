@@ -14,7 +14,7 @@ import httpx2
 from pydantic import ValidationError
 
 from unembed import tracing
-from unembed.calls.arguments import count, seconds
+from unembed.calls.arguments import count, function, seconds
 from unembed.calls.steps import Call, Flow, Pause, Sending, T
 from unembed.errors import (
     AuthError,
@@ -58,7 +58,7 @@ class RemoteServer:
         self.timeout = seconds("timeout", timeout)
         self._retries = count("retries", retries)
         self._busy_timeout = seconds("busy_timeout", busy_timeout)
-        self._busy = busy
+        self._busy = function("busy", busy)
         if api_key and not (isinstance(api_key, str) and api_key.isascii() and api_key.isprintable()):
             raise InputError("the API key has characters that cannot be sent; expected printable ASCII only")
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}

@@ -116,7 +116,7 @@ def estimate(
         rows=rows,
         embedding_dim=embedding_dim,
         decoder=decoder,
-        options=options or DecodeOptions(),
+        options=DecodeOptions() if options is None else options,
         batch_size=batch_size,
         priority=priority,
     )

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from unembed import tracing
 from unembed.calls import requests
-from unembed.calls.arguments import checked, count, header, place
+from unembed.calls.arguments import checked, count, flag, function, header, place, text
 from unembed.calls.reading import all_batches
 from unembed.calls.steps import Call, Flow, Many, OneOfMany, ask, work
 from unembed.corpus import Coding, Corpus, ReferencedCorpus, Slice, Stream, as_corpus, as_stream, encode_payload
@@ -51,9 +51,11 @@ def submit(
     # A key of our own makes it safe to try again when the answer to this request is lost.
     key = uuid.uuid4().hex if idempotency_key is None else header("idempotency_key", idempotency_key)
     batch_size = count("batch_size", batch_size, 1)
+    column, id_column = text("column", column), text("id_column", id_column)
+    function("created", created)
     results_uri = None if results_to is None else as_uri(place("results_to", results_to))
     corpus: _Sendable | ReferencedCorpus
-    if by_reference:
+    if flag("by_reference", by_reference):
         if cells is not None:
             raise InputError("cells do not go with a corpus by reference, whose workers read floats only")
         corpus = yield from work(lambda: _referenced(source, column, id_column, ids))
@@ -61,18 +63,18 @@ def submit(
         # With a key the corpus must be known again, so that what passes by once has to be held.
         opened = as_stream if idempotency_key is None else as_corpus
         corpus = yield from work(lambda: opened(source, column=column, id_column=id_column, ids=ids, cells=cells))
-    if named := embedder or corpus.embedder:
+    if named := text("embedder", embedder) or corpus.embedder:
         yield from _require_reader(decoder, named)
     spec = checked(
         JobCreate,
         decoder=decoder,
         embedding_dim=corpus.dim,
         seed=seed,
-        options=options or DecodeOptions(),
+        options=DecodeOptions() if options is None else options,
         name=name,
         results_uri=results_uri,
         priority=priority,
-        labels=labels or {},
+        labels={} if labels is None else labels,
         webhook=webhook,
         fingerprint=(yield from work(lambda: corpus.fingerprint)) if idempotency_key else None,
     )
@@ -97,8 +99,6 @@ def submit(
 
 def _require_reader(decoder: str, embedder: str) -> Flow[None]:
     """Raises EmbedderError, naming the decoders that read this embedder's vectors, where this one does not."""
-    if not isinstance(embedder, str):
-        raise InputError(f"embedder is {embedder!r}; expected the name of a model, such as 'text-embedding-3-small'")
     there = {one.name: one.encoder for one in (yield from ask(requests.decoders())) if one.encoder}
     reads = there.get(decoder)
     if reads is None or may_be_same(reads, embedder):

@@ -58,7 +58,7 @@ def takes_decode_options(verb: Callable[..., None]) -> Callable[..., None]:
 def decode_options(**values: Any) -> DecodeOptions:
     """The options; InputError that names the flag, its value and what was expected."""
     try:
-        return DecodeOptions(**values)
+        return DecodeOptions.model_validate(values)
     except ValidationError as error:
         raise InputError(describe(error, name=_flag_name)) from None
 

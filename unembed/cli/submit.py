@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from unembed.boundary import describe
 from unembed.cli import options as given
@@ -173,7 +173,7 @@ def _webhook(url: str | None) -> Webhook | None:
             'the output of `echo "whsec_$(openssl rand -base64 32)"`'
         )
     try:
-        return Webhook(url=url, secret=SecretStr(secret))
+        return Webhook.model_validate({"url": url, "secret": secret})
     except ValidationError as error:
         names = {"url": "--webhook", "secret": "UNEMBED_WEBHOOK_SECRET"}
         raise InputError(describe(error, name=lambda field: names[field], secret=("secret",))) from None

@@ -19,7 +19,7 @@ import pyarrow as pa
 from unembed.corpus.cells import BadRows
 from unembed.corpus.ids import Ids
 from unembed.corpus.slices import Slice, Vectors
-from unembed.errors import CorpusError
+from unembed.errors import CorpusError, UnembedError, first_line
 
 if TYPE_CHECKING:
     from unembed.corpus.paths import Field
@@ -93,6 +93,18 @@ def reading(path: Path | str) -> Iterator[None]:
         raise CorpusError(f"{path} may not be read: {error.strerror or error}") from error
     except (pa.ArrowException, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CorpusError(f"{path} cannot be read; it may be damaged or cut short: {error}") from error
+
+
+@contextmanager
+def understood(source: object) -> Iterator[None]:
+    """What libraries raise over something that nobody foresaw becomes a CorpusError that says what it was given."""
+    try:
+        yield
+    except UnembedError:
+        raise
+    except (pa.ArrowException, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise CorpusError(f"a {type(source).__name__} cannot be read as a corpus: {said}") from error
 
 
 def mapped(path: Path) -> Any:

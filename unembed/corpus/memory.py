@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from unembed.corpus.arrays import as_floats, matrix_shape, plain
-from unembed.corpus.base import Chunk, Corpus
+from unembed.corpus.base import Chunk, Corpus, understood
 from unembed.corpus.cells import BadRows, Ragged, fitted
 from unembed.corpus.digests import of_array
 from unembed.corpus.frames import ID, gathered, table_of
@@ -43,7 +43,17 @@ def corpus_from_array(
     dicts; an iterable of rows, of batches, or of pairs of a batch and its ids, which is read whole. `column` and
     `id_column` are for what has columns. Raises CorpusError.
     """
-    embeddings = gathered(embeddings)
+    with understood(embeddings):
+        return _corpus_of(gathered(embeddings), ids, column, id_column, cells)
+
+
+def _corpus_of(
+    embeddings: Any,
+    ids: Sequence[object] | None,
+    column: str | None,
+    id_column: str | None,
+    cells: Coding | None,
+) -> Corpus:
     if (held := table_of(embeddings)) is not None:
         if ids is not None:
             held, id_column = _with_ids(held, ids)

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from unembed.boundary import did_you_mean
 from unembed.corpus.arrow_files import arrow_table
-from unembed.corpus.base import Corpus
+from unembed.corpus.base import Corpus, understood
 from unembed.corpus.binary_files import bin_table, safetensors_table, vecs_table
 from unembed.corpus.csv_files import csv_table
 from unembed.corpus.files import said
@@ -76,10 +76,31 @@ def open_corpus(
     MissingExtraError and StorageUnavailableError.
     """
     coding = coding_of(cells)
-    named = [os.fspath(each) for each in ([source] if isinstance(source, (str, PathLike)) else source)]
-    if query is not None or collection is not None or any(map(is_store, named)):
-        table = _of_store(named, input_format)(query=query, collection=collection, column=column, progress=progress)
-        return corpus_of(table, column, id_column, coding)
+    named = _named(source)
+    with understood(source):
+        if query is not None or collection is not None or any(map(is_store, named)):
+            opened = _of_store(named, input_format)
+            table = opened(query=query, collection=collection, column=column, progress=progress)
+            return corpus_of(table, column, id_column, coding)
+        return _of_files(named, column, id_column, coding, input_format, progress)
+
+
+def _named(source: object) -> list[str]:
+    listed = [source] if isinstance(source, (str, PathLike)) or not isinstance(source, (list, tuple)) else source
+    named = [os.fspath(each) for each in listed if isinstance(each, (str, PathLike))]
+    if len(named) < len(listed) or not named or not all(isinstance(each, str) for each in named):
+        raise CorpusError(f"got a {type(source).__name__}; expected a path or URL, or a list of them")
+    return named
+
+
+def _of_files(
+    named: list[str],
+    column: str | None,
+    id_column: str | None,
+    coding: Coding | None,
+    input_format: str | None,
+    progress: Progress,
+) -> Corpus:
     files, passed_over = _files(named, input_format, progress)
     opened = [_opened(file, column, id_column, coding, input_format) for file in files]
     what = _called(named, files)
@@ -128,8 +149,9 @@ def coding_of(cells: Coding | str | None) -> Coding | None:
     """Raises CorpusError for what is none."""
     try:
         return None if cells is None else Coding(cells)
-    except ValueError:
-        raise CorpusError(f"cells is {cells!r}, but expected one of {', '.join(Coding)}") from None
+    except (ValueError, TypeError):
+        shown = repr(cells) if isinstance(cells, str) else f"a {type(cells).__name__}"
+        raise CorpusError(f"cells is {shown}, but expected one of {', '.join(Coding)}") from None
 
 
 def as_corpus(
@@ -141,6 +163,8 @@ def as_corpus(
     cells: Coding | str | None = None,
 ) -> Corpus:
     """A corpus, a path to one or several paths, or vectors in memory, as a corpus. `ids` go with those in memory."""
+    if ids is not None and not isinstance(ids, Sequence) and not hasattr(ids, "__len__"):
+        raise CorpusError(f"ids are of the type {type(ids).__name__}; expected a list of them")
     if not isinstance(source, Corpus) and not _are_paths(source):
         return corpus_from_array(source, ids, column=column, id_column=id_column, cells=coding_of(cells))
     if ids is not None:

@@ -88,7 +88,7 @@ def open_corpus(
 def _named(source: object) -> list[str]:
     listed = [source] if isinstance(source, (str, PathLike)) or not isinstance(source, (list, tuple)) else source
     named = [os.fspath(each) for each in listed if isinstance(each, (str, PathLike))]
-    if len(named) < len(listed) or not named or not all(isinstance(each, str) for each in named):
+    if len(named) < len(listed) or not all(isinstance(each, str) for each in named):
         raise CorpusError(f"got a {type(source).__name__}; expected a path or URL, or a list of them")
     return named
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from unembed import tracing
 from unembed.errors import ConflictError, IdempotencyError, InputError, NotFoundError
@@ -27,12 +40,23 @@ from unembed.models.store.sql import (
     to_batch,
     to_head,
 )
-from unembed.models.store.totals import Outcome, count_ends, count_taken_out
+from unembed.models.store.totals import Key, Outcome, count, count_taken_out
 from unembed.models.store.turns import introduce, join
 from unembed.models.store.values import ALL_JOBS, JobFilter, JobHead
 from unembed.models.store.webhooks import ask_for
 from unembed.references import ReferencedBatches
-from unembed.schemas import Batch, BatchPage, BatchState, DecodeOptions, Job, JobCreate, JobPage, JobState, batch_id_of
+from unembed.schemas import (
+    Batch,
+    BatchPage,
+    BatchState,
+    DecodeOptions,
+    Job,
+    JobCreate,
+    JobPage,
+    JobState,
+    RowStatus,
+    batch_id_of,
+)
 
 _REMOVED_AT_ONCE = 16  # batches
 _CHANGES: Final = ("priority", "labels", "webhook")  # what may change while a job waits: nothing that decides its texts
@@ -202,7 +226,8 @@ class Jobs(StorePart):
                 if not found:
                     connection.execute(delete(JOBS).where(JOBS.c.id == job_id))
                     return removed
-                gone = connection.execute(delete(BATCHES).where(BATCHES.c.id.in_(found)).returning(BATCHES))
+                rows = (BATCHES.c[f"rows_{status}"] for status in RowStatus)
+                gone = connection.execute(delete(BATCHES).where(BATCHES.c.id.in_(found)).returning(*rows))
                 count_taken_out(connection, job["decoder"], Outcome.REMOVED, gone.mappings())
             removed += found
 
@@ -297,15 +322,16 @@ def _conditions(wanted: JobFilter) -> Iterator[ColumnElement[bool]]:
 
 def cancel_locked(connection: Connection, job_id: str, why: str | None = None) -> None:
     """Cancel a job that has not ended and that the caller has locked."""
-    waiting = update(BATCHES).where(BATCHES.c.job_id == job_id, BATCHES.c.state == BatchState.QUEUED)
-    none_ran = waiting.values(state=BatchState.CANCELLED, finished_at=now()).returning(
-        *(BATCHES.c[name] for name in ("state", "worker", "error_code", "rows_error"))
-    )
-    stopped = connection.execute(none_ran).mappings().all()
+    waiting = and_(BATCHES.c.job_id == job_id, BATCHES.c.state == BatchState.QUEUED)
+    by_worker = select(BATCHES.c.worker, func.count()).where(waiting).group_by(BATCHES.c.worker)
+    stopped = {worker or "": int(number) for worker, number in connection.execute(by_worker)}
+    connection.execute(update(BATCHES).where(waiting).values(state=BatchState.CANCELLED, finished_at=now()))
     statement = update(JOBS).where(JOBS.c.id == job_id).values(state=JobState.CANCELLING, error=why)
     cancelling = one(connection, statement.returning(JOBS))
     assert cancelling is not None, "the job is locked"
-    count_ends(connection, cancelling["decoder"], stopped)
+    for worker in sorted(stopped):
+        key = Key(cancelling["decoder"], worker, Outcome.CANCELLED, "")
+        count(connection, key, batches=stopped[worker])
     settle(connection, cancelling)
 
 

@@ -78,7 +78,7 @@ def test_what_every_process_reads_from_sql_is_taken_once() -> None:
     own = ("unembed_http_", "unembed_ready", "unembed_redis_", "process_")
     for query in [*queries(), *(rule["expr"] for rule in rules())]:
         shared = [name for name in _METRIC.findall(query) if not name.startswith(own)]
-        assert query.count("max without (instance)") >= len(shared), query
+        assert query.count("max without (instance, pod)") >= len(shared), query
 
 
 def test_each_alert_says_what_is_wrong_what_to_do_and_where_to_read_on() -> None:

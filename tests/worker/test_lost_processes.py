@@ -17,12 +17,14 @@ from celery.worker.request import Request
 
 from tests.builders import add_batches, make_job
 from unembed.errors import StoreUnavailableError
+from unembed.models import logs
 from unembed.models.store import Store
 from unembed.schemas import Batch, BatchState
 from unembed.worker import lost_processes
 from unembed.worker.context import Context
 
 Queued = Callable[..., Batch]
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def state(store: Store, batch: Batch) -> BatchState:
@@ -51,6 +53,30 @@ class TestPredecessor:
         # When a worker of the same name starts, Then the batch waits for it, and the other's is left alone
         assert lost_processes.reclaim_from_predecessor(context) == 1
         assert (state(store, mine), state(store, other)) == (BatchState.QUEUED, BatchState.RUNNING)
+
+    def test_an_attempt_that_died_is_a_failed_span_of_its_batch_and_a_line_with_its_id(
+        self,
+        context: Context,
+        store: Store,
+        dead_pid: int,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        # Given a batch that was brought by a request in a trace, and whose worker died with it
+        spans: list[dict[str, Any]] = []
+        monkeypatch.setattr("unembed.tracing.traceparent", lambda: TRACEPARENT)
+        monkeypatch.setattr("unembed.tracing.record", lambda name, began, **more: spans.append({"name": name, **more}))
+        (batch,) = add_batches(store, make_job(store), (1,))
+        store.workers.check_in(context.name, "here", dead_pid, None, None)
+        store.attempts.claim(batch.id, context.name, 60)
+        # When its successor takes the batch back
+        caplog.handler.setFormatter(logs.TextLines())
+        lost_processes.reclaim_from_predecessor(context)
+        # Then the attempt, which nobody else can tell of, is in that trace, and in the log by its id
+        (span,) = spans
+        assert (span["name"], span["parent"], span["batch"], span["attempt"]) == ("attempt", TRACEPARENT, batch.id, 1)
+        assert "died" in span["error"]
+        assert f"the process that decoded a batch died; the batch is queued [batch={batch.id} attempt=1]" in caplog.text
 
     def test_from_a_namesake_that_lives_nothing_is_taken(
         self, context: Context, store: Store, monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -171,12 +172,19 @@ def test_what_a_page_shows_runs(
     # When they do what the page shows, from its top to its end, then each step succeeds
     for step in snippets(page.read_text(encoding="utf-8")):
         where = f"{page.name}:{step.line}"
+        if step.kind == "python" and _needs_a_frame_library(step):
+            continue
         if step.kind == "python":
             for name in environment.keys() - os.environ.keys():
                 monkeypatch.setenv(name, environment[name])
             exec(compile("\n" * (step.line - 1) + step.text, str(page), "exec"), names)
         elif _plain(step) not in NOT_RUN:
             _run(step.text, SHORTER | instead, environment, where)
+
+
+def _needs_a_frame_library(step: Snippet) -> bool:
+    """Whether it imports one that is not here: none is a dependency. tests/unembed/test_frames.py has a stand-in."""
+    return any(f"import {name} " in step.text and find_spec(name) is None for name in ("pandas", "polars"))
 
 
 def _run(command: str, instead: dict[str, str], environment: dict[str, str], where: str) -> None:

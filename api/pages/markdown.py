@@ -28,3 +28,8 @@ def to_html(text: str, *, below: int) -> Markup:
     # A wide table scrolls by itself, and not the page.
     html = html.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
     return Markup(html)  # noqa: S704 - the parser has escaped what the text holds
+
+
+def inline(text: str) -> Markup:
+    """A line of it, without paragraphs."""
+    return Markup(_MARKDOWN.renderInline(text))  # noqa: S704 - as above

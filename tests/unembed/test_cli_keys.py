@@ -43,6 +43,39 @@ def test_a_key_is_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     assert (again.code, "'nightly'" in again.err) == (1, True)
 
 
+def test_where_no_database_is_named_the_keys_are_those_of_unembed_up(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given no name of a database, and none anywhere
+    monkeypatch.delenv("UNEMBED_DATABASE_URL")
+    database, home = tmp_path / "unembed.db", tmp_path / "home"
+    kept = database.rename(tmp_path / "kept")
+    # When keys are listed, Then it is said how to name one, and none is made
+    ran = run("keys", "list")
+    assert ran.code == 2
+    assert "name one with --database-url or UNEMBED_DATABASE_URL" in ran.err
+    assert not database.exists()
+    # And where `unembed up` has one, a key is made there, and this is said
+    home.mkdir()
+    kept.rename(home / "unembed.db")
+    ran = run("keys", "add", "nightly")
+    assert ran.code == 0, ran.err
+    assert f"in the database of `unembed up`, {home / 'unembed.db'}:" in ran.err
+    assert len(ran.out.split()) == 1
+    assert [key["name"] for key in json.loads(run("keys", "list", "--json", "-q").out)] == ["nightly"]
+
+
+def test_a_key_that_is_misspelt_is_not_revoked_and_the_right_one_is_said(run: Run) -> None:
+    run("keys", "add", "nightly")
+    ran = run("keys", "revoke", "nigthly", "--json")
+    assert (ran.code, ran.out) == (1, "")
+    assert "Did you mean 'nightly'?" in ran.err
+    # And revoked as JSON it is the key as it is listed
+    assert (
+        json.loads(run("keys", "revoke", "nightly", "--json").out) == json.loads(run("keys", "list", "--json").out)[0]
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -84,7 +84,7 @@ app = typer.Typer(
     cls=VerbGroup,
     no_args_is_help=True,
     invoke_without_command=True,
-    epilog="Exit codes: " + "; ".join(f"{code.value} {meaning}" for code, meaning in EXIT_MEANINGS.items()) + ".",
+    epilog="\n\n".join(["Exit codes:", *(f"{code.value}  {meaning}" for code, meaning in EXIT_MEANINGS.items())]),
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,  # they could show a key
 )

@@ -73,7 +73,7 @@ def _ask_for_a_copy(engine: Engine) -> None:
 
 @app.command()
 def revision(as_json: AsJson = False, database_url: Database = None) -> None:
-    """Print the revision of the tables, or nothing if there are none."""
+    """Print the revision of the tables; nothing on stdout if there are none."""
     with engine_of(database_url) as engine:
         from unembed.models import database
 
@@ -82,6 +82,8 @@ def revision(as_json: AsJson = False, database_url: Database = None) -> None:
         typer.echo(json.dumps({"revision": found}))
     elif found:
         out.print(found)
+    else:
+        say("there are no tables yet: unembed db upgrade")
 
 
 @app.command()

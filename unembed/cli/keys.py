@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -20,6 +21,8 @@ from unembed.cli.db import Database, engine_of
 from unembed.cli.extras import needs
 from unembed.cli.usage import VerbsInWords
 from unembed.errors import InputError, NotFoundError
+from unembed.home import home_folder
+from unembed.runs import DATABASE_FILE
 from unembed.schemas import KeyRole
 
 if TYPE_CHECKING:
@@ -98,9 +101,26 @@ def revoke(name: Name, as_json: given.AsJson = False, database_url: Database = N
     say(f"the key {name} is revoked")
 
 
+def _database_of_up(database_url: str | None) -> str | None:
+    """`database_url`, or that of `unembed up` where nothing names a database, and `unembed serve` has none here."""
+    with needs("store"):
+        from unembed.models.settings import read_settings
+        from unembed.models.sqlite import sqlite_url
+    own, here = home_folder() / DATABASE_FILE, Path("unembed.db")
+    if database_url or "database_url" in read_settings().model_fields_set or here.exists():
+        return database_url
+    if not own.is_file():
+        raise InputError(
+            f"no database is named, and `unembed up` has none in {own.parent}; name one with --database-url or "
+            "UNEMBED_DATABASE_URL"
+        )
+    say(f"in the database of `unembed up`, {own}:", "dim")
+    return sqlite_url(own)
+
+
 @contextmanager
 def _keys(database_url: str | None) -> Iterator[ApiKeys]:
-    with engine_of(database_url) as engine, needs("store"):
+    with engine_of(_database_of_up(database_url)) as engine, needs("store"):
         from unembed.models.settings import read_settings
         from unembed.models.store import Store
 

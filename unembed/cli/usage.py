@@ -108,8 +108,9 @@ def _name_of(param: Any) -> str:
 
 
 def _that_is(param: Any) -> str:
+    """The first sentence of its help."""
     meaning: str | None = getattr(param, "help", None)
-    return f": {_plain(meaning)}" if meaning else ""
+    return f": {_plain(meaning.partition('. ')[0])}" if meaning else ""
 
 
 def _plain(said: str) -> str:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, make_url
@@ -30,6 +30,7 @@ READ_ONLY = "unembed_read_only"  # execution options: this transaction will not 
 MIGRATES = "unembed_migrates"  # this one changes tables
 
 CONNECT_TIMEOUT_SECONDS = 5
+_QUIETLY: Final[dict[str, Any]] = {"hide_parameters": True}  # errors go into logs, and may be about a row with its text
 _FOREIGN_KEYS = "unembed_foreign_keys"  # what a connection's pragma was last set to
 _MIGRATION_LOCK = 7_305_166_281_903  # a PostgreSQL advisory lock of our own; any number that nobody else uses
 _REVISION: Final = re.compile(r"^(?P<key>revision|down_revision) = ['\"](?P<name>\w+)['\"]", re.MULTILINE)
@@ -46,13 +47,13 @@ def create_engine(url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         synchronous = sqlite.synchronous_of(parsed)
         parsed = parsed.difference_update_query(["synchronous"])
-        engine = sqlalchemy.create_engine(parsed, **sqlite.options_of(url))
+        engine = sqlalchemy.create_engine(parsed, **_QUIETLY, **sqlite.options_of(url))
         event.listen(engine, "connect", lambda connection, _: sqlite.prepare(connection, synchronous))
         event.listen(engine, "begin", _begin_on_sqlite)
         return engine
     arguments = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "unembed"}
     arguments = {name: value for name, value in arguments.items() if name not in parsed.query}
-    engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True, connect_args=arguments)
+    engine = sqlalchemy.create_engine(parsed, **_QUIETLY, pool_pre_ping=True, connect_args=arguments)
     event.listen(engine, "connect", postgresql.prepare)
     event.listen(engine, "begin", postgresql.begin)
     event.listen(engine, "before_cursor_execute", postgresql.choose_format)

@@ -49,6 +49,7 @@ _SECRETS: Final = (
     (re.compile(r"\b(Bearer|Basic)\s+[^\s,;'\"]+", re.IGNORECASE), r"\1 ***"),
     (re.compile(r"([?&](?:password|token|key|secret)=)[^&\s]*", re.IGNORECASE), r"\1***"),
 )
+_ROWS: Final = re.compile(r"(DETAIL:\s+Failing row contains ).*")  # PostgreSQL shows the row, and so its text
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # all but the newline
 
 
@@ -257,7 +258,7 @@ def _trace(record: logging.LogRecord) -> str:
 def _without_secrets(text: str) -> str:
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
-    return text
+    return _ROWS.sub(r"\1***", text)
 
 
 def _escaped(found: re.Match[str]) -> str:

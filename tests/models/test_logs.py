@@ -12,8 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from unembed.models import logs
+from unembed.models.database import transaction
+from unembed.models.store import Store
+from unembed.models.store.sql import GENERATIONS
 
 FORGED = (
     'a name\n{"level": "critical", "message": "all is lost"}\r\n2026-01-01T00:00:00.000Z CRITICAL gone\u2028more\x1b[2J'
@@ -104,6 +108,19 @@ def test_a_secret_is_taken_out_whoever_logs_it(kept: Kept, said: str, secret: st
     assert "OSError" in last(kept)["exception"]
     assert "***" in last(kept)["message"]
     assert secret not in kept.json[0] + kept.text[0]
+
+
+def test_a_row_that_the_database_refuses_is_not_logged_with_its_text(kept: Kept, store: Store) -> None:
+    # Given rows with a text that break a constraint of the table
+    row = {"job_id": "no such job", "index": 0, "batch_id": "none", "text": "my secret diary", "status": "error"}
+    try:
+        with transaction(store.engine) as connection:
+            connection.execute(GENERATIONS.insert(), [row])
+    except IntegrityError:
+        log.exception("the attempt failed")
+    # When the error is logged, with its traceback, Then the text is nowhere in it
+    assert "IntegrityError" in last(kept)["exception"]
+    assert "diary" not in kept.json[0] + kept.text[0]
 
 
 def test_a_request_is_logged_without_the_values_of_its_query(kept: Kept) -> None:

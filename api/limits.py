@@ -12,6 +12,7 @@ from unembed.api import problems
 from unembed.errors import TooLargeError
 
 DOCUMENT_BYTES: Final = 64 * 1024  # of a JSON body; the largest that is valid has about 2 KiB
+FORM_BYTES: Final = 1024 * 1024  # of a form with a vector in it: the numbers of 4096 values take 140 KB
 
 # An answer before the end of the body leaves the rest of it on the connection: only closing it stops the sender.
 CLOSE: Final = {"Connection": "close"}
@@ -40,6 +41,8 @@ class BodyLimit:
 
 def limit_of(scope: Scope, batch_bytes: int) -> int:
     """How many bytes the body of this request may have."""
+    if scope["path"] == "/playground":
+        return FORM_BYTES
     return batch_bytes if scope["method"] == "PUT" or scope["path"] == "/v1/files" else DOCUMENT_BYTES
 
 

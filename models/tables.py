@@ -30,6 +30,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -115,6 +116,7 @@ class JobRow(Base):
     results_uri: Mapped[str | None] = mapped_column(Text)  # the folder of the batches' parts
     priority: Mapped[str] = mapped_column(String(8), server_default=Priority.NORMAL)
     labels: Mapped[dict[str, str]] = mapped_column(JSON, default=dict, server_default="{}")
+    explains: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # how its texts came about
     turn: Mapped[float | None] = mapped_column(Float)  # among its client's jobs the lowest is next; NULL: it has ended
     batches_done: Mapped[int] = mapped_column(Integer, default=0)  # numbers the batches in the order they finished
     error: Mapped[str | None] = mapped_column(Text)
@@ -221,6 +223,7 @@ class BatchRow(Base):
     write_ms: Mapped[float] = mapped_column(Float, default=0.0)
     part: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the file that has its rows
     quality: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))  # `spread_of` its rows, once it is done
+    explained: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # of a job that explains
     accepted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # NULL: by a version that did not note it
     queued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     claimed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -11,8 +11,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +29,13 @@ from unembed.models.store import JobHead
 from unembed.quick_imports import quick_imports
 from unembed.schemas import DecodeOptions, Precision
 
+if TYPE_CHECKING:
+    from unembed.models.decoder.explanation import Explanation
+
 log = logging.getLogger(__name__)
 
 Rows = NDArray[np.float32]  # (N, D)
+Row = NDArray[np.float32]  # (D,)
 Offsets = NDArray[np.int64]  # (N,): places in the slice
 
 _ERROR_CHARACTERS: Final = 1000
@@ -52,6 +56,13 @@ class Decoder(Protocol):
     def decode_rows(self, embeddings: Rows, indices: Places, options: DecodeOptions, seed: int) -> Decoded: ...
 
     def peak_memory_bytes(self) -> int | None: ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """What those of ours can, too."""
+
+    def explain(self, vector: Row, index: int, options: DecodeOptions, seed: int) -> Explanation: ...
 
 
 class OutOfMemoryError(UnembedError):
@@ -99,6 +110,22 @@ def decode_slice(
     run.decode(readable)
     rows = in_order([unreadable, *run.rows])
     return Decoded(rows if part.ids is None else with_column(rows, "id", part.ids), run.decode_ms, run.score_ms)
+
+
+def explained(decoder: Decoder, part: Slice, job: JobHead, decoded: Decoded) -> dict[str, Any] | None:
+    """How the text of a single row came about, for a job that asks for it; None where there is nothing to tell.
+
+    The row is decoded once more, to the same text. That it cannot be told is no reason to fail.
+    """
+    is_asked = job.explains and len(part) == 1 and not decoded.rows.column("text").null_count
+    if not is_asked or not isinstance(decoder, Explains):
+        return None
+    try:
+        vector = part.embeddings[0].astype(np.float32, copy=False)
+        return asdict(decoder.explain(vector, part.first_index, job.options, job.seed))
+    except Exception as error:
+        log.warning("how the text of job %s came about cannot be told: %s", job.id, error)
+        return None
 
 
 @dataclass

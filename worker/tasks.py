@@ -126,6 +126,7 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
         decoded = runtime.decode_slice(
             decoder, vectors, job, micro_batch=worker.settings.micro_batch, between=heart.check
         )
+        explained = runtime.explained(decoder, vectors, job, decoded)
     timings = Timings(load_ms=load_ms, decode_ms=decoded.decode_ms, score_ms=decoded.score_ms)
     memory = decoder.peak_memory_bytes()
     with tracing.span("write results", rows=batch.rows):
@@ -142,6 +143,7 @@ def _attempt(claim: Claim, worker: Context, heart: Heart) -> Outcome:
                 **_made_with(decoder),
                 peak_memory_bytes=memory,
                 part=part,
+                explained=explained,
             )
         )
     if not finished:

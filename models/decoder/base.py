@@ -19,6 +19,7 @@ from unembed.errors import InputError
 from unembed.generations import Decoded, Places, flags, floats, with_column
 from unembed.models.decoder.candidates import Candidate
 from unembed.models.decoder.config import Defaults
+from unembed.models.decoder.explanation import Explanation
 from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.quality import Quality
 from unembed.models.decoder.vectors import Embeddings, Indices, Vectors, as_array, check
@@ -173,6 +174,11 @@ class TextDecoder(ABC):
         answered = self.answer(embeddings, np.asarray(indices, dtype=np.int64), options, seed)
         share_ms = (answered.decode_ms + answered.score_ms) / max(1, len(embeddings))
         return Decoded(with_column(answered.rows, "decode_ms", share_ms), answered.decode_ms, answered.score_ms)
+
+    def explain(self, vector: Vectors, index: int, options: DecodeOptions, seed: int) -> Explanation:
+        """What else the row (D,) at this index might have become; where it is known, the pieces of its text, too."""
+        answered = self.answer(vector[None], np.array([index], dtype=np.int64), options, seed)
+        return Explanation(answered.candidates(0))
 
     def _as_dict(self, row: dict[str, Any], chosen: Defaults, seconds: float) -> dict[str, Any]:
         scores = {name: row[name] for name in SCORES}

@@ -46,6 +46,7 @@ from unembed.models.decoder.editors import editor_for
 from unembed.models.decoder.edits import Editor
 from unembed.models.decoder.engines import Engine, engine_for
 from unembed.models.decoder.evidence import evidence_of
+from unembed.models.decoder.explanation import Explanation, pieces_of
 from unembed.models.decoder.graph_engine import GPU_MEMORY
 from unembed.models.decoder.manifold import Manifold
 from unembed.models.decoder.quality import UNSCORED, Evidence, Quality, assess
@@ -217,6 +218,12 @@ class GenerativeDecoder(TextDecoder):
         )
         self._statistics.add(answered)
         return answered
+
+    def explain(self, vector: Vectors, index: int, options: DecodeOptions, seed: int) -> Explanation:
+        scored = self.decode_batch(vector[None], np.array([index], dtype=np.int64), options, seed)
+        return Explanation(
+            scored.ranked.listed(0, self.name), pieces_of(scored.ranked.best.pieces, 0, self._checkpoint.tokenizer)
+        )
 
     def borrows(self, options: DecodeOptions) -> bool:
         """Whether phrases beside its texts are ranked with them: by a sketch, they are."""

@@ -130,6 +130,10 @@ class Tokenizer:
     def decode_many(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return [self.decode(row) for row in rows]
 
+    def written(self, number: int) -> str:
+        """A piece as it is kept, with its shift marks; nothing for the end of a text."""
+        return "" if number == END else self._readings[number]
+
     @cached_property
     def _readings(self) -> dict[int, str]:
         """What each id reads as; asking the library for each piece of each row would take longer than the rest."""

@@ -7,7 +7,7 @@
                       cancel_unsealed, expired_jobs
     store.results     page, errors, version
     store.samples     by_quality, drawn, with_text
-    store.figures     claimed, troubled, quality, errors
+    store.figures     claimed, troubled, quality, errors, explained
     store.workers     check_in, ended, forget, all, has_claimed, is_deaf
     store.totals      all, stored_rows, count_sweep, fold
     store.queue       first_in_turn; mark_published, mark_unsent, stats, backlog

@@ -88,9 +88,11 @@ class Attempts(StorePart):
         engine: str | None = None,
         peak_memory_bytes: int | None = None,
         part: ResultsPart | None = None,
+        explained: dict[str, Any] | None = None,
     ) -> bool:
         """Write the rows, columns of `SCHEMA`, and end the batch. False: fenced, nothing was written.
 
+        `explained` is kept as it is, for who asked for it.
         Of a job that keeps its rows in files, `part` is the one that has these, and is noted in their place.
         Called again by the same attempt, it changes nothing and returns True.
 
@@ -114,7 +116,7 @@ class Attempts(StorePart):
             what = {"device": device, "precision": precision, "engine": engine, "peak_memory_bytes": peak_memory_bytes}
             counted = {f"rows_{status}": statuses[status] for status in RowStatus}
             place = {"done_ordinal": job["batches_done"] + 1, "part": None if part is None else part.model_dump()}
-            place |= {"quality": spread_of(rows)}
+            place |= {"quality": spread_of(rows), "explained": explained}
             changes = {f"new_{name}": value for name, value in (measured | what | counted | place).items()}
             connection.execute(_END, {"batch": batch_id, "held": attempt} | changes)
             connection.execute(_COUNT_FOR_JOB, {"job": job["id"]})
@@ -323,6 +325,7 @@ _END: Final = (
                 "done_ordinal",
                 "part",
                 "quality",
+                "explained",
                 "write_ms",
                 *_MEASURED_BY_WORKER,
                 *(f"rows_{status}" for status in RowStatus),

@@ -65,6 +65,13 @@ class Figures(StorePart):
             counts[code] = ErrorCount(code, before.rows + int(rows), before.example)
         return sorted(counts.values(), key=lambda one: (-one.rows, one.code))
 
+    def explained(self, job_id: str) -> dict[str, Any] | None:
+        """How the text of a job that explains came about; None before it is done, or where its worker did not tell."""
+        with self._read() as connection:
+            first = select(BATCHES.c.explained).where(BATCHES.c.job_id == job_id, BATCHES.c.ordinal == 0)
+            found: dict[str, Any] | None = connection.scalar(first)
+            return found
+
     def _batches(self, statement: Select[Any]) -> list[Batch]:
         with self._read() as connection:
             return [to_batch(row) for row in connection.execute(statement).mappings()]

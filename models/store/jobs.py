@@ -83,8 +83,11 @@ _INSERT_ANNOUNCED: Final = BATCHES.insert().values(**_NEW, published_at=now()).r
 class Jobs(StorePart):
     """The jobs and their batches."""
 
-    def create(self, spec: JobCreate, *, client: str = "", idempotency_key: str | None = None) -> tuple[Job, bool]:
-        """A new job, receiving, and whether it was created now.
+    def create(
+        self, spec: JobCreate, *, client: str = "", idempotency_key: str | None = None, explains: bool = False
+    ) -> tuple[Job, bool]:
+        """A new job, receiving, and whether it was created now. `explains`: of a batch of a single row, the worker also
+        tells what else it might have become, and of which pieces it is.
 
         The same client with the same key and an equal spec gets the job it already has; with another spec,
         IdempotencyError. Its priority, labels and webhook may be others, which it has from then on.
@@ -100,6 +103,7 @@ class Jobs(StorePart):
                     idempotency_key=idempotency_key,
                     created_at=now(),
                     turn=0.0,
+                    explains=explains,
                     **_columns(spec),
                 )
                 .on_conflict_do_nothing(index_elements=["client", "idempotency_key"])

@@ -97,6 +97,7 @@ def to_batch(row: RowMapping) -> Batch:
 
 def to_head(job: RowMapping) -> JobHead:
     plain = {name: job[name] for name in ("id", "name", "decoder", "embedding_dim", "seed", "results_uri")}
+    plain["explains"] = bool(job["explains"])
     return JobHead(**plain, state=JobState(job["state"]), options=DecodeOptions.model_validate(job["options"]))
 
 

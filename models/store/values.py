@@ -24,6 +24,7 @@ class JobHead:
     options: DecodeOptions
     name: str | None = None
     results_uri: str | None = None  # the folder that its rows are to be written to
+    explains: bool = False  # whether it is to be told how its texts came about
 
 
 @dataclass(frozen=True, slots=True)

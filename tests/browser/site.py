@@ -19,10 +19,14 @@ from unembed.api.app import create_app
 from unembed.generations import Decoded, concatenated, error_rows, with_column
 from unembed.models.database import create_engine, upgrade
 from unembed.models.decoder.create import load_decoder
+from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.sqlite import sqlite_url
 from unembed.models.store import Store
 from unembed.schemas import DEFAULT_DECODER, BatchState, DecodeOptions, JobCreate, Timings
+from unembed.worker import tasks
+from unembed.worker.context import Context
+from unembed.worker.runtime import Decoders
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "sentences.parquet"
 MARKUP = "<script>alert('jobs')</script><b>bold</b>"
@@ -42,10 +46,15 @@ class Site:
     waiting: str  # no worker has come
     cancelled: str
     _seeding: _Seeding
+    _worker: Context
 
     def new_job(self, name: str, batches: int) -> str:
         """A job that waits, with BATCH rows in each batch."""
         return self._seeding.job(batches, name=name)
+
+    def work(self) -> None:
+        """A worker takes what is next, as one does that runs by itself."""
+        tasks.run("", self._worker)
 
     def decode(self, job_id: str, batches: int) -> None:
         """As many batches of it are done from now on."""
@@ -67,11 +76,25 @@ def running_site(folder: Path) -> Iterator[Site]:
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         try:
-            yield Site(_address(server, thread), store, **jobs, _seeding=seeding)
+            yield Site(
+                _address(server, thread), store, **jobs, _seeding=seeding, _worker=_worker(settings, store, seeding)
+            )
         finally:
             server.should_exit = True
             thread.join(60)
             engine.dispose()
+
+
+def _worker(settings: Settings, store: Store, seeding: _Seeding) -> Context:
+    return Context(
+        settings=settings,
+        name=_WORKERS[0][0],
+        pid=100,
+        store=store,
+        payloads=Payloads.at(settings.redis_url, settings.payload_ttl),
+        decoders=Decoders(lambda _: seeding.decoder),
+        publish=lambda _: None,
+    )
 
 
 def _address(server: uvicorn.Server, thread: threading.Thread) -> str:
@@ -103,7 +126,7 @@ class _Seeding:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._decoder = load_decoder(DEFAULT_DECODER, "cpu")
+        self.decoder = load_decoder(DEFAULT_DECODER, "cpu")
         table = pq.read_table(EXAMPLES)
         self._ids = table.column("id").to_pylist()
         self._vectors = np.array(table.column("embedding").to_pylist(), dtype=np.float32)  # (600, 384)
@@ -139,7 +162,7 @@ class _Seeding:
             self._store.attempts.fail(batch.id, claim.attempt, "decode_failed", why, final=is_last)
 
     def _decoded(self, rows: range, errors: tuple[int, ...]) -> Decoded:
-        decoded = self._decoder.decode_rows(self._vectors[rows], rows, DecodeOptions(candidates=4), 0)
+        decoded = self.decoder.decode_rows(self._vectors[rows], rows, DecodeOptions(candidates=4), 0)
         named = with_column(decoded.rows, "id", [self._ids[row] for row in rows])
         parts = [named.slice(offset, 1) for offset in range(len(rows))]
         for offset in errors:

@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--counts", default=",".join(map(str, COUNTS)), help="how many texts, with commas between")
     parser.add_argument("--rows", type=int, default=ROWS, help="lines of each --dev set")
     parser.add_argument("--base", help="the decoder to adapt; default: the best")
+    parser.add_argument("--without", action="append", default=[], help="a decoder that ships and is not to be used")
     parser.add_argument("--minutes", type=float, default=0.5, help="as in unembed adapt")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="the folder of the docs")
     parser.add_argument("--again", action="store_true", help="only write, from what was measured before")
@@ -95,7 +96,9 @@ def _of_set(name: str, one: TextSet, dev: Mapping[str, TextSet], given: argparse
             break
         say(f"{name}: {count:,} texts")
         with tempfile.TemporaryDirectory() as folder:
-            plan = Adaptation(Path(folder) / "made", (one,), base=given.base, minutes=given.minutes)
+            plan = Adaptation(
+                Path(folder) / "made", (one,), base=given.base, minutes=given.minutes, without=tuple(given.without)
+            )
             pairs = PairsAtHand.of(texts[:count], vectors[:count], plan.held_out, plan.seed, say)
             begun = time.process_time()
             made = adapt_to(plan, pairs, say)

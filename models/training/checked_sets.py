@@ -17,7 +17,7 @@ from unembed.models.training.checks import check
 from unembed.models.training.chunks import chunks
 from unembed.models.training.recipe import Check
 
-DESPITE = "to train on it all the same, say --check no"
+DESPITE = "to use it all the same, say --check no"
 
 
 @dataclass(frozen=True)

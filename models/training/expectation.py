@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 # Texts trained on, and the word F1 that came of them: of everyday sentences, decoded by default.
 WORD_F1: Final = ((500, 0.07), (2_000, 0.26), (247_455, 0.70))
+# The same of `unembed adapt`, the mean of three embedders (docs/adapting.md).
+ADAPTED_WORD_F1: Final = ((50, 0.14), (200, 0.25), (1_000, 0.40), (5_000, 0.49), (20_000, 0.52))
 FEW_STEPS: Final = 500  # of a run from nothing: with fewer, nothing but the commonest words is learnt
 
 
@@ -36,11 +39,20 @@ class Outlook:
 
 def expected_word_f1(texts: int) -> float:
     """An estimate, between what was measured for fewer texts and for more: by the logarithm of their number."""
-    numbers = [number for number, _ in WORD_F1]
+    return _between(WORD_F1, texts)
+
+
+def expected_of_adapting(texts: int) -> float:
+    """The same of a decoder that is adapted to so many texts."""
+    return _between(ADAPTED_WORD_F1, texts)
+
+
+def _between(measured: Sequence[tuple[int, float]], texts: int) -> float:
+    numbers = [number for number, _ in measured]
     if texts <= numbers[0]:
-        return WORD_F1[0][1]
+        return measured[0][1]
     if texts >= numbers[-1]:
-        return WORD_F1[-1][1]
+        return measured[-1][1]
     after = bisect_right(numbers, texts)
-    (fewer, low), (more, high) = WORD_F1[after - 1], WORD_F1[after]
+    (fewer, low), (more, high) = measured[after - 1], measured[after]
     return low + (high - low) * math.log(texts / fewer) / math.log(more / fewer)

@@ -229,7 +229,7 @@ def test_texts_and_vectors_that_do_not_belong_together_are_refused_unless_that_i
     done = unembed(*args, "only")
     assert done.code == 2
     assert "mixed: the embeddings do not belong to the texts: " in done.err
-    assert "to train on it all the same, say --check no" in done.err
+    assert "to use it all the same, say --check no" in done.err
     # And it is not, where no check is wanted
     random_checkpoint(folder / "base")
     assert unembed(*args, "no", "--epochs", "0.1", "--start-from", "./base").code == 0

@@ -10,6 +10,7 @@ import typer
 from unembed.cli import training_options as given
 from unembed.cli.console import say
 from unembed.cli.extras import needs
+from unembed.models.training.recipe import Check
 from unembed.threads import wait_without_spinning
 from unembed.words import duration
 
@@ -29,13 +30,21 @@ def adapt(
     held_out: Annotated[
         float, typer.Option(min=0.01, max=0.5, help="The share of the texts to keep for scores and calibration.")
     ] = 0.1,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXTS", help="More texts like those, without embeddings: a file, or a column of one. Repeatable."
+        ),
+    ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0.0, help="Train the mapped network for at most this many minutes; 0: not at all.")
+        float,
+        typer.Option(min=0.0, help="Train the mapped network for about so many minutes of a core; 0: not at all."),
     ] = 0.5,
     licence: Annotated[str, typer.Option(help="The licence of the texts, for the model card.")] = "not stated",
     seed: given.Seed = 0,
     threads: given.Threads = 0,
     yes: given.Yes = False,
+    check: given.Checking = Check.FIRST,
 ) -> None:
     """Adapt a decoder that ships to another embedder, from some texts and their embeddings."""
     wait_without_spinning()
@@ -43,7 +52,7 @@ def adapt(
         import torch
 
         from unembed.models.evaluation.text_sets import TextSet
-        from unembed.models.training.adapt.run import Adaptation
+        from unembed.models.training.adapt.run import Adaptation, look
         from unembed.models.training.adapt.run import adapt as adapt_decoder
     if threads:
         torch.set_num_threads(threads)
@@ -53,10 +62,15 @@ def adapt(
         encoder=encoder,
         base=base,
         held_out=held_out,
+        texts=tuple(map(TextSet.parse, texts or [])),
         minutes=minutes,
         licence=licence,
         seed=seed,
+        check=check,
     )
+    if check is Check.ONLY:
+        look(plan, say)
+        return
     made = adapt_decoder(plan, say)
     name, f1 = out.resolve().name, made.proof.word_f1
     say(f"wrote the decoder {name!r} to {out} in {duration(max(1.0, made.seconds))}; its card is {out / 'README.md'}")

@@ -12,6 +12,8 @@ from unembed.corpus.stacked import usable
 from unembed.errors import InputError
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.text_sets import Library, Say, TextSet
+from unembed.models.training.checked_sets import read_checked
+from unembed.models.training.recipe import Check
 
 LEAST_PAIRS: Final = 50
 LEAST_HELD_OUT: Final = 10
@@ -33,10 +35,13 @@ class PairsAtHand:
         return len(self.texts) + len(self.held_out)
 
     @classmethod
-    def read(cls, sets: Sequence[TextSet], encoder: str | None, held_out: float, seed: int, say: Say) -> PairsAtHand:
-        """Raises what `of` and `Library.read_all` raise."""
+    def read(
+        cls, sets: Sequence[TextSet], encoder: str | None, held_out: float, seed: int, say: Say, when: Check
+    ) -> PairsAtHand:
+        """Looked at first, as those of a training are. Raises what `of` and `read_checked` raise."""
         library = Library(encoder, None, say)
-        at_hand = cls.of(*library.read_all(sets), held_out, seed, say)
+        checked = read_checked(sets, (), library, library, when, say)
+        at_hand = cls.of(checked.texts, checked.vectors, held_out, seed, say)
         return replace(at_hand, embedder=library.embedder)
 
     @classmethod

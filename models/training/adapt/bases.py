@@ -3,7 +3,9 @@ likeliest."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,6 +14,7 @@ from unembed.errors import InputError, MissingExtraError
 from unembed.models.decoder.catalog import CONFIG_FILE, SHIPPED
 from unembed.models.decoder.checkpoint import Checkpoint
 from unembed.models.decoder.config import RET_V21
+from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.tokenizer import UNKNOWN
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.encoders.registry import is_installed, shared_encoder
@@ -75,10 +78,12 @@ class Adaptable:
         return mean_loss(compose(network, mapped), held_out) * held_out.total_pieces / len(held_out)
 
 
-def choose_base(name: str | None, at_hand: PairsAtHand, say: Say) -> tuple[Adaptable, Map]:
+def choose_base(
+    name: str | None, at_hand: PairsAtHand, say: Say, without: Collection[str] = ()
+) -> tuple[Adaptable, Map]:
     """The base of this name, or the best that ships, and a map fitted to the pairs. Raises InputError where the base
     cannot write the texts, or the map is no better than chance, MissingExtraError where no decoder is installed."""
-    bases = [_read(name, at_hand)] if name else _shipped(at_hand)
+    bases = [_read(name, at_hand)] if name else _shipped(at_hand, without)
     if len(bases) == 1:
         base, ours = bases[0], bases[0].embed(at_hand.texts[:MOST_PAIRS], say)
     else:
@@ -97,6 +102,15 @@ def choose_base(name: str | None, at_hand: PairsAtHand, say: Say) -> tuple[Adapt
             f"difference of at least {LEAST_GAIN}, so each text's own embedding beside it"
         )
     return base, mapped
+
+
+def other_sketches(base: Adaptable, at_hand: PairsAtHand, without: Collection[str] = ()) -> dict[str, Sketch]:
+    """By name, those of the other decoders that ship and can write the texts; in order."""
+    if not SHIPPED.is_dir():
+        return {}
+    found = [WarmStart.read(folder, RET_V21) for folder in _folders(without) if folder.name != base.origin.name]
+    sketches = {one.base.name: one.checkpoint.sketch for one in found if one.suits(at_hand.texts)}
+    return {name: sketch for name, sketch in sketches.items() if sketch is not None}
 
 
 def _likeliest(bases: list[Adaptable], at_hand: PairsAtHand, say: Say) -> tuple[Adaptable, Vectors]:
@@ -118,15 +132,19 @@ def _read(name: str, at_hand: PairsAtHand) -> Adaptable:
     return base
 
 
-def _shipped(at_hand: PairsAtHand) -> list[Adaptable]:
+def _shipped(at_hand: PairsAtHand, without: Collection[str]) -> list[Adaptable]:
     if not SHIPPED.is_dir():
         raise MissingExtraError.of("unembed_weights", "weights")
-    folders = [path.parent for path in sorted(SHIPPED.glob(f"*/{CONFIG_FILE}"))]
-    bases = [Adaptable(WarmStart.read(folder, RET_V21)) for folder in folders]
+    bases = [Adaptable(WarmStart.read(folder, RET_V21)) for folder in _folders(without)]
     suited = [one for one in bases if one.warm.suits(at_hand.texts)]
     if not suited:
         raise _unwritable(bases, at_hand)
     return suited
+
+
+def _folders(without: Collection[str]) -> list[Path]:
+    folders = [path.parent for path in sorted(SHIPPED.glob(f"*/{CONFIG_FILE}"))]
+    return [folder for folder in folders if folder.name not in without]
 
 
 def _unwritable(bases: list[Adaptable], at_hand: PairsAtHand) -> InputError:

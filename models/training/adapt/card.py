@@ -34,6 +34,9 @@ class Adapted:
     held_out: int
     cosine: float
     apart: float
+    more_texts: int  # whose embeddings were estimated
+    explained: float | None  # of the variance, by such estimates of texts left out
+    other_sketches: tuple[str, ...]  # the decoders that they were taken from
     proof: Proof
     seconds: float
     command: tuple[str, ...]  # its words
@@ -79,7 +82,7 @@ On {adapted.held_out:,} of the texts, which were held out, decoded by default:
   dimensions; the same texts were embedded for it {by}
 - the map from these embeddings into its space: a cosine of {adapted.cosine:.3f} on texts left out, {adapted.apart:.3f}
   with other texts
-- time: {adapted.seconds:.0f} seconds
+{_estimated(adapted)}- time: {adapted.seconds:.0f} seconds
 
 ```console
 $ {shown_command(list(adapted.command))}
@@ -88,6 +91,15 @@ $ {shown_command(list(adapted.command))}
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
     record = {"scores": {"held out": asdict(scores)}, **recorded_checks(calibrated), "adapted": asdict(adapted)}
     (folder / SCORES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _estimated(adapted: Adapted) -> str:
+    if adapted.explained is None:
+        return ""
+    return (
+        f"- {adapted.more_texts:,} texts more, without embeddings: these were estimated, and on texts left out such\n"
+        f"  estimates explain {adapted.explained:.0%} of the variance\n"
+    )
 
 
 def _larger(network: NetworkConfig) -> str:

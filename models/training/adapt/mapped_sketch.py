@@ -4,6 +4,9 @@ Few pairs show few words. But what the words of a language do to an embedding is
 so the sums of a text's rows in the table that there is are mapped to the text's embedding, by one ridge regression.
 What is left of the embeddings after that, the pairs themselves explain, by the regression that makes any sketch: it
 begins at the mapped table, where a sketch from nothing begins at zero. Words that only the pairs have get rows too.
+
+Sketches of other decoders tell more of the same words and pairs, as other embedders see them. Their tables lie beside
+the first one's, as if they were one; the words and the pairs are those of the first.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unembed.models.decoder.sketch import END, START, UNKNOWN, Fit, Sketch, bag_sums
+from unembed.models.decoder.sketch import END, START, Fit, Sketch, bag_sums
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.text_sets import Say
 from unembed.models.training.sketch import Apart, Extent, Regression, directions, even, metric_of, residuals
@@ -30,19 +33,20 @@ MOST_CHECKED: Final = 1000
 CONSTANT: Final = 3.0  # beside a text's sum; what it explains, all texts have
 
 
-def map_sketch(base: Sketch, texts: Sequence[str], vectors: Vectors, say: Say, seed: int = 0) -> Sketch:
+def map_sketch(
+    base: Sketch, texts: Sequence[str], vectors: Vectors, say: Say, seed: int = 0, others: Sequence[Sketch] = ()
+) -> Sketch:
     """For an embedder whose embeddings of N texts (N, E) are given. Both ridges are the best ones for a tenth of the
     texts that is held out."""
     joint = _Joint.of(base, texts)
+    rows = torch.cat([joint.rows_of(one) for one in (base, *others)], dim=1)
     drawn = np.random.default_rng(seed).permutation(len(texts))
     checking, fitted = np.split(drawn, [min(MOST_CHECKED, max(1, round(CHECKED * len(texts))))])
     fitted, everything = np.sort(fitted), np.arange(len(texts))
     checked = Apart([texts[row] for row in checking], vectors[checking])
     rank = even(min(base.rank, vectors.shape[1]))
     trial = Regression.of(texts, vectors, fitted, joint.vocabulary, directions(vectors, fitted, rank))
-    best = max(
-        (_mapped(trial, joint.rows_of(base), share, checked) for share in MAP_RIDGES), key=lambda one: one.fit.cosine
-    )
+    best = max((_mapped(trial, rows, share, checked) for share in MAP_RIDGES), key=lambda one: one.fit.cosine)
     say(
         f"mapped the sketch of {joint.known:,} words and pairs: cosine {best.fit.cosine:.3f} on {len(checking):,} texts"
     )
@@ -66,7 +70,7 @@ class _Joint:
     """The words and pairs of a sketch, and those of texts besides."""
 
     vocabulary: Vocabulary
-    before: npt.NDArray[np.int64]  # (R,): the row that each had in the sketch, or UNKNOWN
+    known: int  # that the sketch had
     priors: npt.NDArray[np.float16]  # (R,)
 
     @classmethod
@@ -81,26 +85,17 @@ class _Joint:
         codes, first = np.unique(pairs[:, 0] * np.int64(len(words)) + pairs[:, 1], return_index=True)
         split = np.stack([codes // len(words), codes % len(words)], axis=1).astype(np.int32)
         theirs, ours = base.priors, own.log_probs.astype(np.float16)
-        before = np.concatenate(
-            [
-                np.arange(len(base.words)),
-                np.full(len(new), UNKNOWN),
-                np.where(first < len(base.pairs), len(base.words) + first, UNKNOWN),
-            ]
-        )
         of_pairs = np.concatenate([theirs[len(base.words) :], ours[len(own.words) :]])[first]
         priors = np.concatenate([theirs[: len(base.words)], ours[new], of_pairs])
         counts = np.ones(len(words) + len(split), np.int64)  # nobody asks: the priors are known
-        return cls(Vocabulary(words, split, counts, len(counts)), before, priors)
+        return cls(Vocabulary(words, split, counts, len(counts)), len(base.priors), priors)
 
-    @property
-    def known(self) -> int:
-        return int((self.before >= 0).sum())
-
-    def rows_of(self, base: Sketch) -> Tensor:
-        """The sketch's table (R, K); zeros where it has no row."""
-        found = torch.from_numpy(base.table)[np.maximum(self.before, 0)]
-        return found * torch.from_numpy(self.before >= 0)[:, None]
+    def rows_of(self, sketch: Sketch) -> Tensor:
+        """A sketch's table (R, K) for these words and pairs; zeros where it has no row."""
+        words, pairs = self.vocabulary.words, self.vocabulary.pairs
+        ids = np.array([START, END, *[sketch.ids[word] for word in words[END + 1 :]]])
+        rows = np.concatenate([ids, sketch.pair_rows(ids[pairs[:, 0]], ids[pairs[:, 1]])])
+        return torch.from_numpy(sketch.table)[np.maximum(rows, 0)] * torch.from_numpy(rows >= 0)[:, None]
 
 
 def _mapped(problem: Regression, rows: Tensor, share: float, checked: Apart) -> Sketch:

@@ -1,42 +1,55 @@
-"""A few passes over the pairs, stopped where held-out texts no longer gain: a network gets used to what it reads now.
+"""The network behind the map learns from texts of which the embeddings are estimated, and from the pairs.
 
-Mapped embeddings are less sure than those that the network was trained on. It is shown each text's embedding as it is
-mapped without that text, and learns how far to believe such ones; then, composed with the map, it sees the embeddings
-themselves, from which it may read what the map has left out.
+A map shows it only what a linear map to another embedder can show. Texts with estimated embeddings, which are as wrong
+as estimates are, show what to read in the embeddings themselves. Where held-out texts no longer gain, it was enough:
+the weights are those that were best for them.
 """
 
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from unembed.models.decoder.ret import RET
+from unembed.models.decoder.tokenizer import PAD
+from unembed.models.decoder.vectors import Vectors
 from unembed.models.training.data import Pairs, epoch_batches
-from unembed.models.training.loop import count_batches, disturb, mean_loss, piece_loss
+from unembed.models.training.loop import disturb, mean_loss, piece_loss
 from unembed.models.training.optimiser import adamw, learning_rate
 
 BATCH_PIECES: Final = 4096
 WARM_UP: Final = 10
 LOOKS: Final = 6  # at the held-out texts, evenly spaced
 ROWS: Final = 400  # of them
+MOST_PASSES: Final = 3.0  # over the pairs: of more, they are learnt by heart
+EVERY: Final = 5  # steps at least from one with pairs to the next
 
 
 @dataclass(frozen=True)
 class Polish:
     """How a network is polished."""
 
-    passes: float = 3.0
-    seconds: float = 15.0  # at most
-    rate: float = 3e-4
-    noise: float = 0.1
+    pieces: int = 450_000  # to learn from, at most
+    rate: float = 1e-3
+    noise: float = 0.1  # on the pairs' embeddings; estimates have their errors
     dropout: float = 0.05
     seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Estimated:
+    """Texts with estimated embeddings of D dimensions."""
+
+    pairs: Pairs
+    errors: Vectors  # (N, D): those of as good estimates
 
 
 @dataclass(frozen=True)
@@ -47,36 +60,74 @@ class Polished:
 
 
 def polish(
-    network: RET, pairs: Pairs, held_out: Pairs, how: Polish, tell: Callable[[str], None] = lambda line: None
+    network: RET,
+    pairs: Pairs,
+    estimated: Estimated | None,
+    held_out: Pairs,
+    how: Polish,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Polished:
     """A copy of the network, as it was best on held-out pairs; all its weights are trained."""
     made = copy.deepcopy(network).train()
     before = mean_loss(network, held_out, ROWS)
     best, found = {name: value.clone() for name, value in made.state_dict().items()}, before
-    steps = max(1, round(how.passes * count_batches(pairs, BATCH_PIECES)))
+    steps, every = _steps(pairs, estimated, how)
     looks = max(1, steps // LOOKS)
     optimiser = adamw(made, how.rate, weight_decay=0.0)
-    begun, step, number, progress = time.monotonic(), 0, 0, 0.0
-    while progress < 1.0:
-        for rows in epoch_batches(pairs.lengths, BATCH_PIECES, np.random.default_rng([how.seed, number])):
-            progress = max(step / steps, (time.monotonic() - begun) / how.seconds)
-            if progress >= 1.0:
-                break
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, progress, how.rate, WARM_UP)
-            embeddings, ids = pairs.batch(rows)
-            noisy = disturb(embeddings, how.noise, how.dropout, how.seed * 1_000_003 + step)
-            loss = piece_loss(made, noisy, ids)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
-            optimiser.step()
-            step += 1
-            if step % looks == 0 or step == steps:
-                now = mean_loss(made, held_out, ROWS)
-                tell(f"  step {step:,} of at most {steps:,}: {now:.3f} nats a piece on held-out texts")
-                if now < found:
-                    best, found = {name: value.clone() for name, value in made.state_dict().items()}, now
-        number += 1
+    batches = _batches(pairs, estimated, every, how)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, step / steps, how.rate, WARM_UP)
+        loss = _loss(made, *next(batches))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
+        optimiser.step()
+        if (step + 1) % looks == 0 or step + 1 == steps:
+            now = mean_loss(made, held_out, ROWS)
+            tell(f"  step {step + 1:,} of {steps:,}: {now:.3f} nats a piece on held-out texts")
+            if now < found:
+                best, found = {name: value.clone() for name, value in made.state_dict().items()}, now
     made.load_state_dict(best)
     return Polished(made.eval(), before, found)
+
+
+def _steps(pairs: Pairs, estimated: Estimated | None, how: Polish) -> tuple[int, int]:
+    """How many steps to take, and how many there are from one with pairs to the next."""
+    own = MOST_PASSES * pairs.total_pieces / BATCH_PIECES
+    if estimated is None:
+        return max(1, round(min(own, how.pieces / BATCH_PIECES))), 1
+    steps = max(1, round(how.pieces / BATCH_PIECES))
+    return steps, max(EVERY, round(steps / own))
+
+
+def _batches(pairs: Pairs, estimated: Estimated | None, every: int, how: Polish) -> Iterator[tuple[Tensor, Tensor]]:
+    """Embeddings and ids, step by step, as the network is shown them."""
+    random = np.random.default_rng([how.seed, 2])
+    own, others = _endless(pairs, [how.seed, 0]), _endless(estimated.pairs, [how.seed, 1]) if estimated else None
+    for step in count():
+        seed = how.seed * 1_000_003 + step
+        if others is None or estimated is None or (step + 1) % every == 0:
+            embeddings, ids = next(own)
+            yield disturb(embeddings, how.noise, how.dropout, seed), ids
+        else:
+            embeddings, ids = next(others)
+            errors = estimated.errors[random.integers(len(estimated.errors), size=len(embeddings))]
+            yield disturb(embeddings + torch.from_numpy(errors), 0.0, how.dropout, seed), ids
+
+
+def _endless(pairs: Pairs, seed: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    passes = (epoch_batches(pairs.lengths, BATCH_PIECES, np.random.default_rng([*seed, one])) for one in count())
+    return map(pairs.batch, chain.from_iterable(passes))
+
+
+def _loss(network: RET, embeddings: Tensor, ids: Tensor) -> Tensor:
+    """As `piece_loss`, in bfloat16 where the CPU computes in it: half as fast again."""
+    if not _HAS_BFLOAT16:
+        return piece_loss(network, embeddings, ids)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(embeddings, ids[:, :-1])  # (B, T, V)
+    return F.cross_entropy(logits.float().flatten(0, 1), ids.flatten(), ignore_index=PAD)
+
+
+_HAS_BFLOAT16: Final = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())  # older torch: unknown

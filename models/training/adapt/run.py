@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,17 +20,22 @@ from unembed.models.decoder.self_test import make_self_test
 from unembed.models.decoder.sketch import Sketch
 from unembed.models.evaluation.text_sets import Say, TextSet
 from unembed.models.training.adapt.at_hand import PairsAtHand
-from unembed.models.training.adapt.bases import Adaptable, choose_base
+from unembed.models.training.adapt.bases import Adaptable, choose_base, other_sketches
 from unembed.models.training.adapt.card import Adapted, write_adapted_card
 from unembed.models.training.adapt.composed import compose
+from unembed.models.training.adapt.forward import Forward
 from unembed.models.training.adapt.linear_map import Map
 from unembed.models.training.adapt.mapped_sketch import map_sketch
-from unembed.models.training.adapt.polish import Polish, polish
+from unembed.models.training.adapt.more_texts import more_texts
+from unembed.models.training.adapt.polish import Estimated, Polish, polish
 from unembed.models.training.adapt.proof import prove
 from unembed.models.training.calibrate import Calibrated, calibrate_both
 from unembed.models.training.data import pair
+from unembed.models.training.expectation import expected_of_adapting
 from unembed.models.training.optional_parts import manifold_or_none, sketch_or_none
+from unembed.models.training.recipe import Check
 
+PIECES_A_SECOND = 15_000  # that a core learns from, about; counted, not timed, so that a run can be repeated
 LEAST_CALIBRATING = 200  # held-out texts; with fewer, the base's calibration is kept
 
 
@@ -42,9 +48,12 @@ class Adaptation:
     encoder: str | None = None  # the embedder, if it is one that Unembed can run
     base: str | None = None  # a decoder's name, or its folder; None: the best of those that ship
     held_out: float = 0.1  # of the pairs
-    minutes: float = 0.5  # of polishing, at most; 0: none
+    texts: tuple[TextSet, ...] = ()  # like those of the sets, without embeddings
+    minutes: float = 0.5  # of polishing, about, on one core; 0: none
     licence: str = "not stated"
     seed: int = 0
+    check: Check = Check.FIRST
+    without: tuple[str, ...] = ()  # decoders that ship and are not to be used: for measuring what others are worth
 
 
 def adapt(plan: Adaptation, say: Say) -> Adapted:
@@ -52,14 +61,26 @@ def adapt(plan: Adaptation, say: Say) -> Adapted:
     there."""
     if plan.folder.exists() and (not plan.folder.is_dir() or any(plan.folder.iterdir())):
         raise InputError(f"{plan.folder} is there already; expected a new folder for the decoder")
-    return adapt_to(plan, PairsAtHand.read(plan.sets, plan.encoder, plan.held_out, plan.seed, say), say)
+    return adapt_to(plan, look(plan, say), say)
+
+
+def look(plan: Adaptation, say: Say) -> PairsAtHand:
+    """Reads and checks what would be adapted to, and says what to expect of so many."""
+    at_hand = PairsAtHand.read(plan.sets, plan.encoder, plan.held_out, plan.seed, say, plan.check)
+    expected = f"a word F1 of about {expected_of_adapting(at_hand.pairs):.2f}"
+    say(f"{at_hand.pairs:,} pairs: expect {expected} if they are everyday sentences (an estimate)")
+    return at_hand
 
 
 def adapt_to(plan: Adaptation, at_hand: PairsAtHand, say: Say) -> Adapted:
     """The same with pairs that were read."""
     begun = time.monotonic()
-    base, mapped = choose_base(plan.base, at_hand, say)
-    network = _polished(plan, base, mapped, at_hand, say)
+    base, mapped = choose_base(plan.base, at_hand, say, plan.without)
+    others = other_sketches(base, at_hand, plan.without)
+    own = base.checkpoint.sketch
+    sketches = [*([own] if own else []), *others.values()]
+    learnt = _learnt(plan, base, mapped, at_hand, sketches, say)
+    network = learnt.network
     checkpoint = Checkpoint(
         CheckpointConfig(
             name=plan.folder.resolve().name,
@@ -70,7 +91,7 @@ def adapt_to(plan: Adaptation, at_hand: PairsAtHand, say: Say) -> Adapted:
         network,
         base.checkpoint.tokenizer,
         manifold=manifold_or_none(at_hand.vectors, say),
-        sketch=_sketch(base, at_hand, plan.seed, say),
+        sketch=_sketch(own, list(others.values()), at_hand, plan.seed, say),
     )
     plan.folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".adapting-", dir=plan.folder.parent) as apart:
@@ -97,6 +118,9 @@ def adapt_to(plan: Adaptation, at_hand: PairsAtHand, say: Say) -> Adapted:
             held_out=len(at_hand.held_out),
             cosine=mapped.cosine,
             apart=mapped.apart,
+            more_texts=learnt.more_texts,
+            explained=learnt.explained,
+            other_sketches=tuple(others),
             proof=proof,
             seconds=time.monotonic() - begun,
             command=tuple(_command(plan, base)),
@@ -113,34 +137,49 @@ def _command(plan: Adaptation, base: Adaptable) -> list[str]:
     words = ["unembed", "adapt"]
     words += [word for one in plan.sets for word in ("--set", one.word)]
     words += ["--encoder", plan.encoder] if plan.encoder else []
+    words += [word for one in plan.texts for word in ("--texts", one.word)]
     words += ["--base", plan.base or base.origin.name]
     words += ["--held-out", f"{plan.held_out:g}", "--minutes", f"{plan.minutes:g}", "--seed", str(plan.seed)]
     words += ["--licence", plan.licence] if plan.licence != Adaptation.licence else []
     return [*words, "--out", str(plan.folder)]
 
 
-def _polished(plan: Adaptation, base: Adaptable, mapped: Map, at_hand: PairsAtHand, say: Say) -> RET:
-    """The base's network, used to mapped embeddings, behind the map; and used to the embeddings themselves."""
-    network, tokenizer = base.checkpoint.network, base.checkpoint.tokenizer
+@dataclass(frozen=True, eq=False)
+class _Learnt:
+    network: RET
+    more_texts: int = 0
+    explained: float | None = None  # of the embeddings' variance, where others are estimated
+
+
+def _learnt(
+    plan: Adaptation, base: Adaptable, mapped: Map, at_hand: PairsAtHand, sketches: Sequence[Sketch], say: Say
+) -> _Learnt:
+    """The base's network behind the map, and polished there."""
+    composed, tokenizer = compose(base.checkpoint.network, mapped), base.checkpoint.tokenizer
     if not plan.minutes:
-        return compose(network, mapped)
-    longest = network.config.max_pieces
-    how = Polish(seconds=30.0 * plan.minutes, seed=plan.seed)
-    texts, apart, vectors = at_hand.texts, at_hand.held_out, at_hand.held_out_vectors
-    say("polishing the network on mapped embeddings")
-    left_out = pair(texts[: mapped.pairs], mapped.left_out, tokenizer, longest)[0]
-    one = polish(network, left_out, pair(apart, mapped(vectors), tokenizer, longest)[0], how, say)
-    say("polishing it on the embeddings")
-    embedded = pair(texts, at_hand.vectors, tokenizer, longest)[0]
-    two = polish(compose(one.network, mapped), embedded, pair(apart, vectors, tokenizer, longest)[0], how, say)
-    say(f"held-out texts: {one.before:.3f} nats a piece before, {two.after:.3f} after")
-    return two.network
+        return _Learnt(composed)
+    longest = composed.config.max_pieces
+    how = Polish(pieces=round(60.0 * PIECES_A_SECOND * plan.minutes), seed=plan.seed)
+    own = pair(at_hand.texts, at_hand.vectors, tokenizer, longest)[0]
+    apart = pair(at_hand.held_out, at_hand.held_out_vectors, tokenizer, longest)[0]
+    most = round(how.pieces * len(own) / own.total_pieces)
+    more = more_texts(plan.texts, at_hand.texts, at_hand.held_out, most, plan.seed, say)
+    estimated, explained = None, None
+    if more:
+        forward = Forward.fit(at_hand.texts, at_hand.vectors, sketches)
+        say(f"estimating their embeddings: {forward.explained:.0%} of the variance is explained on texts left out")
+        estimated = Estimated(pair(more, forward(more), tokenizer, longest)[0], forward.errors)
+        explained = forward.explained
+    say("polishing the network")
+    polished = polish(composed, own, estimated, apart, how, say)
+    say(f"held-out texts: {polished.before:.3f} nats a piece before, {polished.after:.3f} after")
+    return _Learnt(polished.network, len(more), explained)
 
 
-def _sketch(base: Adaptable, at_hand: PairsAtHand, seed: int, say: Say) -> Sketch | None:
-    if base.checkpoint.sketch is None:
+def _sketch(base: Sketch | None, others: Sequence[Sketch], at_hand: PairsAtHand, seed: int, say: Say) -> Sketch | None:
+    if base is None:
         return sketch_or_none(at_hand.texts, at_hand.vectors, say)
-    return map_sketch(base.checkpoint.sketch, at_hand.texts, at_hand.vectors, say, seed)
+    return map_sketch(base, at_hand.texts, at_hand.vectors, say, seed, others)
 
 
 def _calibrated(decoder: GenerativeDecoder, at_hand: PairsAtHand, say: Say) -> Calibrated | None:

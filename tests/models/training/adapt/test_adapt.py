@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from unembed.cli.app import app
 from unembed.errors import InputError
 from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.evaluation.text_sets import TextSet
 from unembed.models.training.adapt import bases
-from unembed.models.training.adapt.run import Adaptation, adapt
+from unembed.models.training.adapt.run import Adaptation, adapt, look
 from unembed.models.training.warm import WarmStart
 
 BASE = "ret-v21-minilm"
@@ -59,6 +61,10 @@ def test_a_decoder_is_adapted_to_another_embedder(tmp_path: Path) -> None:
     assert "leaving out 1 texts that are there twice" in said
     assert made.pairs + made.held_out == 260
     assert made.cosine > made.apart + 0.3
+    # And with them others were learnt from, of which the embeddings were estimated
+    assert made.more_texts > 1000
+    assert made.explained is not None
+    assert made.explained > 0.3
     # And the checkpoint is one like others: it passes its self-test, has a sketch, and edits by it
     folder = tmp_path / "out" / "mine"
     assert [path.name for path in folder.parent.iterdir()] == ["mine"]
@@ -85,6 +91,35 @@ def test_embeddings_that_lie_beside_other_texts_are_refused_with_the_numbers(tmp
     with pytest.raises(InputError, match=r"cosine of 0\.\d+ .* and 0\.\d+ with that of another"):
         adapt(plan(tmp_path, texts, shuffled), lambda line: None)
     assert not (tmp_path / "out").exists()
+
+
+def test_pairs_are_looked_at_first(tmp_path: Path) -> None:
+    # Given embeddings that lie a row too late, and enough of them to be sure
+    texts, said = LINES[:400], list[str]()
+    late = np.roll(embed(texts), 1, axis=0)
+    # When a decoder is to be adapted, Then it is refused before anything is done, and what is wrong is said
+    with pytest.raises(InputError, match=r"1 row further down.*--check no"):
+        adapt(plan(tmp_path, texts, late), said.append)
+    assert not (tmp_path / "out").exists()
+    # And of those that are right, what to expect is said
+    look(plan(tmp_path, texts, embed(texts)), said.append)
+    assert said[-1] == "400 pairs: expect a word F1 of about 0.31 if they are everyday sentences (an estimate)"
+
+
+def test_the_command_on_the_card_repeats_it_bit_by_bit(tmp_path: Path) -> None:
+    # Given a decoder that was adapted, with texts that have no embeddings
+    (tmp_path / "more.txt").write_text("\n".join(LINES[300:]) + "\n", encoding="utf-8")
+    first = plan(tmp_path, LINES[:260], embed(LINES[:260]))
+    first = replace(first, minutes=0.02, texts=(TextSet.parse(str(tmp_path / "more.txt")),))
+    made = adapt(first, lambda line: None)
+    # When the command is given once more, for another folder
+    words = [*made.command]
+    words[words.index("--out") + 1] = str(tmp_path / "again" / "mine")
+    done = CliRunner().invoke(app, words[1:])
+    # Then the weights and the sketch are the same
+    assert done.exit_code == 0, done.output
+    for name in ("model.safetensors", "sketch.safetensors"):
+        assert (tmp_path / "again" / "mine" / name).read_bytes() == (first.folder / name).read_bytes()
 
 
 def test_texts_in_another_script_are_refused(tmp_path: Path) -> None:

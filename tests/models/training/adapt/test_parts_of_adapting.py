@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
-from tests.models.decoder.toy import TEXTS, pairs, random_network, sketch_of_words, vectors
+from tests.models.decoder.toy import DIM, TEXTS, pairs, random_network, sketch_of_words, vectors
 from unembed.errors import InputError
 from unembed.models.evaluation.analysis import interval_of_mean
 from unembed.models.evaluation.scores import score
+from unembed.models.evaluation.text_sets import TextSet
 from unembed.models.training.adapt.mapped_sketch import map_sketch
-from unembed.models.training.adapt.polish import Polish, polish
+from unembed.models.training.adapt.more_texts import FILE, more_texts
+from unembed.models.training.adapt.polish import BATCH_PIECES, Estimated, Polish, polish
 from unembed.models.training.adapt.proof import Proof
 from unembed.models.training.loop import mean_loss
 
@@ -40,12 +46,60 @@ def test_words_that_only_the_pairs_have_get_a_row() -> None:
     assert mapped.fault(20) is None
 
 
+def test_sketches_of_other_decoders_make_a_mapped_one_better() -> None:
+    # Given an embedder that sees of each word what one sketch says and what another does
+    base = sketch_of_words()
+    other = replace(base, rows=np.random.default_rng(3).permutation(base.rows, axis=0))
+    turns = np.random.default_rng(1).normal(size=(2, 16, 24)) / 4.0
+    true = lambda texts: (base.vectors(texts) @ turns[0] + other.vectors(texts) @ turns[1]).astype(np.float32)  # noqa: E731
+    shown, unseen = [one for one in TEXTS if "red" not in one] * 3, [one for one in TEXTS if "red" in one]
+    # When the sketch is mapped there, by itself and with the other
+    alone = map_sketch(base, shown, true(shown), QUIET)
+    both = map_sketch(base, shown, true(shown), QUIET, others=(other,))
+    # Then with the other it knows better what a word does that the texts do not show
+    assert both.cosines(unseen, true(unseen)).mean() > alone.cosines(unseen, true(unseen)).mean() + 0.01
+    assert both.fault(24) is None
+
+
+def test_polishing_is_the_same_every_time() -> None:
+    network, some = random_network(), pairs()
+    estimated = Estimated(some, vectors(8, DIM, seed=2))
+    first, second = (polish(network, some, estimated, some, Polish(pieces=6 * BATCH_PIECES)) for _ in range(2))
+    assert all(
+        torch.equal(one, two) for one, two in zip(first.network.parameters(), second.network.parameters(), strict=True)
+    )
+
+
+def test_texts_that_ship_are_learnt_from_where_they_are_in_ones_own_language() -> None:
+    # Given texts of one's own in English, of which one ships too, and in German
+    said: list[str] = []
+    shipped = FILE.read_text(encoding="utf-8").splitlines()
+    # When more are asked for
+    more = more_texts((), shipped[:3], shipped[3:5], 40_000, 0, said.append)
+    german = [f"Das ist der {number}. Satz, und er steht nicht in der Liste." for number in range(40)]
+    made = more_texts((), german, german[:1], 100, 0, said.append)
+    # Then they are those that ship, in another order and without one's own and those held out; and others for German
+    assert set(more) <= set(shipped[5:])
+    assert len(more) > 29_900  # some are there again in other capitals
+    assert more != shipped[5:]
+    assert not set(made) & set(shipped)
+    assert f"learning from {len(more):,} texts without embeddings too" in said[0]
+
+
+def test_texts_that_are_given_come_first(tmp_path: Path) -> None:
+    given = ["We have never seen a green elephant.", "Is there a green elephant here?"]
+    (tmp_path / "more.txt").write_text("\n".join(given) + "\n", encoding="utf-8")
+    sets = (TextSet.parse(str(tmp_path / "more.txt")),)
+    assert set(more_texts(sets, ["I see the elephant."], [], 10, 0, QUIET)[:2]) == set(given)
+
+
 def test_polishing_never_leaves_held_out_texts_less_likely() -> None:
     # Given a network that knows nothing, and pairs
     network, some = random_network(), pairs()
     # When it is polished at a rate that helps, and at one that ruins it
-    helped = polish(network, some, some, Polish(passes=20.0, seconds=600.0, rate=3e-3))
-    ruined = polish(network, some, some, Polish(passes=4.0, seconds=600.0, rate=50.0))
+    estimated = Estimated(some, np.zeros((4, DIM), np.float32))
+    helped = polish(network, some, estimated, some, Polish(pieces=40 * BATCH_PIECES, rate=3e-3))
+    ruined = polish(network, some, None, some, Polish(rate=50.0))
     # Then it is better, or as it was
     assert helped.after == pytest.approx(mean_loss(helped.network, some), abs=1e-4)
     assert helped.after < helped.before - 0.1

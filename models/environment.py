@@ -18,6 +18,7 @@ FILE: Final = "_FILE"  # after a setting's name: the file that has its value (mo
 ELSEWHERE: Final = {
     "UNEMBED_URL": "for clients: the address of the server",
     "UNEMBED_API_KEY": "for clients: the key to the server",
+    "UNEMBED_API_KEY_FILE": "for clients: a file that holds that key, where UNEMBED_API_KEY is not set",
     "UNEMBED_WEBHOOK_SECRET": "for clients: what `submit --webhook` has the messages signed with",
     "UNEMBED_OPENAI_KEY": "the key to the server of `openai:` encoders; OPENAI_API_KEY is for OpenAI alone",
     "UNEMBED_HOME": "the folder in which `unembed up` keeps its data; without it, the platform's folder for such data",

@@ -24,12 +24,12 @@ from unembed.calls.reading import Pages, pages_of_errors, pages_of_results
 from unembed.calls.remote import BUSY_TIMEOUT, Busy, RemoteServer
 from unembed.calls.requests import RowsPage
 from unembed.calls.submission import Sent, submit
-from unembed.client import API_KEY, Client
+from unembed.client import Client
 from unembed.corpus import Coding
 from unembed.described import described_as
 from unembed.estimates import Estimate
 from unembed.generations import rows_of
-from unembed.home import require_url
+from unembed.home import known_key, require_url
 from unembed.listed import DecoderList
 from unembed.progress import Shown, listening
 from unembed.schemas import (
@@ -70,7 +70,7 @@ class AsyncClient:
         progress: Shown = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        key = api_key or os.environ.get(API_KEY)
+        key = known_key(api_key)
         server = RemoteServer(
             require_url(url), key, timeout=timeout, retries=retries, busy_timeout=busy_timeout, busy=busy
         )

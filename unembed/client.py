@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from unembed.calls import requests
 from unembed.calls.download import download
@@ -24,7 +24,7 @@ from unembed.calls.submission import Sent, submit
 from unembed.corpus import Coding
 from unembed.estimates import Estimate
 from unembed.generations import rows_of
-from unembed.home import require_url
+from unembed.home import known_key, require_url
 from unembed.job import JobHandle
 from unembed.listed import DecoderList
 from unembed.progress import Shown, listening
@@ -49,14 +49,13 @@ if TYPE_CHECKING:
     import httpx2
     import pyarrow as pa
 
-API_KEY: Final = "UNEMBED_API_KEY"
-
 __all__ = ["Client", "JobHandle", "Order", "Sent"]
 
 
 class Client:
-    """A server of Unembed. `url` and `api_key` default to UNEMBED_URL and UNEMBED_API_KEY, and then to the `unembed up`
-    that runs on this machine. `timeout` is in seconds and of one request; `retries` are of one request too.
+    """A server of Unembed. `url` defaults to UNEMBED_URL, and then to the `unembed up` that runs on this machine;
+    `api_key` to UNEMBED_API_KEY, and then to what the file holds that UNEMBED_API_KEY_FILE names. `timeout` is in
+    seconds and of one request; `retries` are of one request too.
 
     A server whose queue is full is asked again, for `busy_timeout` seconds; `busy` is told each time why, and how many
     seconds it will be until then. It is called from several threads.
@@ -77,9 +76,8 @@ class Client:
         progress: Shown = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        key = api_key or os.environ.get(API_KEY)
         server = RemoteServer(
-            require_url(url), key, timeout=timeout, retries=retries, busy_timeout=busy_timeout, busy=busy
+            require_url(url), known_key(api_key), timeout=timeout, retries=retries, busy_timeout=busy_timeout, busy=busy
         )
         self._api = Transport(server, transport)
         self._progress = progress

@@ -23,6 +23,7 @@ from unembed.errors import InputError, UnavailableError
 from unembed.schemas import Wire
 
 SERVER_FILE: Final = "server.json"
+_KEY, _KEY_FILE = "UNEMBED_API_KEY", "UNEMBED_API_KEY_FILE"
 _ANSWERS_WITHIN: Final = 5.0  # seconds
 
 
@@ -98,6 +99,32 @@ def require_url(url: str | None = None, home: Path | None = None) -> str:
             "or name one with --url or UNEMBED_URL"
         )
     return found
+
+
+def known_key(given: str | None = None) -> str | None:
+    """`given`, or UNEMBED_API_KEY, or what the file holds that UNEMBED_API_KEY_FILE names; None without any.
+
+    Raises InputError as `key_in` does.
+    """
+    if key := given or os.environ.get(_KEY):
+        return key
+    file = os.environ.get(_KEY_FILE)
+    return key_in(file, _KEY_FILE) if file else None
+
+
+def key_in(file: str, name: str) -> str:
+    """The key in a file that an option or a variable of this name has named.
+
+    Raises InputError when it cannot be read, or holds no key.
+    """
+    try:
+        key = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"{name} is {file!r}, which cannot be read: {why}; expected a file with a key") from error
+    if not key:
+        raise InputError(f"{name} is {file!r}, which is empty; expected a file with a key")
+    return key
 
 
 def answers(url: str, path: str = "/healthz") -> bool:

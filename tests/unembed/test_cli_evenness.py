@@ -178,6 +178,8 @@ def test_a_key_comes_from_an_option_a_file_or_the_environment(
     assert run("ls").code == 4, "an option holds for its command alone"
     monkeypatch.setenv("UNEMBED_API_KEY_FILE", "key")
     assert run("ls").code == 0
+    with Client() as client:
+        assert client.jobs().jobs == [], "in Python too"
     monkeypatch.setenv("UNEMBED_API_KEY", "another")
     assert run("ls").code == 4, "the key itself goes before the file of the environment"
     assert run("ls", "--api-key-file", "key").code == 0, "an option goes before the environment"

@@ -5,17 +5,16 @@ They are added to the verbs here, so that no verb can lack them; none is a param
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from unembed.cli.console import hush
 from unembed.errors import InputError
+from unembed.home import key_in, known_key
 
 WHERE_PANEL: Final = "Where it is decoded"
-_KEY_VARIABLE, _FILE_VARIABLE = "UNEMBED_API_KEY", "UNEMBED_API_KEY_FILE"
+_KEY_OPTION, _FILE_OPTION = "--api-key", "--api-key-file"
 _NEVER_QUIET: Final = frozenset({"serve", "worker", "flower", "doctor"})  # they log, or print what was asked for
 
 _named: dict[str, str] = {}  # what --api-key and --api-key-file have named, in this run of the command line
@@ -28,10 +27,9 @@ def api_key() -> str | None:
     """
     if len(_named) > 1:
         raise InputError("--api-key and --api-key-file are both given; expected one of them")
-    if key := _named.get("--api-key") or (None if _named else os.environ.get(_KEY_VARIABLE)):
-        return key
-    file = _named.get("--api-key-file") or os.environ.get(_FILE_VARIABLE)
-    return _key_in(file, "--api-key-file" if _named else _FILE_VARIABLE) if file else None
+    if file := _named.get(_FILE_OPTION):
+        return key_in(file, _FILE_OPTION)
+    return known_key(_named.get(_KEY_OPTION))
 
 
 def add_common_options(command: Any) -> None:
@@ -55,29 +53,18 @@ def forget_common_options() -> None:
     _named.clear()
 
 
-def _key_in(file: str, name: str) -> str:
-    try:
-        key = Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(f"{name} is {file!r}, which cannot be read: {why}; expected a file with a key") from error
-    if not key:
-        raise InputError(f"{name} is {file!r}, which is empty; expected a file with a key")
-    return key
-
-
 def _take_quiet(given: bool) -> None:
     hush(given)
 
 
 def _take_key(key: str | None) -> None:
     if key is not None:
-        _named["--api-key"] = key
+        _named[_KEY_OPTION] = key
 
 
 def _take_key_file(file: str | None) -> None:
     if file is not None:
-        _named["--api-key-file"] = file
+        _named[_FILE_OPTION] = file
 
 
 _DONOR: Final = typer.Typer(add_completion=False)
@@ -98,7 +85,7 @@ def _options(
     api_key: Annotated[
         str | None,
         typer.Option(
-            "--api-key",
+            _KEY_OPTION,
             metavar="KEY",
             help="The key for the server. Others on this machine can see it in the list of processes: rather name a "
             "file, or set UNEMBED_API_KEY or UNEMBED_API_KEY_FILE.",
@@ -111,7 +98,7 @@ def _options(
     api_key_file: Annotated[
         str | None,
         typer.Option(
-            "--api-key-file",
+            _FILE_OPTION,
             metavar="FILE",
             help="A file that holds the key. Default: UNEMBED_API_KEY, then the file that UNEMBED_API_KEY_FILE names.",
             show_default=False,

@@ -52,6 +52,7 @@ PROBLEM_JSON: Final = "application/problem+json"
 DEFAULT_DECODER: Final = "ret-v21-minilm"
 DEFAULT_BATCH_SIZE: Final = 1024
 
+_SHOWN: Final = 60  # characters of a text, where a row is told in a line
 _NO_NUL: Final = r"^[^\x00]*$"  # PostgreSQL has no place for the character NUL in a text
 
 
@@ -338,7 +339,9 @@ class JobPage(Wire):
     next_cursor: str | None = None
 
     def __repr__(self) -> str:
-        return f"<JobPage of {len(self.jobs)} jobs{', with more after it' if self.next_cursor else ''}>"
+        count = len(self.jobs)
+        more = ", with more after it" if self.next_cursor else ""
+        return f"<JobPage of {count} job{'' if count == 1 else 's'}{more}>"
 
     def _repr_html_(self) -> str:
         return _table_of(self.jobs, "There are more: next_cursor." if self.next_cursor else "")
@@ -389,6 +392,10 @@ class Generation(Wire):
         bool | None, Field(description="The embedding is unlike that of any text; null when the decoder cannot tell")
     ] = None
     decode_ms: Annotated[float | None, Field(description="The row's share of its micro-batch's milliseconds")] = None
+
+    def __repr__(self) -> str:
+        said = self.error if self.text is None else self.text
+        return f"<Generation {self.index} {self.status} {(said or '')[:_SHOWN]!r}>"
 
 
 GENERATION_FIELDS: Final = tuple(Generation.model_fields)

@@ -165,9 +165,13 @@ def test_what_is_printed_is_short(client: Client) -> None:
     job = client.submit(V, decoder=DECODER)
     assert repr(job) == f"<JobHandle {job.id} queued 0/25>"
     assert repr(job.job) == f"<Job {job.id} queued 0/25>"
-    assert repr(client.jobs()) == "<JobPage of 1 jobs>"
+    assert repr(client.jobs()) == "<JobPage of 1 job>"
     assert repr(JobPage(jobs=[], next_cursor="x")) == "<JobPage of 0 jobs, with more after it>"
     assert repr(client) == f"<Client {client.url}>"
+    row = Generation(index=3, text="a" * 1000, status=RowStatus.OK)
+    assert repr(row) == f"<Generation 3 ok {'a' * 60!r}>"
+    error = Generation(index=4, error="no vector", status=RowStatus.ERROR)
+    assert repr([error]) == "[<Generation 4 error 'no vector'>]"
 
 
 def test_a_client_that_is_printed_keeps_its_key() -> None:

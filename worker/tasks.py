@@ -108,8 +108,8 @@ def _held(claim: Claim, worker: Context, shown: tracing.Span) -> Outcome:
 def _claim(named: str, worker: Context, message: str | None) -> Claim | None:
     lease = worker.settings.lease
     while (batch_id := worker.store.queue.first_in_turn()) is not None:
-        if claim := worker.store.attempts.claim(batch_id, worker.name, lease, message):
-            return claim  # else another worker was faster: the next one
+        if claim := worker.store.attempts.claim(batch_id, worker.name, lease, message, or_next=True):
+            return claim  # else other workers took all of that job: the next one
     return worker.store.attempts.claim(named, worker.name, lease, message)
 
 

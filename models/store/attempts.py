@@ -41,16 +41,23 @@ _MEASURED_BY_WORKER: Final = ("load_ms", "decode_ms", "score_ms")
 class Attempts(StorePart):
     """One run of a batch by a worker, from its claim to its end."""
 
-    def claim(self, batch_id: str, worker: str, lease: float, message: str | None = None) -> Claim | None:
+    def claim(
+        self, batch_id: str, worker: str, lease: float, message: str | None = None, *, or_next: bool = False
+    ) -> Claim | None:
         """The batch, for `lease` seconds; None when it is not to be had: somebody has it, it has ended, or it is early.
 
-        `message` is the id of the message that this attempt answers.
+        `message` is the id of the message that this attempt answers. `or_next`: where the batch is not to be had, the
+        first of its job that waits. Many workers that look for the next batch at once all find the same one: each takes
+        another as soon as the job's lock is its own, and need not look again.
         """
         with self._write() as connection:
             job = lock_job_of(connection, batch_id)
             if job is None or job["state"] not in STARTABLE:
                 return None
-            taken = one(connection, _TAKE, {"batch": batch_id, "by": worker, "lease": lease, "answers": message})
+            who = {"by": worker, "lease": lease, "answers": message}
+            taken = one(connection, _TAKE, {"batch": batch_id} | who)
+            if taken is None and or_next:
+                taken = one(connection, _TAKE_NEXT, {"job": job["id"]} | who)
             if taken is None:
                 return None
             charge(connection, job, taken["rows"])
@@ -271,22 +278,32 @@ _HELD_BATCH: Final = select(
     seconds_between(_ACCEPTED, now()).label("seconds_till_now"),
 ).where(_HELD)
 _ABANDONED: Final = and_(BATCHES.c.state == BatchState.RUNNING, BATCHES.c.lease_until < now())
+_TAKEN: Final[dict[str, Any]] = {
+    "state": BatchState.RUNNING,
+    "attempt": BATCHES.c.attempt + 1,
+    "worker": bindparam("by"),
+    "message": bindparam("answers"),
+    "rows_unwritten": 0,
+    "lease_until": now("lease"),
+    "not_before": None,
+    "claimed_at": now(),
+    "waited_ms": seconds_between(BATCHES.c.queued_at, now()) * 1000,
+}
+_MAY_BE_TRIED: Final = BATCHES.c.attempt < BATCHES.c.max_attempts
 _TAKE: Final = (
     update(BATCHES)
-    .where(BATCHES.c.id == bindparam("batch"), BATCHES.c.attempt < BATCHES.c.max_attempts, or_(WAITS, _ABANDONED))
-    .values(
-        state=BatchState.RUNNING,
-        attempt=BATCHES.c.attempt + 1,
-        worker=bindparam("by"),
-        message=bindparam("answers"),
-        rows_unwritten=0,
-        lease_until=now("lease"),
-        not_before=None,
-        claimed_at=now(),
-        waited_ms=seconds_between(BATCHES.c.queued_at, now()) * 1000,
-    )
+    .where(BATCHES.c.id == bindparam("batch"), _MAY_BE_TRIED, or_(WAITS, _ABANDONED))
+    .values(**_TAKEN)
     .returning(BATCHES)
 )
+_NEXT: Final = (
+    select(BATCHES.c.id)
+    .where(BATCHES.c.job_id == bindparam("job"), _MAY_BE_TRIED, WAITS)
+    .order_by(BATCHES.c.ordinal)
+    .limit(1)
+    .scalar_subquery()
+)
+_TAKE_NEXT: Final = update(BATCHES).where(BATCHES.c.id == _NEXT).values(**_TAKEN).returning(BATCHES)
 # A batch that had no message of its own was taken by one that was sent for another: the one that has waited longest for
 # its message counts as unsent from now on, and the next sweep sends one.
 _LONGEST_SENT: Final = (

@@ -190,3 +190,50 @@ def test_a_job_has_a_turn_until_it_ends(store: Store, engine: Engine) -> None:
     take(store)
     assert store.jobs.get(job.id).state.is_ended
     assert turn() is None
+
+
+def test_workers_that_find_the_same_batch_each_take_one_of_its_job(store: Store) -> None:
+    # Given a job of three batches, and four workers that all found the first one
+    batches = add_batches(store, make_job(store), (2, 2, 2))
+    found = store.queue.first_in_turn()
+    assert found == batches[0].id
+    # When each claims it, or the next
+    taken = [store.attempts.claim(found, f"worker-{number}", 60, or_next=True) for number in range(4)]
+    # Then each has a batch of its own, in the order of the corpus, until there is none
+    assert [claim and claim.batch.ordinal for claim in taken] == [0, 1, 2, None]
+    assert [claim and claim.batch.worker for claim in taken[:3]] == ["worker-0", "worker-1", "worker-2"]
+    # And whoever wants that one batch and no other still gets nothing
+    add_batches_of_another = make_job(store)
+    (other, _) = add_batches(store, add_batches_of_another, (2, 2))
+    assert store.attempts.claim(other.id, "worker", 60) is not None
+    assert store.attempts.claim(other.id, "second", 60) is None
+
+
+def test_a_job_is_charged_for_all_that_was_taken_of_it_at_once(store: Store) -> None:
+    # Given two jobs that came together, of which three workers found the same one
+    one, two = make_job(store), make_job(store)
+    first = add_batches(store, one, (10,) * 6)
+    add_batches(store, two, (10,) * 6)
+    for number in range(3):
+        assert store.attempts.claim(first[0].id, f"worker-{number}", 60, or_next=True) is not None
+    # When the next ones are taken, Then the other job has its turns until both had as much
+    following = []
+    for _ in range(4):
+        found = store.queue.first_in_turn()
+        assert found is not None
+        claim = store.attempts.claim(found, "worker", 60, or_next=True)
+        assert claim is not None
+        following.append(claim.job.id)
+    assert following[:3] == [two.id] * 3
+
+
+def test_a_batch_in_its_back_off_is_not_the_next(store: Store, settings: Settings) -> None:
+    # Given a job whose second batch has failed and waits
+    patient = Store(store.engine, settings.model_copy(update={"backoff": 600.0}))
+    first, second, _ = add_batches(patient, make_job(patient), (2, 2, 2))
+    failed = patient.attempts.claim(second.id, "worker", 60)
+    assert failed is not None
+    patient.attempts.fail(second.id, failed.attempt, "decode_failed", "it went wrong")
+    # When three workers claim the first one or the next, Then that one is passed over
+    taken = [patient.attempts.claim(first.id, "worker", 60, or_next=True) for _ in range(3)]
+    assert [claim and claim.batch.ordinal for claim in taken] == [0, 2, None]

@@ -179,11 +179,11 @@ def test_a_worker_that_was_too_slow_takes_the_next_batch(
     batches = {queued().id, queued().id}
     claim, taken = store.attempts.claim, []
 
-    def slow(batch_id: str, *arguments: Any) -> Claim | None:
+    def slow(batch_id: str, *arguments: Any, **how: Any) -> Claim | None:
         if not taken:
             taken.append(batch_id)
             claim(batch_id, "another@elsewhere", 60.0)
-        return claim(batch_id, *arguments)
+        return claim(batch_id, *arguments, **how)
 
     monkeypatch.setattr(store.attempts, "claim", slow)
     # Then it does the one after it

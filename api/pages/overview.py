@@ -18,6 +18,7 @@ from unembed.api.pages.shell import count_of, number, render
 from unembed.api.pages.visitors import Visitor
 from unembed.models.store import HeldBatch, Worker
 from unembed.schemas import Job
+from unembed.words import why_it_waits
 
 router = APIRouter()
 
@@ -76,6 +77,7 @@ def show_overview(request: Request, deps: Needs, visitor: Visitor) -> Response:
         ended=ended,
         left=deps.store.waits.seconds_left(job.id for job in running),
         samples=overview.samples(shown),
+        waits={job.id: _why(deps, job) for job in running[:_OPEN_SHOWN]},
         took=_took,
         throughput=Throughput.of(overview.rows_by_minute(), datetime.now(UTC)),
         queue=deps.store.queue.stats(),
@@ -98,6 +100,11 @@ def _workers(deps: Deps, visitor: Caller) -> dict[str, Any]:
             gone.append(ShownWorker(worker, "ended" if worker.ended_with else "gone", None, False))
     gone.sort(key=lambda each: each.worker.last_seen, reverse=True)
     return {"workers": [*here, *gone[:_GONE_SHOWN]], "living": len(here), "last_gone": gone[0].worker if gone else None}
+
+
+def _why(deps: Deps, job: Job) -> str:
+    """What it waits for; nothing for a job of which a batch runs."""
+    return why_it_waits(job.model_copy(update={"waiting": deps.store.waits.of(job)}))
 
 
 def _took(job: Job) -> str:

@@ -62,6 +62,8 @@ def test_what_is_in_progress_comes_first_then_the_latest_texts(browser: TestClie
     # And what the worker does, and on what
     assert "3 of 5 rows in" in page
     assert "cpu, bfloat16, avx2" in page
+    # And what the other waits for
+    assert "1 job ahead" in page
     # And what waits, and for how long
     assert "rows wait, in 1 batch<" in page.replace("\n", "")
 

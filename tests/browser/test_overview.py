@@ -17,7 +17,12 @@ Looks = Callable[..., Look]
 @pytest.mark.parametrize(
     ("path", "name"), [("/", "overview"), ("/jobs", "jobs"), ("/jobs?q=nothing+like+it", None), ("/jobs?label=-", None)]
 )
-def test_a_page_is_sound_in_light_and_dark_and_on_a_phone(looks: Looks, way: str, path: str, name: str | None) -> None:
+def test_a_page_is_sound_in_light_and_dark_and_on_a_phone(
+    looks: Looks, site: Site, way: str, path: str, name: str | None
+) -> None:
+    # Given workers that live
+    for worker in site.store.workers.all():
+        site.store.workers.check_in(worker.name, worker.host, worker.pid, None, None)
     # When the page is opened
     look = looks(way)
     look.open(path)

@@ -17,7 +17,7 @@ def test_the_reference_is_sound_in_light_and_dark_and_on_a_phone(looks: Looks, w
     look = looks(way)
     look.open("/docs")
     look.assert_sound()
-    look.picture("reference")
+    look.picture("reference", begin="#create_job")
 
 
 def test_an_operation_is_reached_from_the_list_without_javascript(looks: Looks) -> None:

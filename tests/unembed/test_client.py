@@ -1,3 +1,5 @@
+"""The client that waits, where it differs from the one that is awaited; what they share is in test_both_clients.py."""
+
 from __future__ import annotations
 
 import threading
@@ -18,7 +20,6 @@ from unembed.errors import (
     ConflictError,
     CorpusError,
     DimensionError,
-    IdempotencyError,
     InputError,
     JobFailedError,
     NotFoundError,
@@ -29,24 +30,11 @@ from unembed.errors import (
 )
 from unembed.generations import SCHEMA, from_columns, json_lines, rows_of
 from unembed.models.settings import Settings
-from unembed.schemas import ARROW_STREAM, JSON_LINES, Job, JobState, Order, RowStatus
+from unembed.schemas import ARROW_STREAM, JSON_LINES, JobState, Order, RowStatus
 
 
 def vectors(rows: int = 25, dim: int = DIM) -> np.ndarray:
     return np.linspace(-1, 1, rows * dim, dtype=np.float32).reshape(rows, dim)
-
-
-def test_a_corpus_goes_in_and_its_texts_come_out_in_order(client: Client, hand: Hand) -> None:
-    # Given a worker
-    hand.start()
-    ids = [f"id-{i}" for i in range(25)]
-    # When an array with ids is submitted in batches of 4 and waited for
-    job = client.submit(vectors(), decoder=DECODER, batch_size=4, ids=ids).wait(timeout=60)
-    # Then every row is there, once, with its id
-    rows = list(job.results(order="index"))
-    assert job.job.state is JobState.SUCCEEDED
-    assert [(row.index, row.id, row.text) for row in rows] == [(i, ids[i], f"text {i}") for i in range(25)]
-    assert job.to_arrow()["text"].to_pylist() == [f"text {i}" for i in range(25)]
 
 
 def test_a_file_is_sent_in_batches_and_progress_counts_to_its_end(client: Client, tmp_path: Path) -> None:
@@ -199,29 +187,6 @@ def test_rows_that_cannot_be_read_are_one_error(kind: str, content: bytes) -> No
         assert "\n" not in str(caught.value)
 
 
-def test_waiting_gives_up_at_its_timeout_and_the_job_goes_on(client: Client) -> None:
-    # Given a job that no worker takes
-    job = client.submit(vectors(), decoder=DECODER)
-    seen: list[Job] = []
-    # When it is waited for a moment, Then it is a TimeoutError, and nothing has happened to the job
-    with pytest.raises(TimeoutError, match=r"still queued after 0\.3 seconds"):
-        job.wait(timeout=0.3, progress=seen.append)
-    assert len(seen) >= 2, "the first looks are a tenth of a second apart"
-    assert job.refresh().state is JobState.QUEUED
-
-
-def test_a_cancelled_job_keeps_what_is_done(client: Client, hand: Hand) -> None:
-    # Given a job with one batch done
-    job = client.submit(vectors(), decoder=DECODER, batch_size=10)
-    hand.work(limit=1)
-    # When it is cancelled
-    assert job.cancel().state is JobState.CANCELLED
-    # Then the rows stay, and waiting for it says so
-    assert len(list(job.results())) == 10
-    with pytest.raises(JobFailedError, match="cancelled"):
-        job.wait()
-
-
 def test_an_ended_job_cannot_be_cancelled(client: Client, hand: Hand) -> None:
     # Given a job that has succeeded
     job = client.submit(vectors(), decoder=DECODER)
@@ -229,16 +194,6 @@ def test_an_ended_job_cannot_be_cancelled(client: Client, hand: Hand) -> None:
     # When it is cancelled, Then the server's own error arrives
     with pytest.raises(ConflictError, match="succeeded"):
         job.cancel()
-
-
-def test_the_same_key_finds_the_same_job(client: Client) -> None:
-    # Given a corpus submitted under a key
-    first = client.submit(vectors(), decoder=DECODER, idempotency_key="nightly")
-    # When it is submitted again, Then it is the same job; and another corpus under the key is refused
-    assert client.submit(vectors(), decoder=DECODER, idempotency_key="nightly").id == first.id
-    with pytest.raises(IdempotencyError):
-        client.submit(vectors() + 1, decoder=DECODER, idempotency_key="nightly")
-    assert len(client.jobs().jobs) == 1
 
 
 def test_an_interrupted_submit_is_continued_under_its_key(client: Client, hand: Hand) -> None:
@@ -328,23 +283,6 @@ def test_a_removed_job_is_gone(client: Client) -> None:
         job.refresh()
 
 
-def test_a_full_queue_makes_a_submit_wait_and_lose_nothing(serve_with: ServeWith, hand: Hand) -> None:
-    # Given a server with room for ten rows, and a worker that begins when the client has been refused
-    told: list[str] = []
-    url = serve_with(max_queued_rows=10)
-
-    def busy(why: str, pause: float) -> None:
-        told.append(why)
-        hand.start()
-
-    # When forty rows are submitted
-    with Client(url, busy=busy) as client:
-        job = client.submit(vectors(40), decoder=DECODER, batch_size=5).wait(timeout=60)
-        # Then the client was held back, and all of them came through
-        assert any("limit of 10" in why for why in told)
-        assert [row.index for row in job.results("index")] == list(range(40))
-
-
 def test_an_interrupted_submit_does_not_wait_for_room(serve_with: ServeWith) -> None:
     # Given a server that has no room, and nobody who would make any
     url = serve_with(max_queued_rows=5)
@@ -357,17 +295,6 @@ def test_an_interrupted_submit_does_not_wait_for_room(serve_with: ServeWith) -> 
         client.submit(vectors(40), decoder=DECODER, batch_size=5, progress=interrupt)
     with Client(url) as client:
         assert [job.state for job in client.jobs().jobs] == [JobState.CANCELLED]
-
-
-def test_what_cannot_be_sent_whole_is_cancelled(client: Client, tmp_path: Path) -> None:
-    # Given a file that is cut short within its last row
-    lines = ['{"embedding": [1.0, 2.0, 3.0, 4.0]}'] * 2000 + ['{"embedding": [1.0']
-    (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    # When it is submitted, Then the row is named
-    with pytest.raises(CorpusError, match=r"row 2000 .*cut short"):
-        client.submit(tmp_path / "a.jsonl", decoder=DECODER, batch_size=100)
-    # And no job is left waiting for it
-    assert [job.state for job in client.jobs().jobs] == [JobState.CANCELLED]
 
 
 def test_the_errors_of_the_server_arrive_as_the_classes_that_it_raised(client: Client) -> None:

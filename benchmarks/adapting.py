@@ -99,9 +99,14 @@ def _of_set(name: str, one: TextSet, dev: Mapping[str, TextSet], given: argparse
             plan = Adaptation(
                 Path(folder) / "made", (one,), base=given.base, minutes=given.minutes, without=tuple(given.without)
             )
-            pairs = PairsAtHand.of(texts[:count], vectors[:count], plan.held_out, plan.seed, say)
             begun = time.process_time()
-            made = adapt_to(plan, pairs, say)
+            try:
+                made = adapt_to(
+                    plan, PairsAtHand.of(texts[:count], vectors[:count], plan.held_out, plan.seed, say), say
+                )
+            except InputError as refusal:  # of few texts, as it may be
+                say(f"{name}: {count:,} texts are refused: {refusal}")
+                continue
             seconds = time.process_time() - begun
             decoder = GenerativeDecoder.load(plan.folder, "cpu")
             yield {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from benchmarks.adapting import BEGIN, CHART, DATA, END, PAGE, main, table, with_table
@@ -71,3 +72,18 @@ def test_a_set_without_anything_to_be_scored_on_is_refused(tmp_path: Path, capsy
     (tmp_path / "texts.txt").write_text("a\n")
     assert main(["--set", f"mine={tmp_path / 'texts.txt'}", "--out", str(tmp_path)]) == 1
     assert "mine has no --dev mine=TEXTS" in capsys.readouterr().err
+
+
+def test_what_is_refused_is_said_and_costs_nothing_but_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given texts of which fifty are too few different ones
+    (tmp_path / "texts.txt").write_text("This is a text.\n" * 60)
+    np.save(tmp_path / "texts.npy", np.eye(60, 8, dtype=np.float32))
+    word = f"mine={tmp_path / 'texts.txt'},{tmp_path / 'texts.npy'}"
+    (tmp_path / DATA).parent.mkdir()
+    (tmp_path / DATA).write_text(json.dumps(POINTS))
+    # When it is measured, Then that is said, and what was measured of others stays
+    assert main(["--set", word, "--dev", word, "--counts", "50", "--out", str(tmp_path)]) == 0
+    assert "mine: 50 texts are refused" in capsys.readouterr().err
+    assert json.loads((tmp_path / DATA).read_text()) == POINTS

@@ -83,6 +83,26 @@ def test_a_decoder_is_adapted_to_another_embedder(tmp_path: Path) -> None:
     assert torch.equal(weights["bridge.weight"], decoder.checkpoint.network.bridge.weight)
 
 
+class Encoder:
+    """Stands in for the base's embedder."""
+
+    def encode(self, texts: Sequence[str], tell: object) -> npt.NDArray[np.float32]:
+        sketch = load_checkpoint(BASE).sketch
+        assert sketch is not None
+        return sketch.vectors(texts)
+
+
+def test_decoders_whose_embedder_is_there_go_before_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given the embedder of one of the decoders that ship
+    monkeypatch.setattr(bases, "is_installed", lambda name: name == "all-MiniLM-L6-v2")
+    monkeypatch.setattr(bases, "shared_encoder", lambda name: Encoder())
+    # When no base is named, Then that decoder is adapted, and the others are not tried
+    asked, said = replace(plan(tmp_path, LINES[:120], embed(LINES[:120])), base=None), list[str]()
+    made = adapt(asked, said.append)
+    assert (made.base.name, made.by_encoder) == (BASE, "all-MiniLM-L6-v2")
+    assert not [line for line in said if "nats a text" in line]
+
+
 def test_embeddings_that_lie_beside_other_texts_are_refused_with_the_numbers(tmp_path: Path) -> None:
     # Given embeddings in another order than the texts
     texts = LINES[:120]

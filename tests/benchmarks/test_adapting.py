@@ -79,7 +79,7 @@ def test_what_is_refused_is_said_and_costs_nothing_but_itself(
 ) -> None:
     # Given texts of which fifty are too few different ones
     (tmp_path / "texts.txt").write_text("This is a text.\n" * 60)
-    np.save(tmp_path / "texts.npy", np.eye(60, 8, dtype=np.float32))
+    np.save(tmp_path / "texts.npy", np.ones((60, 8), np.float32))
     word = f"mine={tmp_path / 'texts.txt'},{tmp_path / 'texts.npy'}"
     (tmp_path / DATA).parent.mkdir()
     (tmp_path / DATA).write_text(json.dumps(POINTS))

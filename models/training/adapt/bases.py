@@ -84,7 +84,7 @@ def choose_base(
     """The base of this name, or the best that ships, and a map fitted to the pairs. Raises InputError where the base
     cannot write the texts, or the map is no better than chance, MissingExtraError where no decoder is installed."""
     bases = [_read(name, at_hand)] if name else _shipped(at_hand, without)
-    # What a sketch estimates looks as good with few pairs, and is worse with many (docs/lab.md, section 51).
+    # With its sketch's estimates in place of its embedder, a base is much worse (docs/lab.md, section 51).
     bases = [one for one in bases if one.encoder] or bases
     if len(bases) == 1:
         base, ours = bases[0], bases[0].embed(at_hand.texts[:MOST_PAIRS], say)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from unembed.errors import InputError
 from unembed.models.decoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -35,6 +36,7 @@ from unembed.models.training.expectation import expected_of_adapting
 from unembed.models.training.optional_parts import manifold_or_none, sketch_or_none
 from unembed.models.training.recipe import Check
 
+RATE_OF_PAIRS: Final = 3e-4  # where there are only pairs: at more, their few texts are learnt by heart
 PIECES_A_SECOND = 15_000  # that a core learns from, about; counted, not timed, so that a run can be repeated
 LEAST_CALIBRATING = 200  # held-out texts; with fewer, the base's calibration is kept
 
@@ -155,25 +157,55 @@ def _learnt(
     plan: Adaptation, base: Adaptable, mapped: Map, at_hand: PairsAtHand, sketches: Sequence[Sketch], say: Say
 ) -> _Learnt:
     """The base's network behind the map, and polished there."""
-    composed, tokenizer = compose(base.checkpoint.network, mapped), base.checkpoint.tokenizer
     if not plan.minutes:
-        return _Learnt(composed)
+        return _Learnt(compose(base.checkpoint.network, mapped))
+    pieces = round(60.0 * PIECES_A_SECOND * plan.minutes)
+    if more := more_texts(plan.texts, at_hand.texts, at_hand.held_out, plan.seed, say):
+        return _from_estimates(base, mapped, at_hand, sketches, more, Polish(pieces, seed=plan.seed), say)
+    how = Polish(pieces // 2, rate=RATE_OF_PAIRS, seed=plan.seed)
+    return _Learnt(_from_pairs(base, mapped, at_hand, how, say))
+
+
+def _from_pairs(base: Adaptable, mapped: Map, at_hand: PairsAtHand, how: Polish, say: Say) -> RET:
+    """Used to mapped embeddings, each of a map that has not seen its text; then, behind the map, to the embeddings."""
+    network, tokenizer = base.checkpoint.network, base.checkpoint.tokenizer
+    longest, texts, apart = network.config.max_pieces, at_hand.texts, at_hand.held_out
+    say("polishing the network on mapped embeddings")
+    left_out = pair(texts[: mapped.pairs], mapped.left_out, tokenizer, longest)[0]
+    one = polish(
+        network, left_out, None, pair(apart, mapped(at_hand.held_out_vectors), tokenizer, longest)[0], how, say
+    )
+    say("polishing it on the embeddings")
+    embedded = pair(texts, at_hand.vectors, tokenizer, longest)[0]
+    behind = compose(one.network, mapped)
+    two = polish(behind, embedded, None, pair(apart, at_hand.held_out_vectors, tokenizer, longest)[0], how, say)
+    say(f"held-out texts: {one.before:.3f} nats a piece before, {two.after:.3f} after")
+    return two.network
+
+
+def _from_estimates(
+    base: Adaptable,
+    mapped: Map,
+    at_hand: PairsAtHand,
+    sketches: Sequence[Sketch],
+    more: Sequence[str],
+    how: Polish,
+    say: Say,
+) -> _Learnt:
+    """Behind the map, used to the embeddings of the pairs and to those that are estimated."""
+    composed, tokenizer = compose(base.checkpoint.network, mapped), base.checkpoint.tokenizer
     longest = composed.config.max_pieces
-    how = Polish(pieces=round(60.0 * PIECES_A_SECOND * plan.minutes), seed=plan.seed)
     own = pair(at_hand.texts, at_hand.vectors, tokenizer, longest)[0]
     apart = pair(at_hand.held_out, at_hand.held_out_vectors, tokenizer, longest)[0]
-    most = round(how.pieces * len(own) / own.total_pieces)
-    more = more_texts(plan.texts, at_hand.texts, at_hand.held_out, most, plan.seed, say)
-    estimated, explained = None, None
-    if more:
-        forward = Forward.fit(at_hand.texts, at_hand.vectors, sketches)
-        say(f"estimating their embeddings: {forward.explained:.0%} of the variance is explained on texts left out")
-        estimated = Estimated(pair(more, forward(more), tokenizer, longest)[0], forward.errors)
-        explained = forward.explained
+    used = more[: round(how.pieces * len(own) / own.total_pieces)]
+    say(f"learning from {len(used):,} texts without embeddings too, of which these are estimated")
+    forward = Forward.fit(at_hand.texts, at_hand.vectors, sketches)
+    say(f"estimating their embeddings: {forward.explained:.0%} of the variance is explained on texts left out")
+    estimated = Estimated(pair(used, forward(used), tokenizer, longest)[0], forward.errors)
     say("polishing the network")
     polished = polish(composed, own, estimated, apart, how, say)
     say(f"held-out texts: {polished.before:.3f} nats a piece before, {polished.after:.3f} after")
-    return _Learnt(polished.network, len(more), explained)
+    return _Learnt(polished.network, len(used), forward.explained)
 
 
 def _sketch(base: Sketch | None, others: Sequence[Sketch], at_hand: PairsAtHand, seed: int, say: Say) -> Sketch | None:

@@ -220,7 +220,7 @@ def _other_tables(engine: Engine, found: str | None) -> StoreUnavailableError:
     if found is not None and is_newer(found):
         return StoreUnavailableError(
             f"the tables of {url} are at revision {found}, which is newer than this version of unembed ({head()}) and "
-            "not for it: install the version that made them, or use another database"
+            "cannot be used by it: install the version that made them, or use another database"
         )
     return StoreUnavailableError(
         f"the tables of {url} are at revision {found or 'none'}, this version expects {head()}: "

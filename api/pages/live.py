@@ -25,7 +25,7 @@ _AT_LEAST_EVERY: Final = 15.0  # seconds: ages move, and proxies take silence fo
 
 
 @router.get("/events")
-async def readfollow(deps: Needs, _visitor: Visitor) -> StreamingResponse:
+async def read_changes(deps: Needs, _visitor: Visitor) -> StreamingResponse:
     """Server-Sent Events `changed`, without data: what has changed is for the page to ask. BusyError for too many."""
     if deps.waiters.are_too_many:
         raise BusyError("too many pages are followed already; reload this one now and then")

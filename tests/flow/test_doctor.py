@@ -115,17 +115,22 @@ def test_a_database_that_is_behind_and_one_that_is_newer_are_told_apart(
     assert behind["state"] == "fail"
     assert "at revision 0010, this version expects" in behind["found"]
     assert "unembed db upgrade" in behind["found"]
-    # Given tables of a version to come, When it is asked, Then it says which version to install
+    # Given tables of a version to come that this one may still use, When it is asked, Then it finds nothing wrong
     _set_revision(empty_database_url, "9999")
+    assert is_well(doctor(), "database")
+    # Given those of one that has taken something away, Then it says which version to install
+    _set_revision(empty_database_url, "9999", usable_by="9999")
     newer = wrong(doctor(), "database")
     assert newer["state"] == "fail"
     assert "newer than this version of unembed" in newer["found"]
     assert "install the version that made them" in newer["found"]
 
 
-def _set_revision(url: str, revision: str) -> None:
+def _set_revision(url: str, revision: str, usable_by: str | None = None) -> None:
     with open_engine(url) as engine, transaction(engine) as connection:
         connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
+        if usable_by is not None:
+            connection.exec_driver_sql(f"UPDATE compatibility SET oldest_revision = '{usable_by}'")
 
 
 @postgresql_only

@@ -16,11 +16,27 @@ PLAYED = JobFilter(labels=(("from", "playground"),))
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_vector_is_decoded_and_what_came_out_is_shown(looks: Looks, site: Site, way: str) -> None:
-    # Given the playground, with an example in it
+def test_a_sentence_is_embedded_and_decoded_again(looks: Looks, site: Site, way: str) -> None:
+    # Given the playground of an API that has the embedder beside it
     look = looks(way)
     page = look.open("/playground")
     look.assert_sound()
+    # When a sentence is sent
+    page.get_by_role("textbox", name="Sentence").fill("Where can I charge my phone?")
+    page.get_by_role("button", name="Decode").click()
+    page.get_by_text("Not decoded yet").wait_for(timeout=60_000)
+    _until_jobs_run_out(site)
+    # Then the page shows it beside what it was decoded into
+    assert page.locator("#written").inner_text(timeout=60_000) == "Where can I charge my phone?"
+    assert "charge" in page.locator(".answer").inner_text()
+    look.assert_sound()
+    look.picture("playground")
+
+
+def test_a_vector_is_decoded_and_what_came_out_is_shown(looks: Looks, site: Site) -> None:
+    # Given the playground, with an example in it
+    look = looks("light")
+    page = look.open("/playground")
     page.get_by_role("link", name="Take an example").click()
     # When it is decoded
     page.get_by_role("button", name="Decode").click()
@@ -32,7 +48,6 @@ def test_a_vector_is_decoded_and_what_came_out_is_shown(looks: Looks, site: Site
     assert pieces.removesuffix("end").replace("⇧", "").lower().strip() == text.lower()
     assert page.get_by_role("table").locator("tbody tr").first.inner_text().startswith(text)
     look.assert_sound()
-    look.picture("playground")
 
 
 def _until_jobs_run_out(site: Site) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from fastapi.testclient import TestClient
 from tests.api.conftest import DECODER
 from tests.api.pages.conftest import SCRIPT, assert_escaped, sign_in
 from tests.builders import generations
+from unembed.api.pages import playground
 from unembed.corpus import decode_payload
 from unembed.generations import from_rows
+from unembed.models.encoders.known import MINILM
 from unembed.models.payloads import Payloads
 from unembed.models.settings import Settings
 from unembed.models.store import Store
@@ -186,3 +189,63 @@ def test_a_vector_of_many_dimensions_goes_through_the_form(browse: Browse) -> No
     answer = browse().post("/playground", data=form(vector=long))
     assert "4096" in answer.text.partition('role="alert">')[2].partition("</p>")[0]  # read, and of another dimension
     assert browse().post("/playground", data=form(vector="[" + "1," * 700_000 + "1]")).status_code == 413
+
+
+@pytest.fixture
+def encoder_here(decoders: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The decoder's embedder is one that is known and here, and gives VECTOR; what it was asked to embed."""
+    config = json.loads((decoders / DECODER / "config.json").read_text())
+    (decoders / DECODER / "config.json").write_text(json.dumps(config | {"encoder": MINILM}))
+    asked: list[str] = []
+
+    def embed(encoder: str, sentence: str) -> np.ndarray:
+        asked.append(f"{encoder}: {sentence}")
+        return np.array(VECTOR, np.float32)
+
+    monkeypatch.setattr(playground, "runs_aside", lambda name: name == MINILM)
+    monkeypatch.setattr(playground, "embed_aside", embed)
+    return asked
+
+
+def test_a_sentence_is_embedded_and_shown_beside_its_text(
+    encoder_here: list[str], browse: Browse, store: Store
+) -> None:
+    # Given an API that has the decoder's embedder beside it
+    client = browse()
+    assert f"embedded by {MINILM}" in client.get("/playground").text
+    # When a sentence is sent, Then its embedding is what is decoded
+    job = played(client, store, vector="", sentence=" Is <b>this</b> mine? ")
+    assert encoder_here == [f"{MINILM}: Is <b>this</b> mine?"]
+    # And the page shows it as it was written
+    claim = store.attempts.claim(f"{job.id}-0", "cpu0@here", 60.0)
+    assert claim is not None
+    row = Generation(index=0, id="Is <b>this</b> mine?", text="Is this my one?", status=RowStatus.OK)
+    store.attempts.finish(claim.batch.id, claim.attempt, from_rows([row]), Timings())
+    page = client.get(f"/playground?job={job.id}").text
+    assert 'You wrote: <q id="written">Is &lt;b&gt;this&lt;/b&gt; mine?</q>' in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sentence": "One.", "vector": "[1, 2, 3, 4]"}, "a sentence and a vector; expected one of them"),
+        ({"sentence": "x" * 301, "vector": ""}, "has 301 characters; expected 300 at most"),
+    ],
+)
+def test_a_sentence_that_cannot_be_taken_is_said_to_be_so(
+    encoder_here: list[str], browse: Browse, changes: dict[str, str], says: str
+) -> None:
+    answer = browse().post("/playground", data=form(**changes))
+    assert answer.status_code == 400
+    assert says in answer.text
+    assert encoder_here == []
+
+
+def test_without_the_embedder_a_vector_is_asked_for(browse: Browse, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a decoder whose embedder nobody knows, and no other that is here
+    monkeypatch.setattr(playground, "runs_aside", lambda name: False)
+    client = browse()
+    assert 'name="sentence"' not in client.get("/playground").text
+    answer = client.post("/playground", data=form(vector="", sentence="Where is it?"))
+    assert answer.status_code == 400
+    assert "toy-encoder, is not installed where the API runs; expected a vector" in answer.text

@@ -21,6 +21,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -329,7 +330,10 @@ def _cpu_of(pid: int) -> float:
 
     server = psutil.Process(pid)
     ended = sum(server.cpu_times()[:4])
-    return float(ended + sum(sum(child.cpu_times()[:2]) for child in server.children(recursive=True)))
+    for child in server.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended, and is counted next time among those that have
+            ended += sum(child.cpu_times()[:2])
+    return float(ended)
 
 
 def _middle_and_end(found: Sequence[float]) -> tuple[float, float]:

@@ -78,7 +78,9 @@ def test_newer_tables_that_have_less_are_refused(migrated: Engine) -> None:
     make_newer(migrated, oldest="9998")
     # When this version looks at them, Then it says that it cannot use them, and what to do
     for look in (require_usable, upgrade):
-        with pytest.raises(StoreUnavailableError, match=r"revision 9999, which is newer .*and not for it: install"):
+        with pytest.raises(
+            StoreUnavailableError, match=r"revision 9999, which is newer .*cannot be used by it: install"
+        ):
             look(migrated)
     migrated.dispose()
 

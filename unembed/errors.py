@@ -32,7 +32,8 @@ Whatever a public function of the client raises is one of these, but for what it
 iterator that is sent, a callback, Ctrl-C.
 
 `code` travels: the API puts it in the problem document and the client raises the class that the server raised.
-`exit_code` is what a program ends with: 1, or 2 for bad input and settings, 4 for a key, 5 for a part that is down.
+`exit_code` is what a program ends with: 1, or 2 for bad input and settings, 4 for a key, 5 for what
+may work later: a part is down, or the queue is full.
 """
 
 from __future__ import annotations
@@ -165,6 +166,7 @@ class BusyError(UnembedError):
 
     code = "busy"
     status = 429
+    exit_code = 5
     retry_after: int = 5  # seconds
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from unembed.boundary import as_unembed_error, describe, end_with, unknown_name
 from unembed.errors import (
     AuthError,
+    BusyError,
     InputError,
     NotFoundError,
     QueueUnavailableError,
@@ -176,12 +177,13 @@ def test_the_error_of_a_program_has_its_exit_code(capsys: pytest.CaptureFixture[
         (SettingsError("s"), 2),
         (AuthError("a"), 4),
         (StoreUnavailableError("d"), 5),
+        (BusyError("b"), 5),
         (NotFoundError("n"), 1),
     ):
         with pytest.raises(SystemExit) as caught:
             end_with(error)
         assert caught.value.code == code
-    assert capsys.readouterr().err.splitlines() == ["error: s", "error: a", "error: d", "error: n"]
+    assert capsys.readouterr().err.splitlines() == ["error: s", "error: a", "error: d", "error: b", "error: n"]
 
 
 @pytest.mark.parametrize("module", ["unembed.worker", "unembed.worker.liveness", "unembed.api"])

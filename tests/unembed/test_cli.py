@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from tests.builders import DIM
 from tests.unembed.conftest import DECODER, Hand, Run, ServeWith
+from unembed.cli import options
 from unembed.cli.app import VERBS
 from unembed.cli.options import SayBusy
 from unembed.client import Client
@@ -300,6 +302,19 @@ def test_no_server_is_code_5_and_says_how_to_get_one(run: Run) -> None:
     ran = run("ls")
     assert ran.code == 5
     assert "unembed up" in ran.err
+
+
+def test_no_room_is_code_5_when_nobody_waits_for_it(
+    run: Run, serve_with: ServeWith, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a queue that is full, and a client that does not wait until there is room
+    monkeypatch.setenv("UNEMBED_URL", serve_with(max_queued_rows=25))
+    assert run("submit", corpus, "--decoder", DECODER).code == 0
+    monkeypatch.setattr(options, "Client", partial(Client, busy_timeout=0.0))
+    # When a corpus is sent, Then the code is that of what may work later
+    ran = run("submit", corpus, "--decoder", DECODER, "--name", "later")
+    assert (ran.code, ran.out) == (5, "")
+    assert "25 more would pass the limit of 25" in ran.err
 
 
 def test_retry_says_what_waits_and_what_stays_dead(run: Run, server: str, hand: Hand, client: Client) -> None:

@@ -46,7 +46,7 @@ EXIT_MEANINGS: Final = {
     Exit.USAGE: "wrong usage or bad input",
     Exit.PARTIAL: "the job has ended, and some rows have no text",
     Exit.AUTH: "the API key is missing or wrong, or may not do this",
-    Exit.UNREACHABLE: "the server, or a part of it, does not answer; or the `--timeout` of `wait` is over",
+    Exit.UNREACHABLE: "the server, or a part of it, does not answer or is full; or the `--timeout` of `wait` is over",
     Exit.INTERRUPTED: "interrupted; the message says how to go on, or how to come back to the job",
 }
 

@@ -149,9 +149,16 @@ def downgrade(engine: Engine, target: str = "base") -> None:
 
 
 def revision(engine: Engine) -> str | None:
-    """The revision that the tables are at; None: no migration was ever applied."""
+    """The revision that the tables are at; None: no migration was ever applied. To ask makes no SQLite file."""
+    if has_no_file(engine):
+        return None
     with transaction(engine, read_only=True) as connection:
         return _revision(connection)
+
+
+def has_no_file(engine: Engine) -> bool:
+    """Whether this is a SQLite database that nobody has made yet."""
+    return engine.dialect.name == "sqlite" and sqlite.has_no_file(engine.url)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -200,6 +207,8 @@ def require_usable(engine: Engine) -> None:
 
 def is_usable(engine: Engine) -> bool:
     """Whether this version can use the tables, which a newer one may have upgraded. Raises StoreUnavailableError."""
+    if has_no_file(engine):
+        return False
     with transaction(engine, read_only=True) as connection:
         found = _revision(connection)
         if found is None or not is_newer(found):
@@ -222,10 +231,10 @@ def _other_tables(engine: Engine, found: str | None) -> StoreUnavailableError:
             f"the tables of {url} are at revision {found}, which is newer than this version of unembed ({head()}) and "
             "cannot be used by it: install the version that made them, or use another database"
         )
-    return StoreUnavailableError(
-        f"the tables of {url} are at revision {found or 'none'}, this version expects {head()}: "
-        f"run `unembed db upgrade --database-url {url}`"
-    )
+    what = f"the tables of {url} are at revision {found or 'none'}, this version expects {head()}"
+    if has_no_file(engine):
+        what = f"there is no database {url} yet"
+    return StoreUnavailableError(f"{what}: run `unembed db upgrade --database-url {url}`")
 
 
 @cache

@@ -34,6 +34,17 @@ def options_of(url: str) -> dict[str, Any]:
     return {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
 
 
+def has_no_file(url: URL) -> bool:
+    """Whether there is no file yet of this database. Whoever connects makes one, even to look.
+
+    False where the URL does not tell: for a database in memory, and for a name that is not UTF-8, which it has lost.
+    """
+    name = url.database
+    if not name or name == ":memory:" or "\N{REPLACEMENT CHARACTER}" in name:
+        return False
+    return not Path(name).exists()
+
+
 def synchronous_of(url: URL) -> str:
     wanted = str(url.query.get("synchronous", "NORMAL")).upper()
     if wanted not in _SYNCHRONOUS:

@@ -241,6 +241,7 @@ def test_two_processes_may_upgrade_at_once(empty_database_url: str) -> None:
 
 
 def test_check_says_what_to_do_when_the_database_was_never_migrated(empty_engine: Engine) -> None:
+    empty_engine.connect().close()  # of SQLite, a file without tables
     with pytest.raises(StoreUnavailableError, match=rf"revision none.*expects {head()}.*unembed db upgrade"):
         check(empty_engine)
 

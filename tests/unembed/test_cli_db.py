@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,31 @@ def test_the_command_copies_unless_told_not_to(run: Run, older: Path) -> None:
     assert usual.code == 0, usual.err
     (copy,) = copies_of(older)
     assert str(copy) in usual.err.splitlines()[-2]
+
+
+@pytest.mark.parametrize(("verb", "code"), [("revision", 0), ("check", 5)])
+def test_to_ask_about_a_database_that_is_not_there_makes_none(run: Run, tmp_path: Path, verb: str, code: int) -> None:
+    # Given no database, When it is asked about, Then that is said, with what makes one, and none was made
+    url = sqlite_url(tmp_path / "none.db")
+    ran = run("db", verb, "--database-url", url)
+    assert (ran.code, ran.out) == (code, "")
+    assert f"there is no database {url} yet: " in ran.err
+    assert f"unembed db upgrade --database-url {url}" in ran.err
+    assert list(tmp_path.iterdir()) == []
+    # And it is null for programs, and what was proposed makes one
+    assert json.loads(run("db", "revision", "--json", "--database-url", url).out) == {"revision": None}
+    assert run("db", "upgrade", "--database-url", url).code == 0
+    assert run("db", verb, "--database-url", url).code == 0
+
+
+def test_of_a_database_without_tables_it_is_the_tables_that_are_missed(run: Run, empty_database_url: str) -> None:
+    # Given a database in which nothing was done, on SQLite an empty file, When it is asked for its revision
+    with open_engine(empty_database_url) as engine:
+        engine.connect().close()
+    ran = run("db", "revision", "--database-url", empty_database_url)
+    # Then it is not called missing
+    assert (ran.code, ran.out) == (0, "")
+    assert " has no tables yet: unembed db upgrade --database-url " in ran.err
 
 
 def test_of_postgresql_a_copy_is_recommended_with_its_command_and_no_password(

@@ -78,12 +78,14 @@ def revision(as_json: AsJson = False, database_url: Database = None) -> None:
         from unembed.models import database
 
         found = database.revision(engine)
+        name = engine.url.render_as_string(hide_password=True)
+        missing = f"there is no database {name} yet" if database.has_no_file(engine) else f"{name} has no tables yet"
     if as_json:
         typer.echo(json.dumps({"revision": found}))
     elif found:
         out.print(found)
     else:
-        say("there are no tables yet: unembed db upgrade")
+        say(f"{missing}: unembed db upgrade --database-url {name}")
 
 
 @app.command()

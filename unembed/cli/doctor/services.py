@@ -83,7 +83,7 @@ def database_url(given: Path | None) -> tuple[str, Path | None] | None:
 
 
 def database(given: Path | None) -> Iterator[Finding]:
-    from unembed.models.database import head, open_engine, require_usable, revision
+    from unembed.models.database import has_no_file, head, open_engine, require_usable, revision
     from unembed.models.settings import read_settings
     from unembed.models.store import Store
 
@@ -96,9 +96,9 @@ def database(given: Path | None) -> Iterator[Finding]:
     with open_engine(url) as engine:
         name = engine.url.render_as_string(hide_password=True)
         file = engine.url.database if engine.dialect.name == "sqlite" else None
-        if file and not Path(file).exists():
+        if has_no_file(engine):
             advice = f"unembed db upgrade --database-url {name}"
-            yield Finding("database", State.FAIL, f"{name} is not there", advice)  # to look would create it
+            yield Finding("database", State.FAIL, f"{name} is not there", advice)
             return
         found = revision(engine)
         if found != head():

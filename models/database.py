@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -32,7 +33,9 @@ MIGRATES = "unembed_migrates"  # this one changes tables
 CONNECT_TIMEOUT_SECONDS = 5
 _QUIETLY: Final[dict[str, Any]] = {"hide_parameters": True}  # errors go into logs, and may be about a row with its text
 _FOREIGN_KEYS = "unembed_foreign_keys"  # what a connection's pragma was last set to
-_MIGRATION_LOCK = 7_305_166_281_903  # a PostgreSQL advisory lock of our own; any number that nobody else uses
+# A PostgreSQL advisory lock of our own: any number that nobody else uses.
+_TAKE_TURN: Final = "SELECT pg_try_advisory_xact_lock(7305166281903)"
+_TURN_SECONDS: Final = 0.2  # until it is asked for again
 _REVISION: Final = re.compile(r"^(?P<key>revision|down_revision) = ['\"](?P<name>\w+)['\"]", re.MULTILINE)
 
 
@@ -137,8 +140,27 @@ def upgrade(engine: Engine, target: str = "head") -> None:
         return
     from alembic import command
 
+    if engine.dialect.name == "postgresql":
+        _prepare(engine, target)
     with _migrating(engine) as config:
         command.upgrade(config, target)
+
+
+def _prepare(engine: Engine, target: str) -> None:
+    """What migrations do before the transaction of all of them: build indexes of tables that others write to."""
+    with _in_turn(engine) as connection:
+        found = _revision(connection)
+        if found is None or is_newer(found):
+            return
+        from alembic.script import ScriptDirectory
+
+        scripts = list(ScriptDirectory.from_config(_config()).iterate_revisions(target, found))
+        pending = [script.module.prepare for script in reversed(scripts) if hasattr(script.module, "prepare")]
+        if pending:
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")  # it holds the turn
+            with engine.connect() as apart, postgresql.without_transactions(apart):
+                for prepare in pending:
+                    prepare(apart)
 
 
 def downgrade(engine: Engine, target: str = "base") -> None:
@@ -265,12 +287,22 @@ def _config() -> Config:
 
 @contextmanager
 def _migrating(engine: Engine) -> Iterator[Config]:
-    with transaction(engine, migrates=True) as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+    with _in_turn(engine) as connection:
         found = _revision(connection)
         if found is not None and is_newer(found):
             raise _other_tables(engine, found)
         config = _config()
         config.attributes["connection"] = connection
         yield config
+
+
+@contextmanager
+def _in_turn(engine: Engine) -> Iterator[Connection]:
+    """A transaction to change tables in, while nobody else does."""
+    while True:
+        with transaction(engine, migrates=True) as connection:
+            if engine.dialect.name == "sqlite" or connection.exec_driver_sql(_TAKE_TURN).scalar():
+                yield connection
+                return
+        # Not within a transaction: an index that is built concurrently waits for those of others, for ever.
+        time.sleep(_TURN_SECONDS)

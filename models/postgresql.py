@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
@@ -35,6 +37,18 @@ def is_pooled(connection: psycopg.Connection[Any]) -> bool:
 def begin(connection: Connection) -> None:
     if connection.info.get(_POOLED):
         connection.exec_driver_sql(_limits(is_local=True))
+
+
+@contextmanager
+def without_transactions(connection: Connection) -> Iterator[None]:
+    """Each statement by itself, and however long it waits for a lock; the connection is used no more after it."""
+    connection.execution_options(isolation_level="AUTOCOMMIT")
+    if not connection.info.get(_POOLED):  # there the limit was never set beyond a transaction
+        connection.exec_driver_sql("SET lock_timeout = 0")
+    try:
+        yield
+    finally:
+        connection.invalidate()
 
 
 def _limits(*, is_local: bool) -> str:

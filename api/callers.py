@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Final
 
 from fastapi import Depends
@@ -31,6 +31,7 @@ class Caller:
     role: KeyRole
     limits: ClientLimits
     sees: frozenset[str] | None = None  # the clients whose jobs there are for it; None: all
+    secret: str | None = field(default=None, repr=False)  # what it came with
 
 
 def caller_of(deps: Needs, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
@@ -46,7 +47,18 @@ def admitted(deps: Deps, secret: str | None) -> Caller:
     return caller
 
 
+def require_still(deps: Deps, caller: Caller) -> None:
+    """AuthError when its key was revoked since, or may do something else. For answers that take long: to ask this again
+    and again costs a look at the database every other second at most."""
+    if _identified(deps, caller.secret) != caller:
+        raise AuthError("what the API key of this request may do has changed meanwhile; make the request again")
+
+
 def _identified(deps: Deps, secret: str | None) -> Caller:
+    return replace(_known(deps, secret), secret=secret)
+
+
+def _known(deps: Deps, secret: str | None) -> Caller:
     settings = deps.settings
     if secret is not None and _is_of_settings(secret, settings):
         client = digest_of(secret)

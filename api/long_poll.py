@@ -12,6 +12,7 @@ import anyio
 from anyio import to_thread
 from fastapi import Header, Request
 
+from unembed.api.callers import Caller, require_still
 from unembed.api.deps import Deps
 from unembed.schemas import Job
 
@@ -26,9 +27,11 @@ Prefer = Annotated[
 ]
 
 
-async def waited(request: Request, deps: Deps, prefer: str | None, is_news: Callable[[], bool]) -> dict[str, str]:
+async def waited(
+    request: Request, deps: Deps, caller: Caller, prefer: str | None, is_news: Callable[[], bool]
+) -> dict[str, str]:
     """Returns when there is news, when the time is over, or when nobody waits any more; the headers of the answer say
-    which preference was followed. `is_news` is called in a thread."""
+    which preference was followed. `is_news` is called in a thread. AuthError when the caller's key was revoked."""
     seconds = _asked(prefer)
     if seconds is None or deps.waiters.are_too_many:
         return {}
@@ -41,6 +44,7 @@ async def waited(request: Request, deps: Deps, prefer: str | None, is_news: Call
                 break
             await anyio.sleep(min(pause, left))
             pause = min(2 * pause, _LAST_PAUSE)
+            await to_thread.run_sync(require_still, deps, caller)
     return {"Preference-Applied": f"wait={seconds:.0f}"}
 
 

@@ -60,11 +60,14 @@ def show_job(request: Request, job_id: ShownJob, deps: Needs, visitor: Visitor) 
 
 @router.get("/jobs/{job_id}/events")
 def follow_job(
-    job_id: ShownJob, deps: Needs, last_event_id: Annotated[str | None, Header(max_length=200)] = None
+    job_id: ShownJob,
+    deps: Needs,
+    visitor: Visitor,
+    last_event_id: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
     """As GET /v1/jobs/{job_id}/events, for who is signed in."""
     job, tag = look(deps, job_id)
-    return events.respond(deps, job, tag, last_event_id)
+    return events.respond(deps, visitor, job, tag, last_event_id)
 
 
 def _sample(deps: Deps, job: Job) -> tuple[list[Generation], str | None]:

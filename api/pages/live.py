@@ -12,10 +12,11 @@ from fastapi import APIRouter
 from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
 
+from unembed.api.callers import Caller, require_still
 from unembed.api.deps import Deps, Needs
 from unembed.api.events import HEADERS, LONGEST, RETRY_MS
 from unembed.api.pages.visitors import Visitor
-from unembed.errors import BusyError, UnavailableError
+from unembed.errors import AuthError, BusyError, UnavailableError
 from unembed.schemas import EVENT_STREAM
 
 router = APIRouter()
@@ -25,15 +26,16 @@ _AT_LEAST_EVERY: Final = 15.0  # seconds: ages move, and proxies take silence fo
 
 
 @router.get("/events")
-async def read_changes(deps: Needs, _visitor: Visitor) -> StreamingResponse:
+async def read_changes(deps: Needs, visitor: Visitor) -> StreamingResponse:
     """Server-Sent Events `changed`, without data: what has changed is for the page to ask. BusyError for too many."""
     if deps.waiters.are_too_many:
         raise BusyError("too many pages are followed already; reload this one now and then")
-    return StreamingResponse(follow(deps), headers=HEADERS, media_type=EVENT_STREAM)
+    return StreamingResponse(follow(deps, visitor), headers=HEADERS, media_type=EVENT_STREAM)
 
 
-async def follow(deps: Deps) -> AsyncIterator[bytes]:
-    """The events, until the server is about to end, or for a quarter of an hour: the page then comes again."""
+async def follow(deps: Deps, visitor: Caller) -> AsyncIterator[bytes]:
+    """The events, until the server is about to end or the visitor's key was revoked, or for a quarter of an hour: the
+    page then comes again."""
     until = time.monotonic() + LONGEST
     with deps.waiters.one_more():
         yield format_sse_event(retry=RETRY_MS)
@@ -41,9 +43,14 @@ async def follow(deps: Deps) -> AsyncIterator[bytes]:
             pulse, told = await to_thread.run_sync(deps.store.overview.pulse), time.monotonic()
             while not deps.leaving.is_set() and time.monotonic() < until:
                 await anyio.sleep(_PAUSE)
-                last, pulse = pulse, await to_thread.run_sync(deps.store.overview.pulse)
+                last, pulse = pulse, await to_thread.run_sync(_pulse, deps, visitor)
                 if pulse != last or time.monotonic() - told > _AT_LEAST_EVERY:
                     told = time.monotonic()
                     yield format_sse_event(event="changed", data_str="")
-        except UnavailableError:
+        except (AuthError, UnavailableError):
             return  # the page comes again
+
+
+def _pulse(deps: Deps, visitor: Caller) -> str:
+    require_still(deps, visitor)
+    return deps.store.overview.pulse()

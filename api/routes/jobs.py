@@ -114,7 +114,7 @@ def _parted(label: str) -> tuple[str, str | None]:
 async def read_job(
     job_id: JobId,
     deps: Needs,
-    _caller: Reader,
+    caller: Reader,
     request: Request,
     if_none_match: IfNoneMatch = None,
     prefer: Prefer = None,
@@ -131,7 +131,7 @@ async def read_job(
         job, tag = look(deps, job_id)
         return job.state.is_ended or not has(if_none_match, tag)
 
-    headers = await waited(request, deps, prefer, is_news)
+    headers = await waited(request, deps, caller, prefer, is_news)
     job, tag = await to_thread.run_sync(look, deps, job_id)
     headers["ETag"] = tag
     if not job.state.is_ended:
@@ -145,14 +145,14 @@ async def read_job(
 def read_events(
     job_id: JobId,
     deps: Needs,
-    _caller: Reader,
+    caller: Reader,
     last_event_id: Annotated[
         str | None, Header(max_length=200, description="The `id` of the last event that was seen: go on after it")
     ] = None,
 ) -> Response:
     """Follow a job as Server-Sent Events: the job as it is, and again whenever it has changed, until it has ended."""
     job, tag = look(deps, job_id)
-    return events.respond(deps, job, tag, last_event_id)
+    return events.respond(deps, caller, job, tag, last_event_id)
 
 
 @router.get("/jobs/{job_id}/webhook", responses=documented(404))

@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from tests.api.pages.conftest import assert_escaped, scripted_job, sign_in
 from tests.builders import add_batches, generations, make_job, run_job
+from unembed.api.callers import admitted
 from unembed.api.deps import Deps
 from unembed.api.pages.live import follow
 from unembed.models.clock import now
@@ -143,7 +144,7 @@ def test_an_event_comes_when_something_has_happened(api: TestClient, store: Stor
     deps: Deps = api.app.state.deps  # type: ignore[attr-defined]
 
     async def listen() -> list[bytes]:
-        events = follow(deps)
+        events = follow(deps, admitted(deps, None))
         heard = [await anext(events)]
         # When a job comes
         with anyio.fail_after(60):

@@ -185,8 +185,15 @@ def read_config(folder: Path) -> AnyConfig:
     """config.json of a checkpoint folder. Raises CheckpointError, naming the file and what is wrong with it."""
     path = folder / CONFIG_FILE
     try:
-        return _CONFIG.validate_json(path.read_bytes())
+        stat = path.stat()
+        return _config_of(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
     except FileNotFoundError:
         raise CheckpointError(f"{folder} is not a checkpoint: it has no {CONFIG_FILE}") from None
     except ValidationError as error:
         raise CheckpointError(f"{path} is not a checkpoint's config: {describe(error)}") from None
+
+
+@lru_cache(maxsize=256)
+def _config_of(path: Path, _inode: int, _size: int, _changed: int) -> AnyConfig:
+    """Of the file as it was then: every view of a page with a list of decoders asks for all of them."""
+    return _CONFIG.validate_json(path.read_bytes())

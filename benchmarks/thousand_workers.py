@@ -12,7 +12,6 @@ database can.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import heapq
 import random
 import statistics
@@ -29,16 +28,17 @@ import psycopg
 import pyarrow as pa
 
 from tests import services
-from unembed.generations import from_rows
+from tests.builders import add_batches, decoded, make_job
 from unembed.models.database import open_engine, upgrade
 from unembed.models.settings import read_settings
 from unembed.models.store import Claim, Store
 from unembed.references import ResultsPart
-from unembed.schemas import Generation, JobCreate, RowStatus, Timings
+from unembed.schemas import Timings
 
 SWEEP_INTERVAL: Final = 10.0  # seconds, as are those below: the defaults of a worker
 HEARTBEAT: Final = 15.0
 LEASE: Final = 90.0
+TEXTS: Final = ("The road winds through fields of yellow rape.",)
 _EMPTY_PAUSE: Final = 1.0  # before a worker that found nothing looks again
 HEADINGS: Final = ("what", "number", "a second", "p50 (ms)", "p99 (ms)", "late, p50 (ms)", "late, p99 (ms)")
 
@@ -134,7 +134,7 @@ class Crowd:
         self._due: list[tuple[float, int, str, Callable[[], object]]] = []
         self._ready = threading.Condition()
         self._number = 0
-        self._rows = _rows(max(plan.rows, 1))
+        self._rows = decoded(range(max(plan.rows, 1)), TEXTS)
         self.calls: dict[str, CallTimes] = defaultdict(CallTimes)
         self.finished = 0
 
@@ -249,7 +249,7 @@ def simulate(plan: Scenario) -> Report:
 def _costs(store: Store, pid: int, plan: Scenario) -> dict[str, Cost]:
     """What each call costs, one at a time: the CPU's time, which a busy machine changes less than the clock's."""
     held: list[Claim] = []
-    rows = _rows(max(plan.rows, 1))
+    rows = decoded(range(max(plan.rows, 1)), TEXTS)
 
     def claim() -> None:
         batch_id = store.queue.first_in_turn()
@@ -295,33 +295,10 @@ def _finish(store: Store, held: Claim, rows: pa.RecordBatch, plan: Scenario) -> 
 
 def _queue(store: Store, plan: Scenario) -> None:
     """The jobs, with all batches that the workers will come to take."""
-    rows = max(plan.rows, 1)
     each = -(-plan.batches // plan.jobs)
     where = None if plan.rows else "file:///texts"
     for _ in range(plan.jobs):
-        job, _new = store.jobs.create(JobCreate(embedding_dim=384, results_uri=where))
-        for ordinal in range(each):
-            digest = hashlib.sha256(str(ordinal).encode()).hexdigest()
-            store.jobs.add_batch(job.id, ordinal, ordinal * rows, rows, rows * 384 * 4, digest)
-        store.jobs.seal(job.id, each, each * rows)
-
-
-def _rows(count: int) -> pa.RecordBatch:
-    return from_rows(
-        Generation(
-            index=index,
-            text="The road winds through fields of yellow rape.",
-            status=RowStatus.OK,
-            source="ret-v21-minilm",
-            tokens=12,
-            overall_quality=0.61,
-            fluency=0.72,
-            coherence=0.58,
-            diversity=0.93,
-            decode_ms=1.5,
-        )
-        for index in range(count)
-    )
+        add_batches(store, make_job(store, results_uri=where), [max(plan.rows, 1)] * each)
 
 
 def _cpu_of(pid: int) -> float:

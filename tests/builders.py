@@ -43,8 +43,14 @@ def add_batches(store: Store, job: Job, rows: Sequence[int] = (2, 2), *, seal: b
 def generations(batch: Batch, *, errors: Sequence[int] = ()) -> pa.RecordBatch:
     """One row for each of the batch's; those at the offsets in `errors` are error rows."""
     return from_rows(
-        _error(index) if offset in errors else _text(index) for offset, index in enumerate(_indices(batch))
+        _error(index) if offset in errors else _text(index, f"text {index}")
+        for offset, index in enumerate(_indices(batch))
     )
+
+
+def decoded(indices: Sequence[int], texts: Sequence[str]) -> pa.RecordBatch:
+    """Rows with these texts, again and again: for what is measured, where it matters how long a text is."""
+    return from_rows(_text(index, texts[index % len(texts)]) for index in indices)
 
 
 def read(store: Store, job_id: str, **page: Any) -> list[Generation]:
@@ -63,11 +69,11 @@ def _indices(batch: Batch) -> range:
     return range(batch.first_index, batch.first_index + batch.rows)
 
 
-def _text(index: int) -> Generation:
+def _text(index: int, text: str) -> Generation:
     return Generation(
         index=index,
         id=f"row-{index}",
-        text=f"text {index}",
+        text=text,
         status=RowStatus.OK,
         source="ret-v21-minilm",
         tokens=3,

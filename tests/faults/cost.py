@@ -9,7 +9,6 @@ synchronous = NORMAL, PostgreSQL with fsync and synchronous_commit on, over a un
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import tempfile
 import time
@@ -21,11 +20,12 @@ from statistics import median, quantiles
 from typing import Final, TypeVar
 
 from tests import services
+from tests.builders import add_batches, decoded, make_job
 from tests.faults.rig import ROOT
 from unembed.models.database import create_engine, upgrade
 from unembed.models.settings import Settings
 from unembed.models.store import Store
-from unembed.schemas import Batch, Generation, JobCreate, RowStatus, Timings
+from unembed.schemas import Batch, Timings
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ def measure(database: str, url: str, batches: int, rows: int) -> Cost:
             claim, took = _timed(lambda batch=batch: store.attempts.claim(batch.id, "worker", 600.0))
             assert claim is not None, f"{batch.id} waits"
             claims.append(took)
-            written = [_row(index, texts) for index in range(batch.first_index, batch.first_index + rows)]
+            written = decoded(range(batch.first_index, batch.first_index + rows), texts)
             finished, took = _timed(
                 lambda batch=batch, written=written: store.attempts.finish(
                     batch.id, 1, written, Timings(), device="cpu"
@@ -93,31 +93,9 @@ def _store(url: str) -> Iterator[Store]:
 
 
 def _queued(store: Store, batches: int, rows: int) -> list[Batch]:
-    job, _ = store.jobs.create(JobCreate(embedding_dim=384))
-    nbytes = rows * 384 * 4
-    added = []
-    for ordinal in range(batches):
-        digest = hashlib.sha256(str(ordinal).encode()).hexdigest()
-        added.append(store.jobs.add_batch(job.id, ordinal, ordinal * rows, rows, nbytes, digest)[0])
+    added = add_batches(store, make_job(store), [rows] * batches)
     store.queue.mark_published([batch.id for batch in added])
-    store.jobs.seal(job.id, batches, batches * rows)
     return added
-
-
-def _row(index: int, texts: Sequence[str]) -> Generation:
-    return Generation(
-        index=index,
-        id=f"row-{index}",
-        text=texts[index % len(texts)],
-        status=RowStatus.OK,
-        source="ret-v21-minilm",
-        tokens=24,
-        overall_quality=0.61,
-        fluency=0.72,
-        coherence=0.58,
-        diversity=0.93,
-        decode_ms=1.5,
-    )
 
 
 def _timed(do: Callable[[], T]) -> tuple[T, float]:

@@ -86,7 +86,7 @@ class SideBySide:
                 print(f"{name}: {said}")
             return code == 0
 
-        await_(is_healthy, _HEALTHY_WITHIN, f"{name} is healthy")
+        await_(is_healthy, _HEALTHY_WITHIN, f"{name} is healthy", pause=1.0)
 
     def check(self, service: Mapping[str, Any]) -> tuple[int, str]:
         """Its health check, once: the exit code, and what it said."""

@@ -18,7 +18,7 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
-from tests.docs.embedders import DIM, LAST, Embedders, turning, write_corpus
+from tests.docs.embedders import BASE, DIM, LAST, Embedders, turning, write_base, write_corpus
 from tests.docs.pages import PAGES, ROOT, Snippet, anchors, links, snippets
 from tests.models.encoders.openai_server import openai_server
 from tests.worker.processes import await_
@@ -59,7 +59,7 @@ SHORTER: Final = {
     "--out runs/mine": "--out runs/mine --minutes 0.03 --report-every 20 --score-rows 4 --threads 1",
     "--trials 20 --epochs 2": "--trials 1 --epochs 0.05 --threads 1",
     "mine=texts.txt,embeddings.npy": "mine=many.txt,many.npy",
-    "unembed adapt ": "unembed adapt --base ret-v21-minilm --minutes 0.02 --threads 1 ",
+    "unembed adapt ": f"unembed adapt --base {BASE} --minutes 0.02 --threads 1 ",
     "add-manifold runs/mine embeddings.npy": "add-manifold runs/mine more.npy",
 }
 # The page for which embedders and a store have to be there, and how it names them.
@@ -85,6 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.txt").write_text("".join(f"{text}\n" for text in texts[begin:end]), "utf-8")
         np.save(folder / f"{name}.npy", vectors[begin:end])
     (folder / "texts.npy").rename(folder / "embeddings.npy")
+    write_base(folder / "runs" / BASE)
     noise = np.random.default_rng(0).normal(0.0, 0.01, (1800, 384)).astype(np.float32)
     np.save(folder / "more.npy", np.tile(vectors, (3, 1)) + noise)
     return folder

@@ -9,12 +9,13 @@ from pathlib import Path
 from unembed.home import started_at
 
 
-def await_(condition: Callable[[], object], seconds: float = 60, what: str = "") -> None:
-    """Returns when the condition holds; fails the test when it does not come to hold."""
+def await_(condition: Callable[[], object], seconds: float = 60, what: str = "", pause: float = 0.02) -> None:
+    """Returns when the condition holds; fails the test when it does not come to hold. `pause`: seconds between looks,
+    more where each costs a process."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def is_alive(pid: int) -> bool:

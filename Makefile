@@ -22,7 +22,7 @@ OTHER_PRECISION_TESTS := tests/models/test_device.py $(addprefix tests/models/de
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-precisions fuzz-api chart sanitizers faults check bench bench-gpu bench-quality bench-adapt compare train pictures page-pictures up wheels clean
+.PHONY: help demo test test-precisions fuzz-api chart sanitizers faults check style bench bench-gpu bench-quality bench-adapt compare train pictures page-pictures up wheels clean
 
 help: ## this list
 	@echo "make TARGET [NAME=value ...]"
@@ -36,11 +36,14 @@ help: ## this list
 demo: $(VENV)/.local $(VENV)/.engine ## decode the example sentences and show the texts (OUT=out/demo.parquet)
 	@$(BIN)/unembed demo --out $(OUT) $(ARGS)
 
-test: check $(VENV)/.engine ## make check, then all tests
-	@echo "== tests: on a real Redis, SQLite and PostgreSQL, which start by themselves"
-	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
-	@echo "== tests: the decoder's, in the precision that this machine would not choose"
-	@$(BIN)/pytest -n $(JOBS) --precision other $(OTHER_PRECISION_TESTS)
+test: style $(VENV)/.engine ## make check, and all tests
+	@# Types are checked beside the tests: that takes one core for a minute, in which the others had nothing to do.
+	@$(BIN)/mypy >$(VENV)/types.txt 2>&1 & types=$$!; \
+	echo "== tests: on a real Redis, SQLite and PostgreSQL, which start by themselves"; \
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS) && \
+	echo "== tests: the decoder's, in the precision that this machine would not choose" && \
+	$(BIN)/pytest -n $(JOBS) --precision other $(OTHER_PRECISION_TESTS); tests=$$?; \
+	echo "== types" && wait $$types; types=$$?; cat $(VENV)/types.txt; exit $$(( tests ? tests : types ))
 
 test-precisions: $(VENV)/.dev $(VENV)/.engine ## the decoder's and the workers' tests, once in each precision
 	@for precision in float32 bfloat16 float16; do \
@@ -63,10 +66,12 @@ chart: $(VENV)/.dev ## render the Helm chart and check it against Kubernetes' sc
 sanitizers: $(VENV)/.dev ## the native engine's tests, compiled with g++'s sanitizers of addresses and undefined behaviour
 	@$(BIN)/python -m tests.models.decoder.native.sanitized $(ARGS)
 
-check: $(VENV)/.dev ## formatting, linting, types, and the direction of imports
+check: style ## formatting, linting, types, and the direction of imports
+	@echo "== types (about a minute the first time)" && $(BIN)/mypy
+
+style: $(VENV)/.dev
 	@echo "== format" && $(BIN)/ruff format --check .
 	@echo "== lint" && $(BIN)/ruff check .
-	@echo "== types (about a minute the first time)" && $(BIN)/mypy
 	@echo "== imports" && $(BIN)/lint-imports
 
 bench: $(VENV)/.bench $(VENV)/.engine ## speed and memory against other libraries and an earlier commit; writes docs/benchmarks.md
@@ -136,7 +141,9 @@ define install
 	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1; then \
 	    echo "   No NVIDIA GPU was found. PyTorch's default build for Linux brings CUDA all the same, several GB more;"; \
 	    echo "   its CPU index in PIP_EXTRA_INDEX_URL spares that: see docs/quickstart.md."; fi
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(1)]'
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e '.[$(1)]'
+	@# As pip would, but on all cores. A file that is no Python stays as it is.
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 endef
 

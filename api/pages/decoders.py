@@ -13,6 +13,7 @@ from starlette.responses import Response
 from unembed.api.deps import Needs
 from unembed.api.pages.addresses import server_of
 from unembed.api.pages.charts import Bar, bars
+from unembed.api.pages.curves import Curve
 from unembed.api.pages.markdown import to_html
 from unembed.api.pages.shell import count_of, render
 from unembed.api.pages.visitors import Visitor
@@ -20,6 +21,7 @@ from unembed.errors import CheckpointError, UnknownDecoderError
 from unembed.models.decoder import catalog
 from unembed.models.decoder.card import Evaluation, card_of, evaluation_of
 from unembed.models.decoder.config import CheckpointConfig
+from unembed.models.decoder.ways import BY_DEFAULT
 from unembed.models.store.totals import Outcome
 from unembed.models.store.values import Total
 from unembed.schemas import DEFAULT_DECODER, DecoderInfo, RowStatus
@@ -87,7 +89,7 @@ def show_decoder(
         entry = catalog.find(name)
     except UnknownDecoderError as error:
         raise HTTPException(404, error.message) from None
-    card, config = card_of(entry.path), entry.config
+    card, config, evaluation = card_of(entry.path), entry.config, evaluation_of(entry.path)
     return render(
         request,
         "decoder.html",
@@ -96,8 +98,15 @@ def show_decoder(
         is_calibrated=isinstance(config, CheckpointConfig) and config.calibration is not None,
         knows_manifold=(entry.path / _MANIFOLD_FILE).is_file(),
         is_default=entry.name == DEFAULT_DECODER,
-        evaluation=evaluation_of(entry.path),
+        evaluation=evaluation,
+        curves_of=_curves_of(evaluation),
         here=DecodedHere.of([total for total in deps.store.totals.all().ends if total.decoder == name]),
         card=to_html(card, below=_CARD_BELOW) if card else None,
         server=server_of(request),
     )
+
+
+def _curves_of(evaluation: Evaluation) -> list[Curve]:
+    """Of each way to decode, that of the default first."""
+    ways = sorted(evaluation.judged, key=lambda way: way != BY_DEFAULT)
+    return [curve for way in ways if (curve := Curve.of(way, evaluation.judged[way]))]

@@ -44,7 +44,7 @@ def show_job(request: Request, job_id: ShownJob, deps: Needs, visitor: Visitor) 
         took=_seconds_of(job),
         sample=sample,
         unreadable=unreadable,
-        quality=quality_picture(figures.quality(job.id), job.decoder),
+        quality=quality_picture(figures.quality(job.id), job.decoder, job.options),
         errors=figures.errors(job.id) if job.rows.error else [],
         troubled=figures.troubled(job.id, _TROUBLED),
         most_troubled=_TROUBLED,

@@ -7,14 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from unembed.api.pages.curves import Curve, said_way
 from unembed.errors import CheckpointError, UnknownDecoderError
 from unembed.models.decoder import catalog
-from unembed.models.decoder.card import Judged, evaluation_of
+from unembed.models.decoder.card import Judged, JudgedTenth, evaluation_of
 from unembed.models.decoder.config import CheckpointConfig, HybridConfig
+from unembed.models.decoder.ways import nearest_way
+from unembed.schemas import DecodeOptions
 
 _SHOWN: Final = 10  # bars
 _HEIGHT: Final = 100.0
-_BY_DEFAULT: Final = "by default"  # how scores.json calls the checks of what a job does unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,14 @@ class Judgement:
     """What the decoder's estimates are worth."""
 
     outcome: str  # what faithful means
-    checked: Judged | None  # on texts that they were not fitted to, decoded as a job's are unless told otherwise
+    way: str | None = None  # how the texts were decoded that it was checked on, most like the job's own
+    checked: Judged | None = None  # on texts that they were not fitted to
+    curve: Curve | None = None
+
+    def tenth(self, number: int) -> JudgedTenth | None:
+        """Of the held-out texts, those whose overall_quality is in this tenth."""
+        tenths = self.curve.tenths if self.curve else ()
+        return next((one for one in tenths if one.tenth == number), None)
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class QualityPicture:
     judgement: Judgement | None  # None: the decoder is not calibrated, or is not here
 
 
-def quality_picture(spread: Sequence[int], decoder: str) -> QualityPicture | None:
+def quality_picture(spread: Sequence[int], decoder: str, options: DecodeOptions) -> QualityPicture | None:
     """None where no row has a quality."""
     scored = sum(spread)
     if not scored:
@@ -57,10 +66,10 @@ def quality_picture(spread: Sequence[int], decoder: str) -> QualityPicture | Non
         height = _HEIGHT * rows / most
         filled = height * faithful / rows if rows else 0.0
         tenths.append(Tenth(at / len(spread), rows, faithful, round(height, 2), round(filled, 2)))
-    return QualityPicture(scored, sum(tenth.faithful for tenth in tenths), tenths, _judgement(decoder))
+    return QualityPicture(scored, sum(tenth.faithful for tenth in tenths), tenths, _judgement(decoder, options))
 
 
-def _judgement(decoder: str) -> Judgement | None:
+def _judgement(decoder: str, options: DecodeOptions) -> Judgement | None:
     with suppress(UnknownDecoderError, CheckpointError):
         entry = catalog.find(decoder)
         folder, config = entry.path, entry.config
@@ -68,6 +77,9 @@ def _judgement(decoder: str) -> Judgement | None:
             folder = catalog.part_of(folder, config.decoder)
             config = catalog.read_config(folder)
         if isinstance(config, CheckpointConfig) and config.calibration is not None:
-            checked = evaluation_of(folder).calibration or {}
-            return Judgement(config.calibration.outcome, checked.get(_BY_DEFAULT))
+            judged = evaluation_of(folder).judged
+            way = nearest_way(options, judged)
+            if way is None:
+                return Judgement(config.calibration.outcome)
+            return Judgement(config.calibration.outcome, said_way(way), judged[way], Curve.of(way, judged[way]))
     return None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 CARD_FILE: Final = "README.md"
 SCORES_FILE: Final = "scores.json"  # beside the card, for machines
@@ -29,6 +29,15 @@ class SetScores(_Read):
     round_trip: float | None = None
 
 
+class JudgedTenth(_Read):
+    """Texts whose overall_quality is in one tenth of 0 to 1."""
+
+    tenth: Annotated[int, Field(ge=0, le=9)]
+    rows: int
+    predicted: float  # their mean overall_quality
+    faithful: float  # the share of them that is faithful
+
+
 class Judged(_Read):
     """How well overall_quality told the faithful texts of one way to decode from the others."""
 
@@ -36,6 +45,7 @@ class Judged(_Read):
     base_rate: float  # the share of faithful texts
     auroc: float | None = None
     ece: float | None = None
+    curve: tuple[JudgedTenth, ...] = ()  # without empty tenths; empty where an older version did not keep it
 
 
 class Evaluation(_Read):

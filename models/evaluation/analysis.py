@@ -12,7 +12,7 @@ import numpy.typing as npt
 from unembed.errors import MissingExtraError
 from unembed.models.decoder.manifold import MANY, Manifold, means_of, unit
 from unembed.models.evaluation.measure import Measured
-from unembed.models.evaluation.reliability import CalibrationReport, Reliability, check, is_faithful, reliability
+from unembed.models.evaluation.reliability import CalibrationReport, check, is_faithful
 from unembed.models.evaluation.scores import Scores
 from unembed.schemas import Generation
 from unembed.word_f1 import word_f1
@@ -49,7 +49,6 @@ class Trust:
     """How far overall_quality, which does not see the reference, tells faithful decodings from others."""
 
     summary: CalibrationReport
-    bins: list[Reliability]
     coverage: Floats  # (P,): share of rows kept, the surest first
     risk: Floats  # (P,): share of those that are not faithful
     best_risk: Floats  # (P,): the same in the best order there could be
@@ -164,7 +163,6 @@ def _trust(rows: Sequence[Row]) -> Trust | None:
     coverage, risk = risk_coverage(quality, faithful)
     return Trust(
         summary=check(quality, faithful),
-        bins=reliability(quality, faithful),
         coverage=coverage,
         risk=risk,
         best_risk=risk_coverage(faithful.astype(np.float64), faithful)[1],

@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 
 from unembed.models.evaluation.analysis import Floats, Trust
+from unembed.models.evaluation.intervals import wilson
 
 WIDTH: Final = 340
 HEIGHT: Final = 260
@@ -126,7 +127,7 @@ class Axes:
 def reliability_figure(trust: Trust) -> Markup:
     axes = Axes("Reliability diagram", "mean overall_quality", "share faithful")
     axes.line([(0, 0), (1, 1)], "ideal")
-    for one in trust.bins:
+    for one in trust.summary.curve:
         low, high = wilson(one.faithful, one.rows)
         says = f"{one.rows:,} rows: {one.predicted:.0%} expected, {one.faithful:.0%} faithful"
         axes.dot(one.predicted, one.faithful, low, high, says)
@@ -156,10 +157,3 @@ def quality_figure(trust: Trust) -> Markup:
 
 def _points(x: Floats, y: Floats) -> Points:
     return list(zip(x.tolist(), y.tolist(), strict=True))
-
-
-def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share of `count` rows (Wilson 1927): sensible near 0 and 1, too."""
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * ((share * (1 - share) + z * z / (4 * count)) / count) ** 0.5 / (1 + z * z / count)
-    return max(0.0, middle - half), min(1.0, middle + half)

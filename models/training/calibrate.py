@@ -16,21 +16,13 @@ from unembed.models.decoder.engine import Generated, log_likelihood
 from unembed.models.decoder.generative import GenerativeDecoder, Scored
 from unembed.models.decoder.quality import FEATURES, features_of, logistic
 from unembed.models.decoder.tokenizer import END, PAD
+from unembed.models.decoder.ways import BLIND_WAYS, EDITED, SEEN_EDITED, SEEN_WAYS
 from unembed.models.evaluation.reliability import CalibrationReport, check, is_faithful
 from unembed.models.evaluation.scores import FAITHFUL_F1, MICRO_BATCH
-from unembed.schemas import GREEDY, DecodeOptions
+from unembed.schemas import DecodeOptions
 
 QUANTILES: Final = 41
 FOLDS: Final = 5  # each fifth of the rows is checked by a fit of the other four
-BLIND_WAYS: Final[Mapping[str, DecodeOptions]] = {"greedily (`--fast`)": GREEDY, "by default": DecodeOptions()}
-SEEN_WAYS: Final[Mapping[str, DecodeOptions]] = {
-    "greedily (`--fast --round-trip`)": DecodeOptions(candidates=1, round_trip=True),
-    "by default (`--round-trip`)": DecodeOptions(round_trip=True),
-    "`--embed 8`": DecodeOptions(embed=8),
-}
-# Where there is a sketch.
-EDITED: Final[Mapping[str, DecodeOptions]] = {"`--edits 2`": DecodeOptions(edits=2)}
-SEEN_EDITED: Final[Mapping[str, DecodeOptions]] = {"`--edits 2 --embed 8`": DecodeOptions(edits=2, embed=8)}
 SEEN_ROWS: Final = 2000  # at most, as each is embedded dozens of times
 OUTCOME: Final = f"word F1 against the true text is at least {FAITHFUL_F1}"
 

@@ -15,6 +15,7 @@ from unembed.models.decoder.card import SCORES_FILE as SCORES_FILE
 from unembed.models.decoder.config import Calibration, CheckpointConfig
 from unembed.models.decoder.manifold import MANY, Manifold
 from unembed.models.decoder.sketch import Sketch
+from unembed.models.evaluation.reliability import Reliability
 from unembed.models.evaluation.scores import Scores
 from unembed.models.training.calibrate import Calibrated, Checks
 from unembed.models.training.checked_sets import SetRecord
@@ -244,7 +245,29 @@ Five-fold cross-validation gave the AUROC and the expected calibration error (EC
 
 | decoded | rows | faithful | AUROC | ECE |
 |---|---|---|---|---|
+{rows}{_curves(checks)}"""
+
+
+def _curves(checks: Checks) -> str:
+    """A row for each tenth of overall_quality, a column for each way of decoding; nothing where there is no curve."""
+    if not any(one.curve for one in checks.values()):
+        return ""
+    found = {way: {one.tenth: one for one in report.curve} for way, report in checks.items()}
+    rows = "\n".join(
+        f"| {tenth / 10:.1f} to {(tenth + 1) / 10:.1f} | {' | '.join(_tenth(by.get(tenth)) for by in found.values())} |"
+        for tenth in range(10)
+    )
+    return f"""
+
+How many texts were faithful, by the tenth that their `overall_quality` is in:
+
+| overall_quality | {" | ".join(found)} |
+|---|{"---|" * len(found)}
 {rows}"""
+
+
+def _tenth(one: Reliability | None) -> str:
+    return f"{one.faithful:.0%} of {one.rows:,}" if one else "no text"
 
 
 def _dev_losses(last: Progress) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fastapi.testclient import TestClient
 from tests.api.conftest import DECODER
 from tests.api.pages.conftest import ESCAPED, SCRIPT, sign_in
 from tests.builders import add_batches, make_job, run_job
+from unembed.models.decoder import catalog
 from unembed.models.store import Store
 from unembed.schemas import DEFAULT_DECODER
 
@@ -68,6 +70,35 @@ def test_a_decoder_that_knows_little_of_itself_says_so(browser: TestClient) -> N
     assert "--decoder toy" in page
     assert "Its card" not in page
     assert "Nothing yet." in page
+
+
+def test_a_decoders_page_draws_how_far_its_judgement_can_be_believed(browser: TestClient) -> None:
+    page = browser.get(f"/decoders/{DEFAULT_DECODER}").text
+    # As a picture with words, of the default first
+    assert 'aria-label="4,451 held-out texts decoded by default' in page
+    assert page.count('class="dot"') == 10
+    # And as a table, of every way
+    table = page.partition('id="curves"')[2].partition("</table>")[0]
+    for way in ("by default", "greedily (--fast)", "with --edits 2", "with --edits 2 --embed 8"):
+        assert f'<td class="whole">{way}</td>' in table
+    # And the card has it too
+    assert "by the tenth that their" in page
+
+
+def test_a_decoder_that_was_calibrated_before_curves_were_kept_says_so(browser: TestClient, decoders: Path) -> None:
+    # Given a decoder of an older version: calibrated, and checked without a curve
+    shipped = catalog.find(DEFAULT_DECODER).path
+    older = decoders / "older"
+    older.mkdir()
+    config = json.loads((shipped / "config.json").read_text())
+    (older / "config.json").write_text(json.dumps({**config, "name": "older"}))
+    report = {"rows": 300, "base_rate": 0.5, "auroc": 0.9, "ece": 0.02}
+    (older / "scores.json").write_text(json.dumps({"scores": {}, "calibration": {"by default": report}}))
+    # When its page is read, Then it has what there is, and says what there is not
+    page = browser.get("/decoders/older").text
+    assert "0.90" in page
+    assert "There is no curve" in page
+    assert 'class="dot"' not in page
 
 
 def test_an_unknown_decoder_is_not_there(browser: TestClient) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from unembed.models.evaluation.analysis import Analysis, Doubt, Trust, analyse, interval_of_mean, risk_coverage
-from unembed.models.evaluation.figures import quality_figure, reliability_figure, risk_figure, wilson
+from unembed.models.evaluation.figures import quality_figure, reliability_figure, risk_figure
+from unembed.models.evaluation.intervals import wilson
 from unembed.models.evaluation.measure import Measured
 from unembed.models.evaluation.page import Subject, render, shared_words
 from unembed.models.evaluation.reliability import reliability
@@ -126,7 +127,7 @@ def test_the_figures_are_whole_and_show_every_row(trusted: Trust) -> None:
         ElementTree.fromstring(figure(trusted)) for figure in (reliability_figure, risk_figure, quality_figure)
     )
     # Then there is a dot for each bin, a curve, its best and its base, and bars that add up to all rows
-    assert len(dots.findall(".//circle")) == len(trusted.bins) == 10
+    assert len(dots.findall(".//circle")) == len(trusted.summary.curve) == 10
     assert [line.get("class") for line in curve.findall("polyline")] == ["ideal", "best", "curve"]
     counts = [int((bar.findtext("title") or "").split(": ")[1].split()[0]) for bar in bars.findall("rect")]
     assert sum(counts) == 100

@@ -13,15 +13,16 @@ from tests.models.decoder.test_sketch import SKETCH
 from tests.models.decoder.toy import TEXTS, config, embed_with, random_checkpoint, vectors
 from unembed.cli import main
 from unembed.errors import DimensionError
+from unembed.models.decoder.card import evaluation_of
 from unembed.models.decoder.config import Calibration, CheckpointConfig
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.quality import FEATURES, SEEN_FEATURES, SKETCH_FEATURES, features_of, logistic
-from unembed.models.evaluation.reliability import CalibrationReport, check
+from unembed.models.decoder.ways import BLIND_WAYS
+from unembed.models.evaluation.reliability import CalibrationReport, Reliability, check
 from unembed.models.evaluation.text_sets import TextSet
 from unembed.models.training import calibrate as calibration
 from unembed.models.training.add_calibration import add_calibration
 from unembed.models.training.calibrate import (
-    BLIND_WAYS,
     FOLDS,
     Calibrated,
     calibrate,
@@ -116,7 +117,7 @@ def test_a_decoder_with_a_sketch_is_calibrated_by_it_for_texts_of_both_kinds(
 
 def test_the_card_tells_of_both_calibrations_in_each_way_of_decoding() -> None:
     known = Calibration(outcome="it is so", rows=5, features=(), weights=(), bias=0.0, lm_log_probs=(0.0,))
-    report = CalibrationReport(rows=7, base_rate=0.5, auroc=0.81, ece=0.02)
+    report = CalibrationReport(rows=7, base_rate=0.5, auroc=0.81, ece=0.02, curve=(Reliability(2, 4, 0.25, 0.5),))
     better = replace(report, base_rate=0.6, auroc=0.93)
     told = calibration_section(Calibrated(known, {"greedily": report, "well": better}, known, {"seen": better}))
     for said in (
@@ -126,6 +127,9 @@ def test_the_card_tells_of_both_calibrations_in_each_way_of_decoding() -> None:
         "| well | 7 | 60.0% | 0.930 | 0.020 |",
         "embedded again",
         "| seen | 7 | 60.0% | 0.930 | 0.020 |",
+        "| overall_quality | greedily | well |",
+        "| 0.1 to 0.2 | no text | no text |",
+        "| 0.2 to 0.3 | 50% of 4 | 50% of 4 |",
     ):
         assert said in told
     assert calibration_section(None) == ""
@@ -157,6 +161,11 @@ def test_an_older_checkpoint_is_calibrated_anew_and_its_card_tells_of_it_once(
     assert card.endswith("## Training\n\n- long\n")
     scores = json.loads((folder / "scores.json").read_text())
     assert scores["scores"] == {}
+    # With each tenth's texts, which are all of them
+    assert evaluation_of(folder).judged.keys() == BLIND_WAYS.keys()
+    for one in evaluation_of(folder).judged.values():
+        assert sum(tenth.rows for tenth in one.curve) == one.rows
+    assert "| 0.0 to 0.1 |" in card
     assert [one["rows"] for one in scores["calibration"].values()] == [len(TEXTS)] * 2
 
 

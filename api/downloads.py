@@ -91,5 +91,6 @@ class Downloads:
 
 
 def rows_of(store: Store, job_id: str) -> Iterator[pa.RecordBatch]:
-    """All rows of an ended job by their index, a page at a time."""
-    return every_page(lambda cursor: store.results.page(job_id, cursor=cursor, limit=PAGE_ROWS, order="index"))
+    """All rows of an ended job by their index, a page at a time, with what the job carries."""
+    pages = every_page(lambda cursor: store.results.page(job_id, cursor=cursor, limit=PAGE_ROWS, order="index"))
+    return (store.carried.beside(job_id, rows) for rows in pages)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import pyarrow as pa
-from fastapi import Response
+from fastapi import Header, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, MalformedRangeHeader, RangeNotSatisfiable
 
@@ -16,13 +16,13 @@ from unembed.api.conditional import ETAG
 from unembed.api.deps import Deps
 from unembed.api.downloads import KeptFile
 from unembed.errors import ConflictError, TooLargeError
-from unembed.generations import SCHEMA, json_lines
-from unembed.models.store import ResultsPage
+from unembed.generations import carried_names, json_lines
 from unembed.results import write_results
 from unembed.results.arrow import write_arrow_stream
+from unembed.results.json_lines import write_json_lines
 from unembed.results.parquet import write_parquet
 from unembed.results.separated import write_csv
-from unembed.schemas import ARROW_FILE, ARROW_STREAM, CSV, JSON_LINES, NEXT_CURSOR, PARQUET, ResultsFormat
+from unembed.schemas import ARROW_FILE, ARROW_STREAM, CARRIED, CSV, JSON_LINES, NEXT_CURSOR, PARQUET, ResultsFormat
 
 _MEDIA_TYPES: Final[dict[ResultsFormat, str]] = {
     "arrow": ARROW_STREAM,
@@ -60,22 +60,39 @@ DESCRIBED_FILE: Final[dict[int | str, dict[str, Any]]] = {
         "headers": {"Content-Range": {"description": "Which they are", "schema": {"type": "string"}}},
     },
 }
+Prefer = Annotated[
+    str | None,
+    Header(max_length=200, description="`carried`: the columns that the job carries, too, behind those of the results"),
+]
 LOOK_AGAIN: Final = "1"  # seconds; batches end every second or so
 
 
-def respond(page: ResultsPage, format: ResultsFormat, headers: dict[str, str]) -> Response:
+def respond(rows: pa.RecordBatch, next_cursor: str | None, format: ResultsFormat, headers: dict[str, str]) -> Response:
     """The page in this format."""
-    headers |= {NEXT_CURSOR: page.next_cursor} if page.next_cursor is not None else {}
-    return Response(_written(page.rows, format), headers=headers, media_type=_MEDIA_TYPES[format])
+    headers |= {NEXT_CURSOR: next_cursor} if next_cursor is not None else {}
+    return Response(_written(rows, format), headers=headers, media_type=_MEDIA_TYPES[format])
 
 
 def _written(rows: pa.RecordBatch, format: ResultsFormat) -> bytes:
-    if format == "jsonl":
+    if format == "jsonl" and not carried_names(rows.schema):
         return json_lines(rows)
     file = io.BytesIO()
     batches: Iterator[pa.RecordBatch] = iter([rows])
-    {"arrow": write_arrow_stream, "parquet": write_parquet, "csv": write_csv}[format](file, SCHEMA, batches)
+    _WRITERS[format](file, rows.schema, batches)
     return file.getvalue()
+
+
+_WRITERS: Final = {
+    "arrow": write_arrow_stream,
+    "parquet": write_parquet,
+    "csv": write_csv,
+    "jsonl": write_json_lines,
+}
+
+
+def wants_carried(prefer: str | None) -> bool:
+    """Only who asks gets more columns than there have always been: older clients refuse them."""
+    return any(each.partition(";")[0].strip().lower() == CARRIED for each in (prefer or "").split(","))
 
 
 def preferred(accept: str) -> ResultsFormat:

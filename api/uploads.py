@@ -9,19 +9,21 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import anyio
+import pyarrow as pa
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from unembed import tracing
 from unembed.api import admission
 from unembed.api.deps import Deps
+from unembed.carried import require_small, schema_of
 from unembed.corpus import Slice, decode_payload, decode_raw, encode_payload
 from unembed.errors import DimensionError, InputError, QueueUnavailableError, TooLargeError
 from unembed.models.settings import Settings
 from unembed.models.store import ClientLimits, JobHead
 from unembed.references import ReferencedBatches, ReferencesAccepted
 from unembed.roots import Roots
-from unembed.schemas import ARROW_STREAM, RAW_BYTES, Batch, JobState, batch_id_of
+from unembed.schemas import ARROW_STREAM, CARRIED, RAW_BYTES, Batch, JobState, batch_id_of
 from unembed.worker.celery import publish
 
 log = logging.getLogger(__name__)
@@ -85,7 +87,7 @@ def _of(batch: Batch) -> dict[str, str]:
 
 
 def _accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
-    payload, rows = payload_of(upload, deps.settings)
+    payload, rows, carried = payload_of(upload, deps.settings)
     admission.require_room(deps, upload.job, rows, len(payload), upload.limits)
     digest = hashlib.sha256(payload).hexdigest()
     batch_id = batch_id_of(upload.job.id, upload.ordinal)
@@ -93,7 +95,7 @@ def _accept(deps: Deps, upload: Upload) -> tuple[Batch, bool]:
     receiving = upload.job.state is JobState.RECEIVING
     kept = receiving and deps.payloads.put(batch_id, payload, replace=False)
     batch, created = deps.store.jobs.add_batch(
-        upload.job.id, upload.ordinal, upload.first_index, rows, len(payload), digest, announced=True
+        upload.job.id, upload.ordinal, upload.first_index, rows, len(payload), digest, announced=True, carried=carried
     )
     if batch.lacks_its_vectors:
         return _revive(deps, batch, payload), False
@@ -114,10 +116,11 @@ def _revive(deps: Deps, batch: Batch, payload: bytes) -> Batch:
     return revived
 
 
-def payload_of(upload: Upload, settings: Settings) -> tuple[bytes, int]:
-    """The Arrow stream that the worker will read, and its number of rows.
+def payload_of(upload: Upload, settings: Settings) -> tuple[bytes, int, pa.RecordBatch | None]:
+    """The Arrow stream that the worker will read, its number of rows, and what they carry.
 
-    Raises CorpusError for what cannot be read, DimensionError and TooLargeError for what does not fit the job.
+    Raises CorpusError for what cannot be read, DimensionError, InputError and TooLargeError for what does not fit the
+    job.
     """
     if upload.media_type == ARROW_STREAM:
         found = decode_payload(upload.body)
@@ -128,7 +131,30 @@ def payload_of(upload: Upload, settings: Settings) -> tuple[bytes, int]:
         found = decode_raw(upload.body, upload.dtype, upload.job.embedding_dim)
         payload = encode_payload(found.embeddings)
     _check(found, upload.job, settings)
-    return payload, len(found)
+    return payload, len(found), _carried(found, upload)
+
+
+def _carried(found: Slice, upload: Upload) -> pa.RecordBatch | None:
+    """The columns that the job was opened with. Raises InputError for others, and for rows that carry too much."""
+    carry = upload.job.carry
+    if found.carried is None:
+        if not carry:
+            return None
+        raise InputError(
+            f"the job {upload.job.id} carries {', '.join(carry)}, but the batch does not; expected an Arrow "
+            f"stream with a struct of these in its column {CARRIED!r}"
+        )
+    expected = schema_of(carry)
+    given = found.carried
+    if given.schema.names != expected.names:
+        there = f"carries {', '.join(expected.names)}" if carry else "was opened without `carry`"
+        raise InputError(f"the batch carries {', '.join(given.schema.names)}, but the job {upload.job.id} {there}")
+    for theirs, ours in zip(given.schema, expected, strict=True):
+        if theirs.type not in (ours.type, pa.large_string() if pa.types.is_string(ours.type) else ours.type):
+            raise InputError(f"the carried column {ours.name!r} of the batch is {theirs.type}; expected {ours.type}")
+    rows = given.cast(expected)
+    require_small(rows, upload.first_index)
+    return rows
 
 
 def _check(found: Slice, job: JobHead, settings: Settings) -> None:
@@ -154,8 +180,14 @@ def _expect_bytes(nbytes: int, settings: Settings) -> None:
 def accept_references(deps: Deps, job: JobHead, given: ReferencedBatches, limits: ClientLimits) -> ReferencesAccepted:
     """Record batches whose vectors workers read themselves, and announce the new ones; the file is not opened here.
 
-    Raises RootsError, TooLargeError, BusyError, ConflictError and UnavailableError: then none was accepted.
+    Raises InputError for a job that carries columns, RootsError, TooLargeError, BusyError, ConflictError and
+    UnavailableError: then none was accepted.
     """
+    if job.carry:
+        raise InputError(
+            f"the job {job.id} carries {', '.join(job.carry)}, which come with vectors that are sent; batches by "
+            "reference carry nothing"
+        )
     Roots.of(deps.settings.corpus_roots).require(given.file.uri)
     for each in given.batches:
         _expect_rows(each.rows, deps.settings)

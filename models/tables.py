@@ -1,5 +1,5 @@
-"""The eleven tables: api_keys, clients, files, jobs, job_files, webhooks, batches, generations, workers, totals and
-sweeps.
+"""The tables: api_keys, clients, files, jobs, job_files, webhooks, batches, generations, carried, workers, totals,
+sweeps and compatibility.
 
 The states are drawn in `unembed/schemas.py`; the named constraints below refuse the illegal ones. Times are UTC and
 come from the database's clock (`unembed.models.clock.now`), never from a worker's.
@@ -116,6 +116,7 @@ class JobRow(Base):
     results_uri: Mapped[str | None] = mapped_column(Text)  # the folder of the batches' parts
     priority: Mapped[str] = mapped_column(String(8), server_default=Priority.NORMAL)
     labels: Mapped[dict[str, str]] = mapped_column(JSON, default=dict, server_default="{}")
+    carry: Mapped[dict[str, str]] = mapped_column(JSON, default=dict, server_default="{}")  # columns, and their kinds
     explains: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # how its texts came about
     turn: Mapped[float | None] = mapped_column(Float)  # among its client's jobs the lowest is next; NULL: it has ended
     batches_done: Mapped[int] = mapped_column(Integer, default=0)  # numbers the batches in the order they finished
@@ -281,6 +282,17 @@ class GenerationRow(Base):
         CheckConstraint("(status = 'error') = (error_code IS NOT NULL)", name="code_if_error"),
         Index(None, "batch_id", "overall_quality", "index"),  # the best and the worst, in models/store/samples.py
     )
+
+
+class CarriedRow(Base):
+    """What a job carries beside some hundred rows of a batch: read with them, and gone with them."""
+
+    __tablename__ = "carried"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    first_index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"), index=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)  # an Arrow stream, packed
 
 
 class WorkerRow(Base):

@@ -27,12 +27,21 @@ def make_job(store: Store, *, client: str = "", idempotency_key: str | None = No
     return job
 
 
-def add_batches(store: Store, job: Job, rows: Sequence[int] = (2, 2), *, seal: bool = True) -> list[Batch]:
-    """Batches with these numbers of rows, one after the other from index 0; sealed unless told otherwise."""
+def add_batches(
+    store: Store,
+    job: Job,
+    rows: Sequence[int] = (2, 2),
+    *,
+    seal: bool = True,
+    carried: pa.RecordBatch | None = None,
+) -> list[Batch]:
+    """Batches with these numbers of rows, one after the other from index 0; sealed unless told otherwise. `carried`:
+    what all of the rows carry."""
     batches, first = [], 0
     for ordinal, count in enumerate(rows):
         digest = hashlib.sha256(batch_id_of(job.id, ordinal).encode()).hexdigest()
-        batch, _ = store.jobs.add_batch(job.id, ordinal, first, count, count * DIM * 4, digest)
+        some = None if carried is None else carried.slice(first, count)
+        batch, _ = store.jobs.add_batch(job.id, ordinal, first, count, count * DIM * 4, digest, carried=some)
         batches.append(batch)
         first += count
     if seal:

@@ -169,7 +169,8 @@ def _empty(url: str) -> None:
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         connection.execute(
-            "TRUNCATE api_keys, files, jobs, job_files, webhooks, batches, generations, workers, totals, sweeps"
+            "TRUNCATE api_keys, files, jobs, job_files, webhooks, batches, generations, carried, workers, totals, "
+            "sweeps"
         )
 
 

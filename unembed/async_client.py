@@ -113,6 +113,7 @@ class AsyncClient:
         priority: Priority | str = Priority.NORMAL,
         labels: Mapping[str, str] | None = None,
         webhook: Webhook | None = None,
+        carry: Sequence[str] | None = None,
         progress: Sent | bool | None = None,
         created: Callable[[Job], object] = lambda _job: None,
     ) -> AsyncJobHandle:
@@ -136,6 +137,7 @@ class AsyncClient:
                     priority=priority,
                     labels=labels,
                     webhook=webhook,
+                    carry=carry,
                     progress=listener.sent,
                     created=created,
                 )

@@ -14,7 +14,7 @@ from unembed.calls.arguments import count
 from unembed.calls.reading import made_by
 from unembed.calls.waiting import USUAL_POLL, JobWatch, require_success, until_ended
 from unembed.described import described_as
-from unembed.generations import SCHEMA, rows_of
+from unembed.generations import rows_of, table_of
 from unembed.job import JobHandle
 from unembed.job_view import JobView
 from unembed.listed import RowList
@@ -95,7 +95,7 @@ class AsyncJobHandle(JobView):
         return await self._client.download(self.id, path, format)
 
     async def to_arrow(self) -> pa.Table:
-        return pa.Table.from_batches([batch async for batch in self.result_batches(order="index")], SCHEMA)
+        return table_of([batch async for batch in self.result_batches(order="index")])
 
     async def to_pandas(self) -> pandas.DataFrame:
         return pandas_frame(await self.to_arrow())

@@ -118,6 +118,7 @@ class Client:
         priority: Priority | str = Priority.NORMAL,
         labels: Mapping[str, str] | None = None,
         webhook: Webhook | None = None,
+        carry: Sequence[str] | None = None,
         progress: Sent | bool | None = None,
         created: Callable[[Job], object] = lambda _job: None,
     ) -> JobHandle:
@@ -144,8 +145,12 @@ class Client:
         file a batch, and not into the database. They are read back as those of any job.
 
         `priority` is the job's share of the workers while others wait too: "high", "normal" or "low". `labels` are
-        names and values of your own, to find the job by. `webhook` is where the end of the job is told. `progress` is
-        told of the rows sent, and of how many there are; True or False: whether to show a bar.
+        names and values of your own, to find the job by. `webhook` is where the end of the job is told.
+
+        `carry` names columns of the source, or fields in them, that are kept with the job: they are beside the texts on
+        its pages, in its results and in its files. A row may carry 4,096 bytes.
+
+        `progress` is told of the rows sent, and of how many there are; True or False: whether to show a bar.
         """
         with listening(progress, self._progress) as listener:
             job = self._api.run(
@@ -167,6 +172,7 @@ class Client:
                     priority=priority,
                     labels=labels,
                     webhook=webhook,
+                    carry=carry,
                     progress=listener.sent,
                     created=created,
                 )
@@ -262,7 +268,8 @@ class Client:
             yield from rows_of(batch)
 
     def result_batches(self, job_id: str, order: Order = "finished") -> Iterator[pa.RecordBatch]:
-        """The rows that are there by now as columns of `unembed.generations.SCHEMA`, a page at a time.
+        """The rows that are there by now as columns of `unembed.generations.SCHEMA`, with what the job carries behind
+        them, a page at a time.
 
         While one page is used, the next is on its way: two are in memory at most.
         """

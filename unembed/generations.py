@@ -135,7 +135,30 @@ def from_rows(rows: Iterable[Generation]) -> pa.RecordBatch:
 
 def rows_of(rows: pa.RecordBatch | pa.Table) -> Iterator[Generation]:
     """One value a row, to show rows; whatever takes many of them works on the columns."""
-    return map(Generation.model_validate, rows.to_pylist())
+    names = carried_names(rows.schema)
+    if not names:
+        yield from map(Generation.model_validate, rows.to_pylist())
+        return
+    for values in rows.to_pylist():
+        carried = {name: values.pop(name) for name in names}
+        row = Generation.model_validate(values)
+        row._carried.update(carried)
+        yield row
+
+
+def carried_names(schema: pa.Schema) -> list[str]:
+    """Of rows that have more columns than `SCHEMA`, the names of the others, which are behind those."""
+    return list(schema.names[len(SCHEMA) :])
+
+
+def begins_with_schema(schema: pa.Schema) -> bool:
+    """Whether rows have the columns of `SCHEMA`, and perhaps carried ones behind them."""
+    return pa.schema([schema.field(at) for at in range(min(len(SCHEMA), len(schema)))]).equals(SCHEMA)
+
+
+def table_of(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    """All of them as a table; of none, one without rows."""
+    return pa.Table.from_batches(batches, batches[0].schema if batches else SCHEMA)
 
 
 def from_json_lines(data: bytes) -> pa.RecordBatch:
@@ -144,7 +167,8 @@ def from_json_lines(data: bytes) -> pa.RecordBatch:
 
 
 def from_arrow_stream(data: bytes) -> pa.RecordBatch:
-    """The one record batch of an Arrow IPC stream, from whoever sent it. Raises ValueError for anything else."""
+    """The one record batch of an Arrow IPC stream, from whoever sent it, with what the job carries behind the columns
+    of `SCHEMA`. Raises ValueError for anything else."""
     try:
         with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
             batches = list(reader)
@@ -155,7 +179,7 @@ def from_arrow_stream(data: bytes) -> pa.RecordBatch:
     if len(batches) != 1:
         raise ValueError(f"the Arrow stream has {len(batches)} record batches; expected 1")
     found = batches[0].schema
-    if not found.equals(SCHEMA):
+    if not begins_with_schema(found):
         raise ValueError(f"expected the columns {', '.join(SCHEMA.names)}; got {', '.join(found.names)}")
     return batches[0]
 

@@ -13,7 +13,7 @@ from unembed.calls import requests
 from unembed.calls.arguments import count
 from unembed.calls.reading import made_by
 from unembed.calls.waiting import USUAL_POLL, JobWatch, require_success, until_ended
-from unembed.generations import SCHEMA, rows_of
+from unembed.generations import rows_of, table_of
 from unembed.job_view import JobView
 from unembed.listed import RowList
 from unembed.progress import listening
@@ -112,7 +112,7 @@ class JobHandle(JobView):
 
     def to_arrow(self) -> pa.Table:
         """The rows written so far as a table, in the corpus's order."""
-        return pa.Table.from_batches(list(self.result_batches(order="index")), SCHEMA)
+        return table_of(list(self.result_batches(order="index")))
 
     def to_pandas(self) -> pandas.DataFrame:
         """The same as a frame of pandas. MissingExtraError where it is not installed."""

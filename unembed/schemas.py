@@ -22,12 +22,12 @@ A batch may be claimed while its job is still receiving: the job then goes from 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from unembed.codes import FailureCode
 from unembed.decode_options import GREEDY as GREEDY
@@ -131,6 +131,26 @@ Labels = Annotated[
 ]
 
 
+class CarriedKind(StrEnum):
+    """What a carried column holds."""
+
+    STRING = "string"
+    INTEGER = "integer"  # of 64 bits
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+
+
+MAX_CARRIED: Final = 16  # columns of a job
+MAX_CARRIED_BYTES: Final = 4096  # of a row: its texts as UTF-8, and eight for any other value
+Carry = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=200, pattern=_NO_NUL)], CarriedKind],
+    Field(
+        max_length=MAX_CARRIED,
+        description="Columns that come with each batch and go back with each row: their names, and what each holds",
+    ),
+]
+
+
 _ALWAYS_SAID: Final = frozenset({"decoder", "embedding_dim", "seed"})  # whatever a server's own defaults are
 
 
@@ -170,6 +190,7 @@ class JobCreate(Wire):
     ] = Priority.NORMAL
     labels: Labels = {}
     webhook: Annotated[Webhook | None, Field(description="Where its end is told")] = None
+    carry: Carry = {}
 
     @model_serializer(mode="wrap")
     def _what_was_asked_for(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -392,6 +413,12 @@ class Generation(Wire):
         bool | None, Field(description="The embedding is unlike that of any text; null when the decoder cannot tell")
     ] = None
     decode_ms: Annotated[float | None, Field(description="The row's share of its micro-batch's milliseconds")] = None
+    _carried: dict[str, Any] = PrivateAttr(default_factory=dict)  # no field: it is no column of every job's rows
+
+    @property
+    def carried(self) -> Mapping[str, Any]:
+        """The columns that the job carries, by name; empty where it carries none."""
+        return self._carried
 
     def __repr__(self) -> str:
         said = self.error if self.text is None else self.text
@@ -402,6 +429,7 @@ GENERATION_FIELDS: Final = tuple(Generation.model_fields)
 
 ResultsFormat = Literal["jsonl", "csv", "parquet", "arrow"]
 Order = Literal["finished", "index"]  # of results: as batches finish, or as in the corpus
+CARRIED: Final = "carried"  # the preference of who reads rows with the columns that the job carries
 NEXT_CURSOR: Final = "Unembed-Next-Cursor"  # the header of a page of results that says where the next one begins
 
 

@@ -51,6 +51,7 @@ def show_job(request: Request, job_id: ShownJob, deps: Needs, visitor: Visitor) 
         shares=shares(job),
         timeline=timeline(figures.claimed(job.id, _STRETCHES), datetime.now(UTC)),
         options=_chosen(job.options),
+        carry=list(deps.store.jobs.head(job.id).carry),
         webhook=_webhook(deps, job.id),
         waits=why_it_waits(job),
         meaning_of=meaning_of,
@@ -80,7 +81,8 @@ def _sample(deps: Deps, job: Job) -> tuple[list[Generation], str | None]:
             page = deps.store.results.page(job.id, limit=_LOOKED_AT)
     except StorageUnavailableError as error:
         return [], error.message
-    return [row for row in rows_of(page.rows) if row.status is not RowStatus.ERROR][:_SAMPLE], None
+    rows = rows_of(deps.store.carried.beside(job.id, page.rows))
+    return [row for row in rows if row.status is not RowStatus.ERROR][:_SAMPLE], None
 
 
 def _seconds_of(job: Job) -> float | None:

@@ -89,7 +89,7 @@ def _shown(deps: Deps, job: Job, asked: RowsAsked) -> RowsShown:
     except (StorageUnavailableError, InputError) as error:
         return RowsShown([], wrong=error.message)
     searched_to = page.searched_to if isinstance(page, FoundPage) else None
-    return RowsShown(list(rows_of(page.rows)), page.next_cursor, searched_to)
+    return RowsShown(list(rows_of(deps.store.carried.beside(job.id, page.rows))), page.next_cursor, searched_to)
 
 
 def _page(deps: Deps, job: Job, asked: RowsAsked) -> ResultsPage | FoundPage:

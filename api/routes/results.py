@@ -14,7 +14,7 @@ from unembed.api.deps import Deps, Needs
 from unembed.api.problems import documented
 from unembed.api.queries import Cursor, JobId
 from unembed.models.store import ResultsPage
-from unembed.schemas import JSON_LINES, Order, ResultsFormat
+from unembed.schemas import CARRIED, JSON_LINES, Order, ResultsFormat
 
 router = APIRouter(tags=["results"])
 
@@ -43,15 +43,20 @@ def read_results(
     ] = "finished",
     format: Format = None,
     accept: Accept = JSON_LINES,
+    prefer: results.Prefer = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Read a page of rows, while the job runs or later: as JSON lines, Arrow, parquet or CSV."""
+    """Read a page of rows, while the job runs or later: as JSON lines, Arrow, parquet or CSV.
+
+    With `Prefer: carried`, the columns that the job carries are behind those of the results.
+    """
     return _answer(
         deps,
         job_id,
         lambda: deps.store.results.page(job_id, cursor=cursor, limit=limit, order=order),
         asked=(cursor, limit, order),
         format=format or results.preferred(accept),
+        carried=results.wants_carried(prefer),
         if_none_match=if_none_match,
     )
 
@@ -69,6 +74,7 @@ def read_errors(
     limit: Limit = 1000,
     format: Format = None,
     accept: Accept = JSON_LINES,
+    prefer: results.Prefer = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Read a page of the rows without a text, by index: all of them once the job has ended.
@@ -82,6 +88,7 @@ def read_errors(
         lambda: deps.store.results.errors(job_id, cursor=cursor, limit=limit),
         asked=("errors", cursor, limit),
         format=format or results.preferred(accept),
+        carried=results.wants_carried(prefer),
         if_none_match=if_none_match,
     )
 
@@ -93,14 +100,19 @@ def _answer(
     *,
     asked: object,
     format: ResultsFormat,
+    carried: bool,
     if_none_match: str | None,
 ) -> Response:
     version = deps.store.results.version(job_id)  # before the rows, which may be newer: then they are fetched again
-    tag = tag_of(version, asked, format)
-    headers = {"ETag": tag, "Vary": "Accept"}
+    tag = tag_of(version, asked, format, *([CARRIED] if carried else []))
+    headers = {"ETag": tag, "Vary": "Accept, Prefer"} | ({"Preference-Applied": CARRIED} if carried else {})
     if not version.state.is_ended:
         headers["Retry-After"] = results.LOOK_AGAIN
-    return unchanged(headers) if has(if_none_match, tag) else results.respond(read(), format, headers)
+    if has(if_none_match, tag):
+        return unchanged(headers)
+    page = read()
+    rows = deps.store.carried.beside(job_id, page.rows) if carried else page.rows
+    return results.respond(rows, page.next_cursor, format, headers)
 
 
 @router.get(

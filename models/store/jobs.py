@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+import pyarrow as pa
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -26,6 +27,7 @@ from unembed.models.clock import now
 from unembed.models.parts import part_uri
 from unembed.models.store import ids
 from unembed.models.store.arrivals import expect_equal, expect_free, expect_whole
+from unembed.models.store.carried import write_carried
 from unembed.models.store.job_end import settle
 from unembed.models.store.sql import (
     BATCHES,
@@ -137,10 +139,12 @@ class Jobs(StorePart):
         sha256: str,
         *,
         announced: bool = False,
+        carried: pa.RecordBatch | None = None,
     ) -> tuple[Batch, bool]:
         """A new batch, queued, and whether it was added now; the same batch sent again is found, not added.
 
         `announced`: its message follows at once; where it cannot be sent after all, say so with `queue.mark_unsent`.
+        `carried`: what its rows carry, in the columns that the job was opened with.
         Raises ConflictError when the job no longer receives, or the ordinal or the rows were sent with other content.
         """
         if ordinal < 0 or first_index < 0 or rows < 1:
@@ -150,7 +154,10 @@ class Jobs(StorePart):
         new: dict[str, Any] = {"ordinal": ordinal, "first_index": first_index, "rows": rows, "bytes": nbytes}
         new |= {"sha256": sha256, "reference": None}
         with self._write() as connection:
-            return self._add(connection, lock_job(connection, job_id), new, announced)
+            batch, added = self._add(connection, lock_job(connection, job_id), new, announced)
+            if added and carried is not None:
+                write_carried(connection, job_id, batch.id, first_index, carried)
+            return batch, added
 
     def add_references(
         self, job_id: str, given: ReferencedBatches, *, announced: bool = False

@@ -20,13 +20,14 @@ from unembed.errors import NotFoundError
 from unembed.models.database import transaction
 from unembed.models.settings import Settings
 from unembed.models.store.values import Attempt, JobHead
-from unembed.models.tables import BatchRow, ClientRow, GenerationRow, JobRow, WorkerRow
+from unembed.models.tables import BatchRow, CarriedRow, ClientRow, GenerationRow, JobRow, WorkerRow
 from unembed.schemas import Batch, BatchCounts, BatchState, DecodeOptions, Job, JobState, RowCounts, Timings
 
 CLIENTS: Final = cast(Table, ClientRow.__table__)
 JOBS: Final = cast(Table, JobRow.__table__)
 BATCHES: Final = cast(Table, BatchRow.__table__)
 GENERATIONS: Final = cast(Table, GenerationRow.__table__)
+CARRIED_ROWS: Final = cast(Table, CarriedRow.__table__)
 WORKERS: Final = cast(Table, WorkerRow.__table__)
 
 _COUNTED: Final = ("ok", "fallback", "error", "unwritten")
@@ -97,7 +98,7 @@ def to_batch(row: RowMapping) -> Batch:
 
 def to_head(job: RowMapping) -> JobHead:
     plain = {name: job[name] for name in ("id", "name", "decoder", "embedding_dim", "seed", "results_uri")}
-    plain["explains"] = bool(job["explains"])
+    plain["explains"], plain["carry"] = bool(job["explains"]), job["carry"]
     return JobHead(**plain, state=JobState(job["state"]), options=DecodeOptions.model_validate(job["options"]))
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from unembed.schemas import Batch, BatchState, DecodeOptions, JobState, KeyRole, RowStatus
+from unembed.schemas import Batch, BatchState, CarriedKind, DecodeOptions, JobState, KeyRole, RowStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class JobHead:
     name: str | None = None
     results_uri: str | None = None  # the folder that its rows are to be written to
     explains: bool = False  # whether it is to be told how its texts came about
+    carry: Mapping[str, CarriedKind] = field(default_factory=dict)  # the columns that it carries
 
 
 @dataclass(frozen=True, slots=True)

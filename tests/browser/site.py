@@ -31,6 +31,7 @@ from unembed.worker.runtime import Decoders
 EXAMPLES = Path(__file__).parents[2] / "examples" / "sentences.parquet"
 MARKUP = "<script>alert('jobs')</script><b>bold</b>"
 BATCH = 24
+CARRY = {"text": "string"}  # what was embedded, beside what is decoded
 _WORKERS = (("cpu0@north", "Intel Xeon, 8 threads"), ("cpu1@north", "Intel Xeon, 8 threads"))
 
 
@@ -108,7 +109,7 @@ def _address(server: uvicorn.Server, thread: threading.Thread) -> str:
 def _seed(store: Store, seeding: _Seeding) -> dict[str, str]:
     for name, device in _WORKERS:
         store.workers.check_in(name, "north", 100, device, "float32", "avx512")
-    good = seeding.job(10, name="Example sentences", labels={"team": "search", "stage": "nightly"})
+    good = seeding.job(10, name="Example sentences", labels={"team": "search", "stage": "nightly"}, carry=CARRY)
     seeding.decode(good)
     partial = seeding.job(4, name=f"Support tickets {MARKUP}", labels={"note": MARKUP})
     seeding.decode(partial, batches=3, errors=(3, 7))
@@ -128,13 +129,15 @@ class _Seeding:
         self._store = store
         self.decoder = load_decoder(DEFAULT_DECODER, "cpu")
         table = pq.read_table(EXAMPLES)
+        self._texts = table.select(["text"]).combine_chunks().to_batches()[0]
         self._ids = table.column("id").to_pylist()
         self._vectors = np.array(table.column("embedding").to_pylist(), dtype=np.float32)  # (600, 384)
 
     def job(self, batches: int, **spec: object) -> str:
         given = JobCreate(embedding_dim=self._vectors.shape[1], **spec)  # type: ignore[arg-type]
         job, _ = self._store.jobs.create(given, idempotency_key=f"key of {spec['name']}")
-        add_batches(self._store, job, [BATCH] * batches)
+        carried = self._texts if given.carry else None
+        add_batches(self._store, job, [BATCH] * batches, carried=carried)
         return job.id
 
     def decode(self, job_id: str, batches: int | None = None, errors: tuple[int, ...] = ()) -> None:

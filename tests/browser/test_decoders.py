@@ -20,3 +20,5 @@ def test_a_page_is_sound_in_light_and_dark_and_on_a_phone(looks: Looks, way: str
     look.open(path)
     look.assert_sound()
     look.picture(name)
+    if name == "decoder":
+        look.picture("decoder-curve", begin="#believed")

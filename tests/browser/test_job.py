@@ -18,6 +18,11 @@ def test_the_page_of_a_job_is_sound(looks: Looks, site: Site, way: str) -> None:
     look = looks(way)
     page = look.open(f"/jobs/{site.good}")
     assert page.locator(".texts li").count() == 5
+    # And the curve of the decoder's judgement is below the bars, as wide as they are
+    bars, curve = (each.bounding_box() for each in page.locator("#good ~ figure svg").all())
+    assert bars is not None
+    assert curve is not None
+    assert (curve["x"], curve["width"]) == pytest.approx((bars["x"], bars["width"]), abs=2)
     look.assert_sound()
     look.picture("job")
     look.picture("job-figures", begin="#good")
@@ -46,6 +51,8 @@ def test_a_look_at_rows_is_sound(looks: Looks, site: Site, way: str) -> None:
     look = looks(way)
     page = look.open(f"/jobs/{site.good}/rows?show=best")
     assert page.locator(".texts li").count() == 25
+    # Each text is beside what it was embedded from
+    assert page.locator(".texts .carried dt", has_text="source_text").count() == 25
     look.assert_sound()
     look.picture("rows")
 

@@ -15,6 +15,7 @@ from unembed.generations import from_arrow_stream, from_json_lines
 from unembed.references import ReferencesAccepted
 from unembed.schemas import (
     ARROW_STREAM,
+    CARRIED,
     JSON_LINES,
     NEXT_CURSOR,
     Batch,
@@ -213,4 +214,5 @@ def _page(path: str, asked: dict[str, Any]) -> Call[RowsPage]:
         rows = (from_arrow_stream if is_arrow else from_json_lines)(response.content)
         return RowsPage(rows, response.headers.get(NEXT_CURSOR))
 
-    return Call("GET", path, read, params=asked, headers={"Accept": _ROWS})
+    # A server of an older version passes over the preference.
+    return Call("GET", path, read, params=asked, headers={"Accept": _ROWS, "Prefer": CARRIED})

@@ -7,11 +7,14 @@ import os
 import shlex
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import tee
 from typing import TypeAlias
 
 from unembed import tracing
 from unembed.calls import requests
 from unembed.calls.arguments import checked, count, flag, function, header, place, text
+from unembed.calls.carrying import Carrying
 from unembed.calls.reading import all_batches
 from unembed.calls.steps import Call, Flow, Many, OneOfMany, ask, work
 from unembed.corpus import Coding, Corpus, ReferencedCorpus, Slice, Stream, as_corpus, as_stream, encode_payload
@@ -44,6 +47,7 @@ def submit(
     priority: Priority | str,
     labels: Mapping[str, str] | None,
     webhook: Webhook | None,
+    carry: Sequence[str] | None,
     progress: Sent,
     created: Callable[[Job], object],
 ) -> Flow[Job]:
@@ -65,6 +69,7 @@ def submit(
         corpus = yield from work(lambda: opened(source, column=column, id_column=id_column, ids=ids, cells=cells))
     if named := text("embedder", embedder) or corpus.embedder:
         yield from _require_reader(decoder, named)
+    carrying = yield from work(lambda: Carrying.of(corpus, carry))
     spec = checked(
         JobCreate,
         decoder=decoder,
@@ -76,6 +81,7 @@ def submit(
         priority=priority,
         labels={} if labels is None else labels,
         webhook=webhook,
+        carry={} if carrying is None else carrying.carry,
         fingerprint=(yield from work(lambda: corpus.fingerprint)) if idempotency_key else None,
     )
     with tracing.span("submit", kind="CLIENT", decoder=decoder, rows=corpus.rows) as shown:
@@ -85,7 +91,7 @@ def submit(
             created(job)
             if isinstance(corpus, ReferencedCorpus):
                 return (yield from _refer(job, corpus, batch_size, progress))
-            return (yield from _complete(job, corpus, batch_size, progress))
+            return (yield from _complete(job, corpus, carrying, batch_size, progress))
         except BaseException as error:
             if idempotency_key is None:
                 yield from _try_to_cancel(job.id)
@@ -138,23 +144,30 @@ def _refer(job: Job, corpus: ReferencedCorpus, batch_size: int, progress: Sent) 
     return (yield from ask(requests.seal(job.id, batches, rows)))
 
 
-def _complete(job: Job, corpus: _Sendable, batch_size: int, progress: Sent) -> Flow[Job]:
+def _complete(job: Job, corpus: _Sendable, carrying: Carrying | None, batch_size: int, progress: Sent) -> Flow[Job]:
     """Sends what has not arrived, and what the server has lost since."""
     there = (yield from all_batches(job.id)) if job.batches.total else []
     known = {batch.ordinal: batch for batch in there}
     if job.state is JobState.RECEIVING or any(batch.lacks_its_vectors for batch in known.values()):
-        return (yield from _send(job, corpus, known, batch_size, progress))
+        return (yield from _send(job, corpus, carrying, known, batch_size, progress))
     return job
 
 
-def _send(job: Job, corpus: _Sendable, known: Mapping[int, Batch], batch_size: int, progress: Sent) -> Flow[Job]:
+def _send(
+    job: Job,
+    corpus: _Sendable,
+    carrying: Carrying | None,
+    known: Mapping[int, Batch],
+    batch_size: int,
+    progress: Sent,
+) -> Flow[Job]:
     """Sends the batches that are not known, or whose vectors are lost, and seals the job if it is open."""
     size = _cut_before(known.values()) or batch_size
     batches = rows = sent = 0
 
     def parts() -> Iterator[OneOfMany]:
         nonlocal batches, rows
-        for ordinal, batch in enumerate(corpus.batches(size)):
+        for ordinal, batch in enumerate(_with_carried(corpus.batches(size), carrying)):
             batches, rows = ordinal + 1, rows + len(batch)
             yield OneOfMany(len(batch), _put(job.id, ordinal, batch, known.get(ordinal)))
 
@@ -169,11 +182,20 @@ def _send(job: Job, corpus: _Sendable, known: Mapping[int, Batch], batch_size: i
     return (yield from ask(requests.seal(job.id, batches, rows)))
 
 
+def _with_carried(batches: Iterator[Slice], carrying: Carrying | None) -> Iterator[Slice]:
+    """The same, each with what its rows carry."""
+    if carrying is None:
+        return batches
+    ours, sizes = tee(batches)
+    beside = carrying.beside(map(len, sizes))
+    return (replace(batch, carried=rows) for batch, rows in zip(ours, beside, strict=True))
+
+
 def _put(job_id: str, ordinal: int, batch: Slice, known: Batch | None) -> Callable[[], Call[None] | None]:
     """Makes the call, where there is something to send."""
 
     def call() -> Call[None] | None:
-        payload = encode_payload(batch.embeddings, batch.ids, batch.faults)
+        payload = encode_payload(batch.embeddings, batch.ids, batch.faults, batch.carried)
         # One that arrived as something else is sent too: the server says what is wrong.
         there = known is not None and known.sha256 == hashlib.sha256(payload).hexdigest()
         if known is not None and there and not known.lacks_its_vectors:

@@ -60,7 +60,7 @@ class KeptJob:
         while True:
             page = self._store.results.page(self.job.id, cursor=cursor, limit=_PAGE_ROWS, order=order)
             if page.rows.num_rows:
-                yield page.rows
+                yield self._store.carried.beside(self.job.id, page.rows)
             cursor = page.next_cursor
             if cursor is None or not page.rows.num_rows:
                 return

@@ -65,7 +65,7 @@ def layout_of(corpus: Corpus, carry: Sequence[str] | None, append: bool) -> Layo
         return None
     if carry and append:
         raise InputError("--append takes all columns along, so it does not go with --carry")
-    layout = Layout.appended(corpus) if append else Layout.beside(corpus, _paths(corpus, carry or ()))
+    layout = Layout.appended(corpus) if append else Layout.beside(corpus, paths_of(corpus, carry or ()))
     if layout.note:
         say(layout.note, "dim")
     return layout
@@ -79,7 +79,7 @@ def check_room(to: Destination, layout: Layout | None, rows: int, row_bytes: int
         say(warning, "yellow")
 
 
-def _paths(corpus: Corpus, carry: Sequence[str]) -> list[str]:
+def paths_of(corpus: Corpus, carry: Sequence[str]) -> list[str]:
     """Names between commas; a column that has a comma in its own is named alone."""
     columns = corpus.table.schema.names if corpus.table else []
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Annotated, Final
 
 import pyarrow as pa
@@ -16,8 +17,9 @@ from unembed.cli.kept_jobs import job_to_read
 from unembed.cli.tables import row_table
 from unembed.corpus import Corpus
 from unembed.errors import InputError
-from unembed.generations import json_lines, rows_of
+from unembed.generations import rows_of
 from unembed.results import Destination, Layout, destination_of, write_results
+from unembed.results.json_lines import write_json_lines
 from unembed.schemas import Job
 
 _SHOWN: Final = 20  # rows, when no number is given
@@ -72,7 +74,7 @@ def results(
         batches = _first(handle.result_batches(order="index"), limit if to or as_json or limit else _SHOWN)
         if as_json:
             for batch in batches:
-                typer.echo(json_lines(batch), nl=False)
+                typer.echo(_json_lines(batch), nl=False)
         elif to:
             outputs.check_room(to, layout, limit or handle.job.rows.total)
             _require_the_same(layout, handle.job)
@@ -83,6 +85,12 @@ def results(
     job = handle.job
     if not job.state.is_ended:
         say(f"the job is {job.state}: {job.rows.written:,} of {job.rows.total:,} rows are finished so far", "yellow")
+
+
+def _json_lines(rows: pa.RecordBatch) -> bytes:
+    file = BytesIO()
+    write_json_lines(file, rows.schema, iter([rows]))
+    return file.getvalue()
 
 
 def _layout(

@@ -17,6 +17,7 @@ from unembed.cli.console import Exit, say, show_job
 from unembed.cli.corpora import read_corpus, say_bad_rows
 from unembed.cli.decode_flags import takes_decode_options
 from unembed.cli.dry_run import dry_run as show_dry_run
+from unembed.cli.outputs import paths_of
 from unembed.cli.progress import display
 from unembed.corpus import Corpus, open_reference
 from unembed.corpus.names import job_name
@@ -50,6 +51,16 @@ ResultsTo = Annotated[
         rich_help_panel=given.WHERE_PANEL,
     ),
 ]
+CarryWith = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--carry",
+        metavar="COLUMNS",
+        help="Columns of the corpus, or fields in them, that are kept with the job, beside its texts: title,url.",
+        show_default=False,
+        rich_help_panel=given.CORPUS_PANEL,
+    ),
+]
 WebhookUrl = Annotated[
     str | None,
     typer.Option(
@@ -81,6 +92,7 @@ def submit(
     name: given.Name = None,
     results_to: ResultsTo = None,
     priority: given.Priority = Priority.NORMAL,
+    carry: CarryWith = None,
     webhook: WebhookUrl = None,
     label: given.Labels = [],  # noqa: B006 - typer copies it
     idempotency_key: IdempotencyKey = None,
@@ -94,6 +106,11 @@ def submit(
         raise InputError("--input-format does not go with --by-reference, where the suffix says what a file is")
     if by_reference and any(map(is_store, sources)):
         raise InputError(f"{shown_source(sources[0])} is a store, which is read here: leave out --by-reference")
+    if by_reference and carry:
+        raise InputError(
+            "--carry does not go with --by-reference, where no row is read here: take columns along when the results "
+            "are written (`unembed results --carry --from`)"
+        )
     labels, told = given.labels_of(label), _webhook(webhook)
     corpus = (
         sources
@@ -121,6 +138,7 @@ def submit(
             priority=priority,
             labels=labels,
             webhook=told,
+            carry=_carried(carry, corpus),
             column=column if by_reference else None,
             id_column=id_column if by_reference else None,
             cells=cells if by_reference else None,
@@ -160,6 +178,10 @@ def _says_how_to_go_on(key: str) -> Iterator[Callable[[Job], None]]:
         if isinstance(error, KeyboardInterrupt):
             raise typer.Exit(Exit.INTERRUPTED) from error
         raise
+
+
+def _carried(carry: list[str] | None, corpus: Corpus | list[str]) -> list[str] | None:
+    return paths_of(corpus, carry) if carry and isinstance(corpus, Corpus) else None
 
 
 def _webhook(url: str | None) -> Webhook | None:

@@ -3,6 +3,7 @@
     embedding   fixed_size_list<float16 | float32 | float64>[D]
     id          string, null for a row without one; left out when the corpus has none
     fault       string, why a row holds no vector, null for the others; left out when all hold one
+    carried     struct of the columns that the job carries; left out when it carries none
 
 The same rows always give the same bytes, so that a batch sent twice is known by its sha256.
 """
@@ -19,6 +20,7 @@ from unembed.corpus.ids import Ids
 from unembed.corpus.slices import FLOAT_DTYPES, Slice, Vectors, as_ids, require_vectors
 from unembed.corpus.vectors import vectors_of
 from unembed.errors import CorpusError
+from unembed.schemas import CARRIED
 
 EMBEDDING: Final = "embedding"
 ID: Final = "id"
@@ -27,9 +29,13 @@ _WHAT: Final = "the batch"
 
 
 def encode_payload(
-    embeddings: Vectors, ids: Sequence[str | None] | None = None, faults: Mapping[int, str] | None = None
+    embeddings: Vectors,
+    ids: Sequence[str | None] | None = None,
+    faults: Mapping[int, str] | None = None,
+    carried: pa.RecordBatch | None = None,
 ) -> bytes:
-    """The Arrow stream of (N, D) vectors and, where they have them, their N ids, and why rows hold no vector."""
+    """The Arrow stream of (N, D) vectors and, where they have them, their N ids, why rows hold no vector, and what they
+    carry."""
     require_vectors(embeddings, _WHAT)
     rows, dim = embeddings.shape
     native = np.ascontiguousarray(embeddings, dtype=embeddings.dtype.newbyteorder("<"))
@@ -40,6 +46,8 @@ def encode_payload(
         columns[ID] = pa.array(as_ids(ids, rows, _WHAT), type=pa.string())
     if faults:
         columns[FAULT] = pa.array([faults.get(row) for row in range(rows)], type=pa.string())
+    if carried is not None:
+        columns[CARRIED] = pa.StructArray.from_arrays(carried.columns, fields=list(carried.schema))
     batch = pa.RecordBatch.from_pydict(columns)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -59,7 +67,7 @@ def decode_payload(data: bytes) -> Slice:
     if not pa.types.is_fixed_size_list(column.type):
         raise CorpusError(f"the column {EMBEDDING!r} of {_WHAT} is {column.type}, not a fixed_size_list of floats")
     embeddings = require_vectors(vectors_of(column, f"the column {EMBEDDING!r} of {_WHAT}"), _WHAT)
-    return Slice(0, embeddings, _ids(batch), _faults(batch))
+    return Slice(0, embeddings, _ids(batch), _faults(batch), _carried(batch))
 
 
 def decode_raw(data: bytes, dtype: str, dim: int) -> Slice:
@@ -96,6 +104,16 @@ def _ids(batch: pa.RecordBatch) -> Ids | None:
 def _faults(batch: pa.RecordBatch) -> dict[int, str]:
     column = _strings(batch, FAULT)
     return {} if column is None else {row: fault for row, fault in enumerate(column) if fault is not None}
+
+
+def _carried(batch: pa.RecordBatch) -> pa.RecordBatch | None:
+    if CARRIED not in batch.schema.names:
+        return None
+    column: Any = batch.column(CARRIED)
+    if not pa.types.is_struct(column.type):
+        raise CorpusError(f"the column {CARRIED!r} of {_WHAT} is {column.type}, but must be a struct")
+    fields = [column.type.field(at) for at in range(column.type.num_fields)]
+    return pa.RecordBatch.from_arrays(column.flatten(), schema=pa.schema(fields))
 
 
 def _strings(batch: pa.RecordBatch, name: str) -> list[str | None] | None:

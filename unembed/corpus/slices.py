@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from unembed.corpus.ids import EXPECTED, Ids, kept, text_of
@@ -25,6 +26,7 @@ class Slice:
     embeddings: Vectors  # (N, D) float16, float32 or float64; a row that is not finite is an error row later on
     ids: Ids | None = None  # N of them, None for a row that has none
     faults: Mapping[int, str] = field(default_factory=dict)  # why rows hold no vector, by their offset
+    carried: pa.RecordBatch | None = None  # (N,) columns that go along
 
     def __len__(self) -> int:
         return int(self.embeddings.shape[0])

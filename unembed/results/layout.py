@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from unembed.carried import written_names
 from unembed.corpus.base import Corpus
 from unembed.corpus.carry import Carried, CarriedRows, carried
 from unembed.errors import InputError
 from unembed.generations import SCHEMA
 
 APPENDED: Final = ("text", "overall_quality")  # to a copy of the source
-PREFIX: Final = "source_"  # of a column of the source that is called like one of the results
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,13 @@ class Layout:
 
     @classmethod
     def _of(cls, source: Carried, results: tuple[str, ...], *, source_first: bool) -> Self:
-        taken = {*results, *source.schema.names}
-        renamed, fields = list[str](), list[Any]()
-        for field in source.schema:
-            name = field.name
-            while name in results or (name != field.name and name in taken):
-                name = PREFIX + name
-            if name != field.name:
-                taken.add(name)
-                renamed.append(f"{field.name!r} is written as {name!r}")
-            fields.append(field.with_name(name))
+        names = written_names(source.schema.names, results)
+        fields: list[Any] = [field.with_name(name) for field, name in zip(source.schema, names, strict=True)]
+        renamed = [
+            f"{given!r} is written as {name!r}"
+            for given, name in zip(source.schema.names, names, strict=True)
+            if name != given
+        ]
         ours = [SCHEMA.field(name) for name in results]
         schema = pa.schema([*fields, *ours] if source_first else [*ours, *fields])
         return cls(schema, source, results, source_first, f"of {source.what}, {', '.join(renamed)}" if renamed else "")

@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import IO, Any, Final
 
 import pyarrow as pa
 
 from unembed.boundary import reason_of
 from unembed.errors import InputError, OutputError
-from unembed.generations import SCHEMA
+from unembed.generations import SCHEMA, begins_with_schema
 from unembed.results.arrow import write_arrow_file, write_arrow_stream
 from unembed.results.destination import STDOUT, Destination, Sink, destination_of
 from unembed.results.json_lines import write_json_lines
@@ -47,13 +48,17 @@ def write_results(
     """Writes rows as they come, such as those of `JobHandle.result_batches()`, and returns how many they were.
 
     A few thousand rows are in memory at a time. `made_by`, such as `JobHandle.made_by()`, is kept in the metadata of
-    parquet and Arrow; `layout` says which other columns there are. Raises InputError for what is no record batch of
-    results, and OutputError for what the system refuses. BrokenPipeError: whoever read the stream has had enough.
+    parquet and Arrow; `layout` says which other columns there are, in place of those that the job carries. Raises
+    InputError for what is no record batch of results, and OutputError for what the system refuses. BrokenPipeError:
+    whoever read the stream has had enough.
     """
     to = path if isinstance(path, Destination) else destination_of(path)
-    schema = with_made_by(SCHEMA if layout is None else layout.schema, made_by)
     counted = _Counted(batches)
-    rows = iter(counted) if layout is None else layout.of(counted)
+    if layout is None:
+        first, rows = _with_first(counted)
+        schema = with_made_by(SCHEMA if first is None else first.schema, made_by)
+    else:
+        schema, rows = with_made_by(layout.schema, made_by), layout.of(counted)
     with _writing(to):
         if to.sink is Sink.FOLDER:
             write_parts(to.path, to.suffix, writer_of(to), schema, rows, made_by)
@@ -92,13 +97,20 @@ class _Counted:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for batch in self._batches:
-            if not isinstance(batch, pa.RecordBatch) or not batch.schema.equals(SCHEMA):
+            if not isinstance(batch, pa.RecordBatch) or not begins_with_schema(batch.schema):
                 raise InputError(
                     f"got a {type(batch).__name__}; expected record batches of results, such as job.result_batches() "
                     "yields"
                 )
             yield batch
             self.rows += batch.num_rows
+
+
+def _with_first(batches: Iterable[pa.RecordBatch]) -> tuple[pa.RecordBatch | None, Iterator[pa.RecordBatch]]:
+    """The first batch, which says what columns there are, and all of them."""
+    coming = iter(batches)
+    first = next(coming, None)
+    return first, coming if first is None else chain([first], coming)
 
 
 @contextmanager

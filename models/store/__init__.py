@@ -29,7 +29,7 @@ from sqlalchemy.engine import Engine
 from unembed.models.database import transaction
 from unembed.models.settings import Settings
 from unembed.models.store.attempts import Attempts
-from unembed.models.store.carried import Carried
+from unembed.models.store.carried import CarriedColumns
 from unembed.models.store.figures import Figures
 from unembed.models.store.files import Files
 from unembed.models.store.jobs import Jobs
@@ -104,7 +104,7 @@ class Store:
         self.sweeping = Sweeping(engine, settings)
         self.results = Results(engine, settings)
         self.samples = Samples(engine, settings)
-        self.carried = Carried(engine, settings)
+        self.carried = CarriedColumns(engine, settings)
         self.figures = Figures(engine, settings)
         self.workers = Workers(engine, settings)
         self.queue = Queue(engine, settings)

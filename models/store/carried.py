@@ -20,7 +20,7 @@ _RANGES_A_QUERY: Final = 200
 _FIRST: Final = CARRIED_ROWS.c.first_index
 
 
-class Carried(StorePart):
+class CarriedColumns(StorePart):
     """The columns of the jobs that carry some."""
 
     def beside(self, job_id: str, rows: pa.RecordBatch) -> pa.RecordBatch:

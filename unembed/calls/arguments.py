@@ -90,6 +90,17 @@ def text(what: str, given: object) -> str | None:
     return given
 
 
+def names(what: str, given: object) -> list[str]:
+    """Texts in a list; None is an empty one."""
+    if given is None:
+        return []
+    if not isinstance(given, (list, tuple)) or not all(isinstance(each, str) for each in given):
+        raise InputError(f"{what} is {_shown(given)}; expected the names of columns, in a list")
+    for each in given:
+        _require_sendable(what, each)
+    return list(given)
+
+
 def choice(what: str, given: object, allowed: Sequence[str]) -> str:
     if not isinstance(given, str) or given not in allowed:
         raise InputError(f"{what} is {_shown(given)}; expected one of {', '.join(allowed)}")

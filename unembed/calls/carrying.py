@@ -24,12 +24,8 @@ class Carrying:
         self.carry = {field.name: _kind(field.type) for field in source.schema}
 
     @classmethod
-    def of(cls, corpus: object, paths: object) -> Self | None:
+    def of(cls, corpus: object, paths: Sequence[str]) -> Self | None:
         """None: nothing is carried. Raises InputError for what has no columns, CorpusError for one it lacks."""
-        if paths is None:
-            return None
-        if isinstance(paths, str) or not isinstance(paths, Sequence) or not all(isinstance(one, str) for one in paths):
-            raise InputError(f"carry is {paths!r}; expected the names of columns, in a list")
         if not paths:
             return None
         if not isinstance(corpus, Corpus):

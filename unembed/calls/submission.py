@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from unembed import tracing
 from unembed.calls import requests
-from unembed.calls.arguments import checked, count, flag, function, header, place, text
+from unembed.calls.arguments import checked, count, flag, function, header, names, place, text
 from unembed.calls.carrying import Carrying
 from unembed.calls.reading import all_batches
 from unembed.calls.steps import Call, Flow, Many, OneOfMany, ask, work
@@ -56,6 +56,7 @@ def submit(
     key = uuid.uuid4().hex if idempotency_key is None else header("idempotency_key", idempotency_key)
     batch_size = count("batch_size", batch_size, 1)
     column, id_column = text("column", column), text("id_column", id_column)
+    paths = names("carry", carry)
     function("created", created)
     results_uri = None if results_to is None else as_uri(place("results_to", results_to))
     corpus: _Sendable | ReferencedCorpus
@@ -69,7 +70,7 @@ def submit(
         corpus = yield from work(lambda: opened(source, column=column, id_column=id_column, ids=ids, cells=cells))
     if named := text("embedder", embedder) or corpus.embedder:
         yield from _require_reader(decoder, named)
-    carrying = yield from work(lambda: Carrying.of(corpus, carry))
+    carrying = yield from work(lambda: Carrying.of(corpus, paths))
     spec = checked(
         JobCreate,
         decoder=decoder,

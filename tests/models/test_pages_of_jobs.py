@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 
 from tests.builders import add_batches, generations, make_job, run_job
 from unembed.errors import InputError, NotFoundError
-from unembed.models.store import JobFilter, Store
-from unembed.schemas import JobState, RowStatus, Timings
+from unembed.models.store import JobFilter, Store, sql
+from unembed.schemas import JobState, RowStatus, Timings, batch_id_of
 
 AN_ID_WITH_NUL = base64.urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 " + b"a\0" * 13).decode()
 
@@ -54,10 +55,41 @@ class TestPagesOfJobs:
         page = store.jobs.page()
         assert {job.id: (job.batches.total, job.rows.total) for job in page.jobs} == sizes
 
+    def test_the_batches_of_a_job_that_has_ended_are_counted_once(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given a job that goes on, and one that has ended, with a dead batch
+        running, ended = make_job(store), make_job(store)
+        add_batches(store, running, (2, 3))
+        add_batches(store, ended, (2, 3))
+        _die(store, batch_id_of(ended.id, 1))
+        before = run_job(store, ended)
+        assert (before.state, before.batches.done, before.batches.dead) == (JobState.PARTIAL, 1, 1)
+        counted: list[Any] = []
+        count = sql._sums
+        monkeypatch.setattr(sql, "_sums", lambda on, jobs: counted.append(list(jobs)) or count(on, jobs))
+        # When the jobs are listed, Then only the batches of the one that goes on are counted, and all counts are right
+        assert store.jobs.page().jobs == [before, store.jobs.get(running.id)]
+        assert counted == [[running.id], [running.id]]
+        # And when the other one is tried again, then it is counted, and once more at its next end
+        store.requeue.retry(ended.id, [batch_id_of(ended.id, 1)])
+        assert store.jobs.get(ended.id).batches.queued == 1
+        after = run_job(store, ended)
+        assert (after.state, after.batches.done, after.batches.dead) == (JobState.SUCCEEDED, 2, 0)
+        counted.clear()
+        assert store.jobs.get(ended.id) == after
+        assert counted == []
+
     @pytest.mark.parametrize("cursor", ["", "nonsense", "é", "AAAA", "i5", "bm90IGEgdGltZQ", AN_ID_WITH_NUL])
     def test_a_cursor_that_is_none_is_refused_by_name(self, store: Store, cursor: str) -> None:
         with pytest.raises(InputError, match="is no cursor of a page of jobs"):
             store.jobs.page(cursor=cursor)
+
+
+def _die(store: Store, batch_id: str) -> None:
+    claim = store.attempts.claim(batch_id, "worker", 5.0)
+    assert claim is not None
+    store.attempts.fail(batch_id, claim.attempt, "decode_failed", "it went wrong", final=True)
 
 
 class TestPagesOfBatches:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+import numpy as np
+
+from tests.builders import DIM
 from unembed.async_client import AsyncClient
 from unembed.async_job import AsyncJobHandle
 from unembed.client import Client
 from unembed.job import JobHandle
 
 KINDS = ("that waits", "that awaits")
+Play = Callable[[Callable[[Any], Awaitable[None]]], None]  # of a scenario: the fixture `play`
 _AWAITED: dict[type[Any], type[Any]] = {Client: AsyncClient, JobHandle: AsyncJobHandle}
+
+
+def vectors(rows: int = 25, dim: int = DIM) -> np.ndarray:
+    return np.linspace(-1, 1, rows * dim, dtype=np.float32).reshape(rows, dim)
 
 
 def made(kind: str, url: str, **settings: Any) -> Any:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import uvicorn
 
 from tests.builders import DIM
+from tests.unembed.both_clients import KINDS, Play, made
 from unembed.api.app import create_app
 from unembed.cli import main
 from unembed.client import Client
@@ -94,6 +96,20 @@ def serve_with(server_settings: Settings) -> Iterator[ServeWith]:
 def client(url: str) -> Iterator[Client]:
     with Client(url, retries=1) as client:
         yield client
+
+
+@pytest.fixture(params=KINDS)
+def play(url: str, request: pytest.FixtureRequest) -> Play:
+    """Plays a scenario with a client of one kind, and then of the other."""
+
+    def play(scenario: Callable[[Any], Awaitable[None]]) -> None:
+        async def played() -> None:
+            async with made(request.param, url, retries=1) as client:
+                await scenario(client)
+
+        asyncio.run(played())
+
+    return play
 
 
 class Hand:

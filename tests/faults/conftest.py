@@ -12,7 +12,8 @@ import sqlalchemy
 
 from tests.conftest import DATABASES
 from tests.faults import report
-from tests.faults.rig import Load, Process, Site, gone, running_site
+from tests.faults.parts import Process
+from tests.faults.rig import Load, Site, gone, running_site
 from tests.worker.processes import await_
 from unembed.models.store.sql import BATCHES, GENERATIONS
 from unembed.schemas import Batch, BatchState, RowStatus

@@ -13,7 +13,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.faults.rig import Load, Process, Site
+from tests.faults.parts import Process
+from tests.faults.rig import Load, Site
 from tests.faults.stand_in import Kind
 from tests.worker.processes import await_
 from unembed.schemas import Batch, BatchState, JobState

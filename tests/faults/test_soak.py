@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.faults.conftest import Fault
-from tests.faults.rig import Load, Site, Worker
+from tests.faults.parts import Worker
+from tests.faults.rig import Load, Site
 from unembed.schemas import BatchState
 
 BETWEEN = 3.0  # seconds from one kill to the next

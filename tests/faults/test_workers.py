@@ -10,7 +10,8 @@ from contextlib import closing
 import pytest
 
 from tests.faults.conftest import Fault
-from tests.faults.rig import Load, Site, Worker
+from tests.faults.parts import Worker
+from tests.faults.rig import Load, Site
 from tests.worker.processes import await_
 
 

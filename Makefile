@@ -8,7 +8,7 @@ NEEDS := pyproject.toml constraints.txt
 
 OUT ?= out/demo.parquet
 # More than a small machine has cores: many tests wait for processes that they have started.
-JOBS ?= 3
+JOBS ?= 4
 ROUNDS ?= 5
 SOAK_BATCHES ?= 1000
 EXAMPLES ?= 200
@@ -18,6 +18,9 @@ ARGS ?=
 # A CPU with bf16 instructions decodes in bfloat16, one without in float32: no machine's CPU decides whether tests pass.
 PRECISION_TESTS := tests/models/test_device.py tests/models/decoder tests/models/training tests/acceptance tests/worker tests/flow
 OTHER_PRECISION_TESTS := tests/models/test_device.py $(addprefix tests/models/decoder/test_,$(addsuffix .py,generative rounds candidates self_test))
+
+# Our modules are compiled once, and not by each of the hundreds of processes that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Two set-ups at once would write into one environment.
 .NOTPARALLEL:
@@ -30,7 +33,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=...  the Python that makes the environment (3.11 or later; found by itself)"
-	@echo "  JOBS=3      how many processes run the tests"
+	@echo "  JOBS=4      how many processes run the tests"
 	@echo "  ARGS=...    handed on to what runs: make test ARGS='-k fence', make demo ARGS='--rows 50'"
 
 demo: $(VENV)/.local $(VENV)/.engine ## decode the example sentences and show the texts (OUT=out/demo.parquet)

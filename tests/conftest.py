@@ -57,16 +57,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--faults-out", help="a folder for the report: faults.json and faults.md")
 
 
-# Fixtures that start a dozen processes for a whole session. Tests that share one run in the same process of pytest.
-_SHARED = ("stack", "_running_site")
+# Fixtures that start a dozen processes, or decode, for a whole session. Tests that share one run in the same process of
+# pytest: each process would make its own.
+_SHARED = ("stack", "_running_site", "decoded")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         given: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
-        for name in _SHARED:
-            if name in given:
-                item.add_marker(pytest.mark.xdist_group(f"{name}-{given[name]}"))
+        if shared := [name for name in _SHARED if name in getattr(item, "fixturenames", ())]:
+            which = given.get(shared[0], item.path.parent.name)
+            item.add_marker(pytest.mark.xdist_group(f"{shared[0]}-{which}"))
 
 
 @pytest.fixture(autouse=True)

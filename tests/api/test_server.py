@@ -19,6 +19,7 @@ from tests.api.conftest import DECODER, payload, write_decoder
 from tests.builders import DIM
 from unembed.schemas import ARROW_STREAM
 
+of_one_server = pytest.mark.xdist_group("server")
 STARTUP_SECONDS = 120.0
 MAX_BATCH_BYTES = 16 * 1024
 
@@ -71,6 +72,7 @@ def _await_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"the server did not get ready: {process.communicate()[0].decode()}")
 
 
+@of_one_server
 def test_a_job_is_created_filled_and_sealed_over_a_socket(server: tuple[str, int]) -> None:
     # Given a server process
     host, port = server
@@ -88,6 +90,7 @@ def test_a_job_is_created_filled_and_sealed_over_a_socket(server: tuple[str, int
     assert (sealed.json()["state"], sealed.json()["batches"]["queued"]) == ("queued", 3)
 
 
+@of_one_server
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_body_that_is_too_large_is_answered_before_it_was_sent(server: tuple[str, int], declared: bool) -> None:
     # Given a batch that has no end in sight, its length announced or not

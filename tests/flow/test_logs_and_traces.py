@@ -26,6 +26,9 @@ from unembed.home import running_server
 from unembed.references import CorpusFile
 from unembed.schemas import Batch, BatchState, batch_id_of
 
+# Of one run, which is made for this module.
+pytestmark = pytest.mark.xdist_group("logs and traces")
+
 UNEMBED = [sys.executable, "-c", "from unembed.cli import main; main()"]
 WAIT = 120  # seconds; the machine may be busy
 OURS = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"  # a traceparent, of a request's sender

@@ -64,9 +64,9 @@ def test_no_option_is_there_twice() -> None:
 
 
 @pytest.fixture
-def server(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def server(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     monkeypatch.setenv("UNEMBED_URL", url)
-    np.save("a.npy", np.linspace(-1, 1, 5 * DIM, dtype=np.float32).reshape(5, DIM))
+    np.save(tmp_path / "a.npy", np.linspace(-1, 1, 5 * DIM, dtype=np.float32).reshape(5, DIM))
     return url
 
 

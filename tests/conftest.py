@@ -62,6 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 _SHARED = ("stack", "_running_site", "decoded")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         given: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})

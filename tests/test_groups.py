@@ -21,3 +21,12 @@ def test_a_group_is_kept_together(
         out.write(f"{os.getpid()}\n")
     # Then it is the same as that of those before
     assert set(seen.read_text().split()) == {str(os.getpid())}
+
+
+def test_a_group_that_a_conftest_gives_is_known_to_xdist(request: pytest.FixtureRequest) -> None:
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("without --dist loadgroup there are no groups")
+    # Given the tests of this run that belong to a group, by their own mark or by one that a conftest gave them
+    grouped = [item for item in request.session.items if item.get_closest_marker("xdist_group")]
+    # Then xdist has read all of them: it writes the group behind the test's name
+    assert [item.nodeid for item in grouped if "@" not in item.nodeid.rpartition("]")[2]] == []

@@ -16,14 +16,15 @@ from typing import Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.tokenizer import PAD
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.training.data import Pairs, epoch_batches
+from unembed.models.training.evened import evened
 from unembed.models.training.loop import disturb, mean_loss, piece_loss
-from unembed.models.training.optimiser import adamw, learning_rate
+from unembed.models.training.optimiser import learning_rate
 
 BATCH_PIECES: Final = 4096
 WARM_UP: Final = 10
@@ -39,6 +40,7 @@ class Polish:
 
     pieces: int = 450_000  # to learn from, at most
     rate: float = 1e-3
+    reading_rate: float = 4e-3  # of what reads the embedding, in even coordinates
     noise: float = 0.1  # on the pairs' embeddings; estimates have their errors
     dropout: float = 0.05
     seed: int = 0
@@ -70,26 +72,38 @@ def polish(
     """A copy of the network, as it was best on held-out pairs; all its weights are trained."""
     made = copy.deepcopy(network).train()
     before = mean_loss(network, held_out, ROWS)
-    best, found = {name: value.clone() for name, value in made.state_dict().items()}, before
     steps, every = _steps(pairs, estimated, how)
     looks = max(1, steps // LOOKS)
-    optimiser = adamw(made, how.rate, weight_decay=0.0)
     batches = _batches(pairs, estimated, every, how)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, step / steps, how.rate, WARM_UP)
-        loss = _loss(made, *next(batches))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
-        optimiser.step()
-        if (step + 1) % looks == 0 or step + 1 == steps:
-            now = mean_loss(made, held_out, ROWS)
-            tell(f"  step {step + 1:,} of {steps:,}: {now:.3f} nats a piece on held-out texts")
-            if now < found:
-                best, found = {name: value.clone() for name, value in made.state_dict().items()}, now
-    made.load_state_dict(best)
+    with evened(made, pairs.embeddings) as reading:
+        best, found = _state(made), before
+        optimiser = _optimiser(made, reading, how)
+        for step in range(steps):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, step / steps, group["peak"], WARM_UP)
+            loss = _loss(made, *next(batches))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
+            optimiser.step()
+            if (step + 1) % looks == 0 or step + 1 == steps:
+                now = mean_loss(made, held_out, ROWS)
+                tell(f"  step {step + 1:,} of {steps:,}: {now:.3f} nats a piece on held-out texts")
+                if now < found:
+                    best, found = _state(made), now
+        made.load_state_dict(best)
     return Polished(made.eval(), before, found)
+
+
+def _optimiser(network: RET, reading: list[nn.Parameter], how: Polish) -> torch.optim.AdamW:
+    ids = {id(one) for one in reading}
+    others = [one for one in network.parameters() if id(one) not in ids]
+    groups = [{"params": reading, "peak": how.reading_rate}, {"params": others, "peak": how.rate}]
+    return torch.optim.AdamW(groups, lr=how.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+
+
+def _state(network: RET) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
 
 
 def _steps(pairs: Pairs, estimated: Estimated | None, how: Polish) -> tuple[int, int]:

@@ -162,25 +162,18 @@ def _learnt(
     pieces = round(60.0 * PIECES_A_SECOND * plan.minutes)
     if more := more_texts(plan.texts, at_hand.texts, at_hand.held_out, plan.seed, say):
         return _from_estimates(base, mapped, at_hand, sketches, more, Polish(pieces, seed=plan.seed), say)
-    how = Polish(pieces // 2, rate=RATE_OF_PAIRS, seed=plan.seed)
-    return _Learnt(_from_pairs(base, mapped, at_hand, how, say))
+    say("polishing the network on the embeddings")
+    return _Learnt(_from_pairs(base, mapped, at_hand, Polish(pieces, rate=RATE_OF_PAIRS, seed=plan.seed), say))
 
 
 def _from_pairs(base: Adaptable, mapped: Map, at_hand: PairsAtHand, how: Polish, say: Say) -> RET:
-    """Used to mapped embeddings, each of a map that has not seen its text; then, behind the map, to the embeddings."""
-    network, tokenizer = base.checkpoint.network, base.checkpoint.tokenizer
-    longest, texts, apart = network.config.max_pieces, at_hand.texts, at_hand.held_out
-    say("polishing the network on mapped embeddings")
-    left_out = pair(texts[: mapped.pairs], mapped.left_out, tokenizer, longest)[0]
-    one = polish(
-        network, left_out, None, pair(apart, mapped(at_hand.held_out_vectors), tokenizer, longest)[0], how, say
-    )
-    say("polishing it on the embeddings")
-    embedded = pair(texts, at_hand.vectors, tokenizer, longest)[0]
-    behind = compose(one.network, mapped)
-    two = polish(behind, embedded, None, pair(apart, at_hand.held_out_vectors, tokenizer, longest)[0], how, say)
-    say(f"held-out texts: {one.before:.3f} nats a piece before, {two.after:.3f} after")
-    return two.network
+    composed, tokenizer = compose(base.checkpoint.network, mapped), base.checkpoint.tokenizer
+    longest = composed.config.max_pieces
+    own = pair(at_hand.texts, at_hand.vectors, tokenizer, longest)[0]
+    apart = pair(at_hand.held_out, at_hand.held_out_vectors, tokenizer, longest)[0]
+    polished = polish(composed, own, None, apart, how, say)
+    say(f"held-out texts: {polished.before:.3f} nats a piece before, {polished.after:.3f} after")
+    return polished.network
 
 
 def _from_estimates(

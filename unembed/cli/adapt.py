@@ -23,7 +23,7 @@ def adapt(
         str | None,
         typer.Option(
             metavar="NAME|FOLDER",
-            help="The decoder to adapt: its name, or the path of its folder. Default: the best of those that ship.",
+            help="Adapt this decoder, by name or folder, instead of the base that was trained to be adapted.",
             show_default=False,
         ),
     ] = None,
@@ -39,7 +39,7 @@ def adapt(
     minutes: Annotated[
         float,
         typer.Option(min=0.0, help="Train the mapped network for about so many minutes of a core; 0: not at all."),
-    ] = 0.5,
+    ] = 1.0,
     licence: Annotated[str, typer.Option(help="The licence of the texts, for the model card.")] = "not stated",
     seed: given.Seed = 0,
     threads: given.Threads = 0,

@@ -1,5 +1,8 @@
-"""Which decoder to adapt: the one whose network, behind a map fitted to some of the pairs, finds held-out texts
-likeliest."""
+"""What is adapted: a network that was trained to be, or a decoder that is named.
+
+The base that ships reads maps of many embedders (docs/lab.md, section 52). Its space is that of its sketch: words and
+pairs of words, by what they mean and by which they are. So no embedder is needed to map anything into it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import numpy as np
 
 from unembed.errors import InputError, MissingExtraError
 from unembed.models.decoder.catalog import CONFIG_FILE, SHIPPED
@@ -20,14 +21,11 @@ from unembed.models.decoder.vectors import Vectors
 from unembed.models.encoders.registry import is_installed, shared_encoder
 from unembed.models.evaluation.text_sets import Say
 from unembed.models.training.adapt.at_hand import PairsAtHand
-from unembed.models.training.adapt.composed import compose
 from unembed.models.training.adapt.linear_map import MOST_PAIRS, Map, fit_map
-from unembed.models.training.data import pair
-from unembed.models.training.loop import mean_loss
 from unembed.models.training.recipe import StartingDecoder
 from unembed.models.training.warm import WarmStart
 
-TRIED: Final = 500  # pairs by which the base is chosen
+TO_ADAPT: Final = SHIPPED / "to_adapt" / "ret-v21-base"
 LEAST_GAIN: Final = 0.1  # of a mapped embedding's cosine with the true one, over that with another text's
 
 
@@ -65,33 +63,22 @@ class Adaptable:
                 f"{name} can be adapted only where its embedder is installed, as it has no sketch: "
                 f"{self.checkpoint.config.encoder}"
             )
-        say(
-            f"estimating the embeddings of {len(texts):,} texts for {name} by its sketch: "
-            f"{self.checkpoint.config.encoder} is not installed, and the decoder would be better with it"
-        )
+        if (missing := self.checkpoint.config.encoder) is not None:
+            say(
+                f"estimating the embeddings of {len(texts):,} texts for {name} by its sketch: {missing} is not "
+                "installed, and the decoder would be better with it"
+            )
         return sketch.vectors(texts)
 
-    def loss(self, mapped: Map, at_hand: PairsAtHand) -> float:
-        """Nats a text of the held-out ones, of the network behind a map."""
-        network, tokenizer = self.checkpoint.network, self.checkpoint.tokenizer
-        held_out, _ = pair(at_hand.held_out, at_hand.held_out_vectors, tokenizer, network.config.max_pieces)
-        return mean_loss(compose(network, mapped), held_out) * held_out.total_pieces / len(held_out)
 
-
-def choose_base(
-    name: str | None, at_hand: PairsAtHand, say: Say, without: Collection[str] = ()
-) -> tuple[Adaptable, Map]:
-    """The base of this name, or the best that ships, and a map fitted to the pairs. Raises InputError where the base
-    cannot write the texts, or the map is no better than chance, MissingExtraError where no decoder is installed."""
-    bases = [_read(name, at_hand)] if name else _shipped(at_hand, without)
-    # With its sketch's estimates in place of its embedder, a base is much worse (docs/lab.md, section 51).
-    bases = [one for one in bases if one.encoder] or bases
-    if len(bases) == 1:
-        base, ours = bases[0], bases[0].embed(at_hand.texts[:MOST_PAIRS], say)
-    else:
-        base, ours = _likeliest(bases, at_hand, say)
-        if more := at_hand.texts[len(ours) : MOST_PAIRS]:
-            ours = np.concatenate([ours, base.embed(more, say)])
+def choose_base(name: str | None, at_hand: PairsAtHand, say: Say) -> tuple[Adaptable, Map]:
+    """The base of this name, or the one that was made to be adapted, and a map fitted to the pairs. Raises InputError
+    where the base cannot write the texts, or the map is no better than chance, MissingExtraError where it is not
+    installed."""
+    base = Adaptable(WarmStart.read(_place_of(name), RET_V21))
+    if not base.warm.suits(at_hand.texts):
+        raise _unwritable(base, at_hand)
+    ours = base.embed(at_hand.texts[:MOST_PAIRS], say)
     mapped = fit_map(at_hand.vectors[: len(ours)], ours)
     say(
         f"mapped to the space of {base.origin.name}: cosine {mapped.cosine:.3f} on texts left out, "
@@ -115,33 +102,13 @@ def other_sketches(base: Adaptable, at_hand: PairsAtHand, without: Collection[st
     return {name: sketch for name, sketch in sketches.items() if sketch is not None}
 
 
-def _likeliest(bases: list[Adaptable], at_hand: PairsAtHand, say: Say) -> tuple[Adaptable, Vectors]:
-    """The base that finds held-out texts likeliest, and its embeddings of the first texts, by which it was found."""
-    embedded, losses = list[Vectors](), list[float]()
-    for one in bases:
-        embedded.append(one.embed(at_hand.texts[:TRIED], say))
-        mapped = fit_map(at_hand.vectors[:TRIED], embedded[-1])
-        losses.append(one.loss(mapped, at_hand))
-        say(f"  {one.origin.name}: cosine {mapped.cosine:.3f}, {losses[-1]:.1f} nats a text")
-    best = int(np.argmin(losses))
-    return bases[best], embedded[best]
-
-
-def _read(name: str, at_hand: PairsAtHand) -> Adaptable:
-    base = Adaptable(WarmStart.read(name, RET_V21))
-    if not base.warm.suits(at_hand.texts):
-        raise _unwritable([base], at_hand)
-    return base
-
-
-def _shipped(at_hand: PairsAtHand, without: Collection[str]) -> list[Adaptable]:
-    if not SHIPPED.is_dir():
+def _place_of(name: str | None) -> str | Path:
+    """Where the base is. The one that was made to be adapted is no decoder: it lies apart from those that are."""
+    if name not in (None, TO_ADAPT.name):
+        return name
+    if not TO_ADAPT.is_dir():
         raise MissingExtraError.of("unembed_weights", "weights")
-    bases = [Adaptable(WarmStart.read(folder, RET_V21)) for folder in _folders(without)]
-    suited = [one for one in bases if one.warm.suits(at_hand.texts)]
-    if not suited:
-        raise _unwritable(bases, at_hand)
-    return suited
+    return TO_ADAPT
 
 
 def _folders(without: Collection[str]) -> list[Path]:
@@ -149,13 +116,10 @@ def _folders(without: Collection[str]) -> list[Path]:
     return [folder for folder in folders if folder.name not in without]
 
 
-def _unwritable(bases: list[Adaptable], at_hand: PairsAtHand) -> InputError:
-    sample = at_hand.texts[:1000]
-    shares = []
-    for one in bases:
-        pieces = [piece for ids in one.checkpoint.tokenizer.encode_many(sample) for piece in ids]
-        shares.append(f"{one.origin.name} {pieces.count(UNKNOWN) / max(1, len(pieces)):.0%}")
+def _unwritable(base: Adaptable, at_hand: PairsAtHand) -> InputError:
+    pieces = [piece for ids in base.checkpoint.tokenizer.encode_many(at_hand.texts[:1000]) for piece in ids]
+    share = pieces.count(UNKNOWN) / max(1, len(pieces))
     return InputError(
-        f"the texts cannot be written with the pieces of a decoder that is there; unknown to each are: "
-        f"{', '.join(shares)}; expected texts in its script, or `unembed train`, which learns the pieces from them"
+        f"{share:.0%} of the texts' pieces are unknown to {base.origin.name}, which would be adapted; expected texts "
+        "in its script, or `unembed train`, which learns the pieces from them"
     )

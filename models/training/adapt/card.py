@@ -53,7 +53,7 @@ def write_adapted_card(folder: Path, checkpoint: Checkpoint, adapted: Adapted, c
             "to calibrate it anew, so it is less reliable here.\n\n"
         )
     )
-    by = f"by {adapted.by_encoder}" if adapted.by_encoder else "as its sketch estimates them"
+    by = f"by {adapted.by_encoder}" if adapted.by_encoder else "by its sketch"
     card = f"""# {config.name}
 
 A decoder of sentence embeddings: `{config.network.architecture}`, {config.network.parameters:,} parameters.

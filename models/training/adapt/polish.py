@@ -81,7 +81,7 @@ def polish(
         for step in range(steps):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, step / steps, group["peak"], WARM_UP)
-            loss = _loss(made, *next(batches))
+            loss = loss_of(made, *next(batches))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
@@ -135,7 +135,7 @@ def _endless(pairs: Pairs, seed: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
     return map(pairs.batch, chain.from_iterable(passes))
 
 
-def _loss(network: RET, embeddings: Tensor, ids: Tensor) -> Tensor:
+def loss_of(network: RET, embeddings: Tensor, ids: Tensor) -> Tensor:
     """As `piece_loss`, in bfloat16 where the CPU computes in it: half as fast again."""
     if not _HAS_BFLOAT16:
         return piece_loss(network, embeddings, ids)

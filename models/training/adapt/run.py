@@ -51,7 +51,7 @@ class Adaptation:
     base: str | None = None  # a decoder's name, or its folder; None: the best of those that ship
     held_out: float = 0.1  # of the pairs
     texts: tuple[TextSet, ...] = ()  # like those of the sets, without embeddings
-    minutes: float = 0.5  # of polishing, about, on one core; 0: none
+    minutes: float = 1.0  # of polishing, about, on one core; 0: none
     licence: str = "not stated"
     seed: int = 0
     check: Check = Check.FIRST
@@ -77,7 +77,7 @@ def look(plan: Adaptation, say: Say) -> PairsAtHand:
 def adapt_to(plan: Adaptation, at_hand: PairsAtHand, say: Say) -> Adapted:
     """The same with pairs that were read."""
     begun = time.monotonic()
-    base, mapped = choose_base(plan.base, at_hand, say, plan.without)
+    base, mapped = choose_base(plan.base, at_hand, say)
     others = other_sketches(base, at_hand, plan.without)
     own = base.checkpoint.sketch
     sketches = [*([own] if own else []), *others.values()]

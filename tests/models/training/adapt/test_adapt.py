@@ -94,15 +94,29 @@ class Encoder:
         return sketch.vectors(texts)
 
 
-def test_decoders_whose_embedder_is_there_go_before_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedder_of_a_decoder_that_is_named_embeds_the_texts_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Given the embedder of one of the decoders that ship
     monkeypatch.setattr(bases, "is_installed", lambda name: name == "all-MiniLM-L6-v2")
     monkeypatch.setattr(bases, "shared_encoder", lambda name: Encoder())
-    # When no base is named, Then that decoder is adapted, and the others are not tried
-    asked, said = replace(plan(tmp_path, LINES[:120], embed(LINES[:120])), base=None), list[str]()
-    made = adapt(asked, said.append)
+    # When that decoder is adapted, Then its embedder is asked
+    made = adapt(plan(tmp_path, LINES[:120], embed(LINES[:120])), lambda line: None)
     assert (made.base.name, made.by_encoder) == (BASE, "all-MiniLM-L6-v2")
-    assert not [line for line in said if "nats a text" in line]
+
+
+def test_without_a_name_what_was_made_to_be_adapted_is(tmp_path: Path) -> None:
+    # Given pairs, When no base is named
+    asked = replace(plan(tmp_path, LINES[:260], embed(LINES[:260])), base=None)
+    made = adapt(asked, lambda line: None)
+    # Then that is adapted which ships for it, by its name on the card
+    assert (made.base.name, made.by_encoder) == ("ret-v21-base", None)
+    card = (asked.folder / "README.md").read_text()
+    assert "adapted from `ret-v21-base`" in card
+    assert "--base ret-v21-base" in card
+    # And under that name it is found again
+    again = replace(asked, base="ret-v21-base", folder=tmp_path / "again")
+    assert adapt(again, lambda line: None).proof.word_f1 == made.proof.word_f1
 
 
 def test_embeddings_that_lie_beside_other_texts_are_refused_with_the_numbers(tmp_path: Path) -> None:
@@ -148,7 +162,7 @@ def test_texts_in_another_script_are_refused(tmp_path: Path) -> None:
     texts = [f"Это предложение номер {number}, и его не написать." for number in range(80)]
     vectors = np.random.default_rng(0).normal(size=(80, DIM)).astype(np.float32)
     asked = replace(plan(tmp_path, texts, vectors), base=None)
-    with pytest.raises(InputError, match=r"ret-v21-minilm \d+%.*`unembed train`"):
+    with pytest.raises(InputError, match=r"^\d+% of the texts' pieces are unknown to ret-v21-minilm.*`unembed train`"):
         adapt(asked, lambda line: None)
 
 

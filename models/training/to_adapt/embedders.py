@@ -1,0 +1,76 @@
+"""Embedders that are made up, as different from each other as those of strangers are.
+
+Each projects what a true embedder says of a text, a random vector for each of its words and pairs, or both; bends it,
+adds noise, and a mean that all texts share. A network that reads the maps of many of them reads the map of one more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unembed.models.decoder.manifold import unit
+from unembed.models.decoder.sketch import Bags, bag_sums
+from unembed.models.decoder.vectors import Vectors
+
+TRUE: Final = 0.35  # of the embedders are the true one
+OF_WORDS: Final = 0.15  # know the words alone
+WIDTHS: Final = (256, 384, 384, 512)
+NOISES: Final = (0.0, 0.1, 0.2, 0.35)
+MEANS: Final = (0.0, 0.0, 1.0, 3.0)
+
+Embedder = Callable[[np.ndarray], Vectors]  # of rows' numbers: (M, D) at length 1
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """N texts: what a true embedder says of them, and which words and pairs they have."""
+
+    embedded: Vectors  # (N, E)
+    bags: Bags
+    meaning: Tensor  # (R, E): a sketch's table, for the words that only words embed
+    seen: np.ndarray  # (R,): times
+
+    def of(self, rows: np.ndarray) -> Bags:
+        offsets = np.asarray(self.bags.offsets, np.int64)
+        sizes = offsets[rows + 1] - offsets[rows]
+        ends = np.cumsum(sizes)
+        places = np.repeat(offsets[rows] - (ends - sizes), sizes) + np.arange(sizes.sum())
+        return Bags(np.asarray(self.bags.ids, np.int64)[places], np.concatenate([[0], ends]))
+
+
+def draw(material: Material, random: np.random.Generator) -> Embedder:
+    """One embedder; the same of the same generator."""
+    kind = random.random()
+    if kind < TRUE:
+        return lambda rows: np.asarray(unit(material.embedded[rows]), np.float32)
+    own, other = material.embedded.shape[1], int(random.choice([192, 256, 384]))
+    rarity = (material.seen + 5.0) ** -random.uniform(0.1, 0.6)
+    table = torch.from_numpy((random.normal(size=(len(material.seen), other)) * rarity[:, None]).astype(np.float32))
+    true = kind >= TRUE + OF_WORDS
+    says = random.uniform(0.4, 1.0) if true else random.uniform(0.3, 1.5)
+    words = random.uniform(0.15, 0.9) if true else 1.0
+    width = int(random.choice(WIDTHS))
+    turn = torch.from_numpy((random.normal(size=(own + other, width)) / (own + other) ** 0.5).astype(np.float32))
+    bend, noise = random.uniform(0.3, 3.0), float(random.choice(NOISES))
+    mean = torch.from_numpy((random.normal(size=width) * random.choice(MEANS) / width**0.5).astype(np.float32))
+    seed = int(random.integers(1 << 30))
+
+    def embed(rows: np.ndarray) -> Vectors:
+        bags = material.of(rows)
+        said = (
+            torch.from_numpy(material.embedded[rows].astype(np.float32)) if true else bag_sums(material.meaning, bags)
+        )
+        both = torch.cat([F.normalize(said) * says, F.normalize(bag_sums(table, bags)) * words], dim=1)
+        turned = F.normalize(both) * (own + other) ** 0.5 @ turn  # (M, width)
+        seen = F.normalize(torch.tanh(bend * turned) if true else turned)
+        drawn = torch.randn(seen.shape, generator=torch.Generator().manual_seed(seed + len(rows)))
+        return F.normalize(F.normalize(seen + F.normalize(drawn) * noise) + mean).numpy()
+
+    return embed

@@ -1,0 +1,58 @@
+"""What `unembed adapt` begins with: what ships, and that one is made as it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unembed.models.decoder.catalog import names
+from unembed.models.decoder.checkpoint import load_checkpoint
+from unembed.models.decoder.sketch import Bags
+from unembed.models.training.adapt.bases import TO_ADAPT
+from unembed.models.training.adapt.linear_map import fit_map
+from unembed.models.training.to_adapt.embedders import Material, draw
+from unembed.models.training.to_adapt.learn import make_base
+
+LINES = Path("examples/sentences.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_base_that_ships_can_be_read_and_is_no_decoder() -> None:
+    base = load_checkpoint(TO_ADAPT)
+    assert base.sketch is not None
+    assert base.sketch.fault(base.network.config.embedding_dim) is None
+    assert base.config.encoder is None
+    assert TO_ADAPT.name not in names()
+    assert "It is no decoder" in (TO_ADAPT / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_base_is_made_of_texts_and_their_embeddings() -> None:
+    # Given a decoder, and texts with the embeddings that it reads
+    start = load_checkpoint("ret-v21-minilm")
+    assert start.sketch is not None
+    embedded = start.sketch.vectors(LINES)
+    said: list[str] = []
+    # When a base is made, with a moment of training
+    made = make_base(start, LINES, embedded, 0.02, 0, said.append)
+    # Then it reads a space of its own, in which texts are placed by their words
+    assert made.sketch is not None
+    dim = made.network.config.embedding_dim
+    assert made.sketch.fault(dim) is None
+    assert made.config.encoder is None
+    # And a map from the embeddings into it finds the texts again
+    mapped = fit_map(embedded, made.sketch.vectors(LINES))
+    assert mapped.cosine > mapped.apart + 0.1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_embedder_that_is_made_up_says_the_same_of_a_text_each_time_and_else_of_others(seed: int) -> None:
+    random = np.random.default_rng(1)
+    bags = Bags(np.tile(np.arange(20), 3)[:40], np.arange(0, 41, 2))  # 20 texts of two rows
+    material = Material(random.normal(size=(20, 16)).astype(np.float32), bags, torch.randn(20, 16), np.ones(20))
+    rows = np.arange(20)
+    first, second = (draw(material, np.random.default_rng(seed))(rows) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert np.allclose(np.linalg.norm(first, axis=1), 1.0, atol=1e-5)
+    assert len(np.unique(first.round(4), axis=0)) >= 10

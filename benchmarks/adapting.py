@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UnembedError as error:
             print(f"nothing was measured: {error}", file=sys.stderr)
             return 1
-        points = [point for point in points if point["embedder"] not in sets] + new
+        again = {(name, bool(given.texts)) for name in sets}
+        points = [one for one in points if (one["embedder"], one["more_texts"] > 0) not in again] + new
+        points.sort(key=lambda one: (one["embedder"], one["more_texts"] > 0, one["texts"]))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(points, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (given.out / CHART).write_text(chart(points), encoding="utf-8")
@@ -72,9 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dev", action="append", default=[], help="the same embedder's, to be scored on")
     parser.add_argument("--counts", default=",".join(map(str, COUNTS)), help="how many texts, with commas between")
     parser.add_argument("--rows", type=int, default=ROWS, help="lines of each --dev set")
-    parser.add_argument("--base", help="the decoder to adapt; default: the best")
+    parser.add_argument("--base", help="as in unembed adapt")
     parser.add_argument("--without", action="append", default=[], help="a decoder that ships and is not to be used")
-    parser.add_argument("--minutes", type=float, default=0.5, help="as in unembed adapt")
+    parser.add_argument("--texts", action="append", default=[], help="as in unembed adapt: more, without embeddings")
+    parser.add_argument("--minutes", type=float, default=Adaptation.minutes, help="as in unembed adapt")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="the folder of the docs")
     parser.add_argument("--again", action="store_true", help="only write, from what was measured before")
     return parser
@@ -97,7 +100,12 @@ def _of_set(name: str, one: TextSet, dev: Mapping[str, TextSet], given: argparse
         say(f"{name}: {count:,} texts")
         with tempfile.TemporaryDirectory() as folder:
             plan = Adaptation(
-                Path(folder) / "made", (one,), base=given.base, minutes=given.minutes, without=tuple(given.without)
+                Path(folder) / "made",
+                (one,),
+                base=given.base,
+                texts=tuple(map(TextSet.parse, given.texts)),
+                minutes=given.minutes,
+                without=tuple(given.without),
             )
             begun = time.process_time()
             try:
@@ -112,6 +120,7 @@ def _of_set(name: str, one: TextSet, dev: Mapping[str, TextSet], given: argparse
             yield {
                 "embedder": name,
                 "texts": count,
+                "more_texts": made.more_texts,
                 "base": made.base.name,
                 "cosine": round(made.cosine, DIGITS),
                 "seconds": round(seconds, 1),
@@ -140,15 +149,13 @@ def with_table(page: str, points: Sequence[Point]) -> str:
 
 def table(points: Sequence[Point]) -> str:
     rows = [
-        "| embedder | texts | map | by default: BLEU, word F1, exact | `--edits 2` | CPU |",
+        "| embedder | texts | without embeddings | by default: BLEU, word F1, exact | `--edits 2` | CPU |",
         "|---|---|---|---|---|---|",
     ]
     for point in points:
         scores = " | ".join(_scores(point[way]) for way in WAYS)
-        rows.append(
-            f"| {point['embedder']} | {point['texts']:,} | {point['cosine']:.2f} | {scores} "
-            f"| {point['seconds']:.0f} s |"
-        )
+        more = f"{point['more_texts']:,}" if point["more_texts"] else ""
+        rows.append(f"| {point['embedder']} | {point['texts']:,} | {more} | {scores} | {point['seconds']:.0f} s |")
     return "\n".join(rows) + "\n"
 
 

@@ -19,7 +19,9 @@ Point = Mapping[str, Any]
 
 
 def chart(points: Sequence[Point]) -> str:
-    """An SVG of a few kB, light or dark: a line for each embedder, with the 95 % interval of each point."""
+    """An SVG of a few kB, light or dark: a line for each embedder, with the 95 % interval of each point, of those that
+    had no other texts."""
+    points = [one for one in points if not one["more_texts"]]
     embedders = sorted({point["embedder"] for point in points})
     counts = sorted({point["texts"] for point in points})
     highest = max(point["default"]["bleu"]["high"] for point in points)

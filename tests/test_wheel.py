@@ -162,7 +162,7 @@ def test_the_wheel_has_all_that_runs(wheels: Wheels) -> None:
 
 def test_the_weights_are_a_wheel_of_their_own(wheels: Wheels) -> None:
     # Given the files of the decoders that ship
-    files = {path.relative_to(ROOT / WEIGHTS) for path in (ROOT / WEIGHTS).glob("ret-*/*")}
+    files = {path.relative_to(ROOT / WEIGHTS) for path in (ROOT / WEIGHTS).glob("**/ret-*/*")}
     assert files
     # Then the client's wheel has none of them, and the other has them all, and no module
     assert not [name for name in names_in(wheels.unembed) if "weights/" in name or name.endswith(".safetensors")]

@@ -15,15 +15,20 @@ from benchmarks.adapting_chart import chart
 from benchmarks.checkout import ROOT
 
 
-def point(embedder: str, texts: int, bleu: float) -> dict[str, Any]:
+def point(embedder: str, texts: int, bleu: float, more: int = 0) -> dict[str, Any]:
     """As in the JSON."""
     scores = {"bleu": {"value": bleu, "low": bleu - 1, "high": bleu + 1}}
     scores |= {name: {"value": 0.5, "low": 0.4, "high": 0.6} for name in ("word_f1", "exact")}
-    made = {"embedder": embedder, "texts": texts, "base": "b", "cosine": 0.7, "seconds": 9.4}
+    made = {"embedder": embedder, "texts": texts, "more_texts": more, "base": "b", "cosine": 0.7, "seconds": 9.4}
     return {**made, "default": scores, "edits": scores}
 
 
-POINTS = [point("<mine>", 50, 2.0), point("<mine>", 1000, 9.0), point("other", 1000, 8.5)]
+POINTS = [
+    point("<mine>", 50, 2.0),
+    point("<mine>", 1000, 9.0),
+    point("<mine>", 1000, 9.5, more=30_000),
+    point("other", 1000, 8.5),
+]
 
 
 def test_the_chart_has_a_line_for_each_embedder_and_a_mark_for_each_number() -> None:
@@ -56,7 +61,8 @@ def test_what_was_measured_is_written_anew_and_the_rest_of_the_page_stays(tmp_pa
     assert page.startswith("Before.\n")
     assert page.endswith("After.\n")
     assert "old" not in page
-    assert "| <mine> | 1,000 | 0.70 | 9.0 (8.0 to 10.0), 0.500, 50.0% |" in page
+    assert "| <mine> | 1,000 |  | 9.0 (8.0 to 10.0), 0.500, 50.0% |" in page
+    assert "| <mine> | 1,000 | 30,000 | 9.5 (8.5 to 10.5), 0.500, 50.0% |" in page
     assert (tmp_path / CHART).read_text() == chart(POINTS)
 
 

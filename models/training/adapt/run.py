@@ -156,49 +156,28 @@ class _Learnt:
 def _learnt(
     plan: Adaptation, base: Adaptable, mapped: Map, at_hand: PairsAtHand, sketches: Sequence[Sketch], say: Say
 ) -> _Learnt:
-    """The base's network behind the map, and polished there."""
+    """The base's network behind the map, used to the embeddings of the pairs and to those that are estimated."""
+    composed, tokenizer = compose(base.checkpoint.network, mapped), base.checkpoint.tokenizer
     if not plan.minutes:
-        return _Learnt(compose(base.checkpoint.network, mapped))
-    pieces = round(60.0 * PIECES_A_SECOND * plan.minutes)
-    if more := more_texts(plan.texts, at_hand.texts, at_hand.held_out, plan.seed, say):
-        return _from_estimates(base, mapped, at_hand, sketches, more, Polish(pieces, seed=plan.seed), say)
+        return _Learnt(composed)
+    longest = composed.config.max_pieces
+    own = pair(at_hand.texts, at_hand.vectors, tokenizer, longest)[0]
+    apart = pair(at_hand.held_out, at_hand.held_out_vectors, tokenizer, longest)[0]
+    how = Polish(round(60.0 * PIECES_A_SECOND * plan.minutes), seed=plan.seed)
+    more = more_texts(plan.texts, at_hand.texts, at_hand.held_out, plan.seed, say)
+    if more:
+        used = more[: round(how.pieces * len(own) / own.total_pieces)]
+        say(f"learning from {len(used):,} texts without embeddings too, of which these are estimated")
+        forward = Forward.fit(at_hand.texts, at_hand.vectors, sketches)
+        say(f"estimating their embeddings: {forward.explained:.0%} of the variance is explained on texts left out")
+        estimated = Estimated(pair(used, forward(used), tokenizer, longest)[0], forward.errors)
+        found = _Learnt(composed, len(used), forward.explained)
+    else:
+        how, estimated, found = replace(how, rate=RATE_OF_PAIRS), None, _Learnt(composed)
     say("polishing the network on the embeddings")
-    return _Learnt(_from_pairs(base, mapped, at_hand, Polish(pieces, rate=RATE_OF_PAIRS, seed=plan.seed), say))
-
-
-def _from_pairs(base: Adaptable, mapped: Map, at_hand: PairsAtHand, how: Polish, say: Say) -> RET:
-    composed, tokenizer = compose(base.checkpoint.network, mapped), base.checkpoint.tokenizer
-    longest = composed.config.max_pieces
-    own = pair(at_hand.texts, at_hand.vectors, tokenizer, longest)[0]
-    apart = pair(at_hand.held_out, at_hand.held_out_vectors, tokenizer, longest)[0]
-    polished = polish(composed, own, None, apart, how, say)
-    say(f"held-out texts: {polished.before:.3f} nats a piece before, {polished.after:.3f} after")
-    return polished.network
-
-
-def _from_estimates(
-    base: Adaptable,
-    mapped: Map,
-    at_hand: PairsAtHand,
-    sketches: Sequence[Sketch],
-    more: Sequence[str],
-    how: Polish,
-    say: Say,
-) -> _Learnt:
-    """Behind the map, used to the embeddings of the pairs and to those that are estimated."""
-    composed, tokenizer = compose(base.checkpoint.network, mapped), base.checkpoint.tokenizer
-    longest = composed.config.max_pieces
-    own = pair(at_hand.texts, at_hand.vectors, tokenizer, longest)[0]
-    apart = pair(at_hand.held_out, at_hand.held_out_vectors, tokenizer, longest)[0]
-    used = more[: round(how.pieces * len(own) / own.total_pieces)]
-    say(f"learning from {len(used):,} texts without embeddings too, of which these are estimated")
-    forward = Forward.fit(at_hand.texts, at_hand.vectors, sketches)
-    say(f"estimating their embeddings: {forward.explained:.0%} of the variance is explained on texts left out")
-    estimated = Estimated(pair(used, forward(used), tokenizer, longest)[0], forward.errors)
-    say("polishing the network")
     polished = polish(composed, own, estimated, apart, how, say)
     say(f"held-out texts: {polished.before:.3f} nats a piece before, {polished.after:.3f} after")
-    return _Learnt(polished.network, len(used), forward.explained)
+    return replace(found, network=polished.network)
 
 
 def _sketch(base: Sketch | None, others: Sequence[Sketch], at_hand: PairsAtHand, seed: int, say: Say) -> Sketch | None:

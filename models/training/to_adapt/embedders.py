@@ -29,7 +29,7 @@ Embedder = Callable[[np.ndarray], Vectors]  # of rows' numbers: (M, D) at length
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class Sayings:
     """N texts: what a true embedder says of them, and which words and pairs they have."""
 
     embedded: Vectors  # (N, E)
@@ -45,7 +45,7 @@ class Material:
         return Bags(np.asarray(self.bags.ids, np.int64)[places], np.concatenate([[0], ends]))
 
 
-def draw(material: Material, random: np.random.Generator) -> Embedder:
+def draw(material: Sayings, random: np.random.Generator) -> Embedder:
     """One embedder; the same of the same generator."""
     kind = random.random()
     if kind < TRUE:

@@ -21,7 +21,7 @@ from unembed.models.training.adapt.polish import loss_of
 from unembed.models.training.data import epoch_batches, pair
 from unembed.models.training.loop import disturb
 from unembed.models.training.optimiser import Average, adamw, learning_rate
-from unembed.models.training.to_adapt.embedders import Material, draw
+from unembed.models.training.to_adapt.embedders import Sayings, draw
 from unembed.models.training.to_adapt.space import space_of
 
 NAME: Final = "ret-v21-base"
@@ -44,10 +44,10 @@ def make_base(
     assert meaning is not None, "the decoder has no sketch, which the space is made from"
     say(f"finding the space, from {len(texts):,} texts")
     space = space_of(meaning, texts)
-    placed = space.vectors(texts).astype(np.float16)  # (N, D)
+    placed = space.vectors(texts)  # (N, D)
     bags = meaning.bags(texts)
     table = torch.from_numpy(meaning.table @ meaning.basis.astype(np.float32).T)
-    material = Material(embedded, bags, table, np.bincount(bags.ids, minlength=len(meaning.rows)))
+    material = Sayings(embedded, bags, table, np.bincount(bags.ids, minlength=len(meaning.rows)))
     network = _begun(start.network, space, meaning, texts)
     learnt = pair(texts, placed, tokenizer, network.config.max_pieces)[0]
     optimiser, average = adamw(network, RATE, weight_decay=0.01), Average(network, DECAY)
@@ -81,7 +81,7 @@ def _begun(network: RET, space: Sketch, meaning: Sketch, texts: list[str]) -> RE
     return compose(network, fit_map(space.vectors(some), meaning.vectors(some))).train()
 
 
-def _shown(material: Material, placed: Vectors, lengths: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, Vectors]]:
+def _shown(material: Sayings, placed: Vectors, lengths: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, Vectors]]:
     """Rows' numbers and their mapped embeddings (B, D), without end."""
     random = np.random.default_rng(seed)
     while True:
@@ -95,8 +95,8 @@ def _shown(material: Material, placed: Vectors, lengths: np.ndarray, seed: int) 
                 yield rows[batch], mapped[batch]
 
 
-def _mapped(material: Material, placed: Vectors, rows: np.ndarray, random: np.random.Generator) -> Vectors:
+def _mapped(material: Sayings, placed: Vectors, rows: np.ndarray, random: np.random.Generator) -> Vectors:
     """By a map of another embedder, fitted to other texts."""
     embedder = draw(material, random)
     pairs = random.choice(len(placed), min(len(placed), int(random.choice(PAIRS))), replace=False)
-    return fit_map(embedder(pairs), placed[pairs].astype(np.float32))(embedder(rows))
+    return fit_map(embedder(pairs), placed[pairs])(embedder(rows))

@@ -76,7 +76,8 @@ def _of_counts(weights: Tensor, bags: Bags) -> Tensor:
     for _ in range(ROUNDS):
         span = torch.linalg.qr(bag_sums(weights * back(span), bags)).Q
     _, lengths, axes = torch.linalg.svd(back(span).T, full_matrices=False)
-    return weights * axes[:count].T * lengths[:count].clamp_min(1e-6).rsqrt()
+    found: Tensor = weights * axes[:count].T * lengths[:count].clamp_min(1e-6).rsqrt()
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,18 +1,13 @@
-"""Even coordinates: what a network computes stays, and what it learns of short directions comes sooner."""
+"""Even coordinates: what a network computes stays, and embeddings vary alike in all of them."""
 
 from __future__ import annotations
-
-import copy
 
 import numpy as np
 import pytest
 import torch
 
 from tests.models.decoder.toy import DIM, pairs, random_network, vectors
-from unembed.models.decoder.ret import RET
-from unembed.models.training.data import Pairs
 from unembed.models.training.evened import Even, evened
-from unembed.models.training.loop import piece_loss
 
 
 def lopsided(count: int, dim: int = DIM) -> np.ndarray:
@@ -48,29 +43,3 @@ def test_fewer_embeddings_than_directions_are_enough(count: int) -> None:
     even = Even.of(lopsided(count))
     assert torch.isfinite(even.into).all()
     assert torch.allclose(even.into @ even.back, torch.eye(DIM), atol=1e-2)
-
-
-def test_what_short_directions_say_is_learnt_sooner() -> None:
-    # Given texts with embeddings of which little varies, and a network
-    some = pairs()
-    lengths = np.full(DIM, 0.02)
-    some.embeddings[:] = (vectors(len(some), DIM) * lengths + np.eye(DIM)[0]).astype(np.float32)
-    network = random_network()
-    # When what reads the embedding learns so many steps, as it is and evened
-    plain, even = copy.deepcopy(network), copy.deepcopy(network)
-    left = _learnt(plain, some, list(plain.bridge.parameters()))
-    with evened(even, some.embeddings) as reading:
-        left_even = _learnt(even, some, reading)
-    # Then, evened, it has learnt more
-    assert left_even < left - 0.1
-
-
-def _learnt(network: RET, some: Pairs, parameters: list[torch.nn.Parameter], steps: int = 300) -> float:
-    optimiser = torch.optim.Adam(parameters, lr=1e-2)
-    embeddings, ids = some.batch(np.arange(len(some)))
-    for _ in range(steps):
-        loss = piece_loss(network, embeddings, ids)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    return float(piece_loss(network, embeddings, ids).detach())

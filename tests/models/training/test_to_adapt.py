@@ -13,7 +13,7 @@ from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.sketch import Bags
 from unembed.models.training.adapt.bases import TO_ADAPT
 from unembed.models.training.adapt.linear_map import fit_map
-from unembed.models.training.to_adapt.embedders import Material, draw
+from unembed.models.training.to_adapt.embedders import Sayings, draw
 from unembed.models.training.to_adapt.learn import make_base
 
 LINES = Path("examples/sentences.txt").read_text(encoding="utf-8").splitlines()
@@ -50,7 +50,7 @@ def test_a_base_is_made_of_texts_and_their_embeddings() -> None:
 def test_an_embedder_that_is_made_up_says_the_same_of_a_text_each_time_and_else_of_others(seed: int) -> None:
     random = np.random.default_rng(1)
     bags = Bags(np.tile(np.arange(20), 3)[:40], np.arange(0, 41, 2))  # 20 texts of two rows
-    material = Material(random.normal(size=(20, 16)).astype(np.float32), bags, torch.randn(20, 16), np.ones(20))
+    material = Sayings(random.normal(size=(20, 16)).astype(np.float32), bags, torch.randn(20, 16), np.ones(20))
     rows = np.arange(20)
     first, second = (draw(material, np.random.default_rng(seed))(rows) for _ in range(2))
     assert np.array_equal(first, second)

@@ -162,7 +162,7 @@ def test_texts_in_another_script_are_refused(tmp_path: Path) -> None:
     texts = [f"Это предложение номер {number}, и его не написать." for number in range(80)]
     vectors = np.random.default_rng(0).normal(size=(80, DIM)).astype(np.float32)
     asked = replace(plan(tmp_path, texts, vectors), base=None)
-    with pytest.raises(InputError, match=r"^\d+% of the texts' pieces are unknown to ret-v21-minilm.*`unembed train`"):
+    with pytest.raises(InputError, match=r"^\d+% of the texts' pieces are unknown to ret-v21-base.*`unembed train`"):
         adapt(asked, lambda line: None)
 
 

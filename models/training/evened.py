@@ -69,7 +69,8 @@ class Even(nn.Module):
         return cls(into, back)
 
     def forward(self, learnt: Tensor) -> Tensor:
-        return learnt @ self.into  # (C, D)
+        with torch.autocast(learnt.device.type, enabled=False):  # weights of half precision would stay as inexact
+            return learnt @ self.into  # (C, D)
 
     def right_inverse(self, weights: Tensor) -> Tensor:
         return weights @ self.back  # (C, D)

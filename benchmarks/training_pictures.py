@@ -108,7 +108,7 @@ def _plan(folder: Path, sets: tuple[TextSet, TextSet], recipe: Recipe) -> Plan:
 
 def _reports(folder: Path, sets: tuple[TextSet, TextSet]) -> list[Progress]:
     material = gather(_plan(folder / "mine", sets, CURVES), say)
-    run = Run(folder / "mine" / "run", material.config, CURVES, weights=material.weights)
+    run = Run(folder / "mine" / "run", material.config, CURVES, weights=material.weights, even=material.even)
     scorer = GreedyScorer(material.tokenizer, material.held_out, HELD_OUT)
     run.train(material.pairs, material.dev_pairs, lambda line: say(f"step {line.step}"), 8, scorer=scorer)
     return run.lines()

@@ -13,7 +13,7 @@ What a network computes is not changed by it, nor is what is saved: K is multipl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -27,22 +27,37 @@ from unembed.models.decoder.ret import RET
 from unembed.models.decoder.vectors import Vectors
 
 FLOOR: Final = 0.03  # of the mean variance, added in each direction, as few embeddings show little of some
-MOST_ROWS: Final = 20_000  # that the covariance is found from
+MOST_ROWS: Final = 20_000  # that the covariance is found from, about, at even steps
+LEARNT: Final = ".parametrizations.weight.original"  # how torch names what is learnt
 
 
 @contextmanager
 def evened(network: RET, vectors: Vectors) -> Iterator[list[nn.Parameter]]:
     """Within it, what reads the embedding is learnt in the even coordinates of embeddings (N, D): these are its
     parameters. Afterwards the network is a plain one again."""
-    readers = [network.bridge, *([] if network.gate is None else [network.gate])]
-    even = Even.of(vectors)
-    for one in readers:
-        register_parametrization(one, "weight", even)
+    even_out(network, Even.of(vectors))
     try:
-        yield [parameter for one in readers for parameter in one.parameters()]
+        yield [parameter for one in _readers(network) for parameter in one.parameters()]
     finally:
-        for one in readers:
+        for one in _readers(network):
             remove_parametrizations(one, "weight", leave_parametrized=True)
+
+
+def even_out(network: RET, even: Even) -> None:
+    """From now on, what reads the embedding is learnt in even coordinates."""
+    for one in _readers(network):
+        register_parametrization(one, "weight", even)
+
+
+def plain_weights(weights: Mapping[str, Tensor], even: Even) -> dict[str, Tensor]:
+    """A network's weights by name, as a plain network has them, of those that are learnt in even coordinates."""
+    return {
+        name.replace(LEARNT, ".weight"): even(value) if LEARNT in name else value for name, value in weights.items()
+    }
+
+
+def _readers(network: RET) -> list[nn.Linear]:
+    return [network.bridge, *([] if network.gate is None else [network.gate])]
 
 
 class Even(nn.Module):
@@ -59,7 +74,9 @@ class Even(nn.Module):
     @classmethod
     def of(cls, vectors: Vectors) -> Even:
         scale = math.sqrt(vectors.shape[1])  # a network reads embeddings at this length
-        given = torch.from_numpy(unit(vectors[:MOST_ROWS]).astype(np.float32)) * scale  # (N, D)
+        given = (
+            torch.from_numpy(unit(vectors[:: max(1, len(vectors) // MOST_ROWS)]).astype(np.float32)) * scale
+        )  # (N, D)
         mean = given.mean(dim=0)
         covariance = (given - mean).T @ (given - mean) / len(given)  # (D, D)
         floor = FLOOR * covariance.diagonal().mean().clamp_min(1e-6)  # embeddings that are all one have none

@@ -27,6 +27,7 @@ from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.ret import RET
 from unembed.models.decoder.tokenizer import PAD
 from unembed.models.training.data import Pairs, epoch_batches
+from unembed.models.training.evened import Even, even_out, plain_weights
 from unembed.models.training.optimiser import Average, adamw, learning_rate, optimiser_tensors, restore_optimiser
 from unembed.models.training.patience import Anneal, Watch
 from unembed.models.training.recipe import DevScore, Progress, Recipe
@@ -47,8 +48,10 @@ class Run:
         recipe: Recipe,
         device: str = "cpu",
         weights: Mapping[str, Tensor] | None = None,
+        even: Even | None = None,
     ) -> None:
-        """`weights` by name are what a new run begins with; those that are not among them are drawn."""
+        """`weights` by name are what a new run begins with; those that are not among them are drawn. With `even`, what
+        reads the embedding is learnt in these coordinates."""
         self.folder = folder
         self.recipe = recipe
         self.device = torch.device(device)
@@ -56,6 +59,9 @@ class Run:
         self.network = RET(config).to(self.device)
         unknown = self.network.load_state_dict(weights or {}, strict=False).unexpected_keys
         assert not unknown, f"the network has no {unknown}"
+        self._even = even.to(self.device) if even else None
+        if self._even:
+            even_out(self.network, self._even)
         self.average = Average(self.network, recipe.average_decay)
         self.optimiser = adamw(self.network, recipe.peak_learning_rate, recipe.weight_decay)
         self.step = 0
@@ -86,6 +92,7 @@ class Run:
             "seconds": str(self.seconds),
             "recipe": json.dumps(asdict(self.recipe)),
             "network": self.network.config.model_dump_json(),
+            "even": json.dumps(self._even is not None),
             "watch": json.dumps(asdict(self.watch)),
             "anneal": json.dumps(asdict(self.anneal) if self.anneal else None),
             "plain_from": json.dumps(self.plain_from),
@@ -110,6 +117,10 @@ class Run:
             shape = self.network.config.model_dump_json()
             if begun is not None and begun != shape:
                 raise CheckpointError(f"{self.folder} was started with the network {begun}, not {shape}; {REMEDY}")
+            if json.loads(metadata.get("even", "false")) != (self._even is not None):
+                raise CheckpointError(
+                    f"{self.folder} was started by a version that trains otherwise; use another folder"
+                )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         by_kind: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "best": {}, "optimiser": {}}
         for name, tensor in tensors.items():
@@ -137,7 +148,7 @@ class Run:
 
     def _copy(self, weights: Mapping[str, Tensor]) -> RET:
         network = RET(self.network.config).to(self.device)
-        network.load_state_dict(weights)
+        network.load_state_dict(plain_weights(weights, self._even) if self._even else weights)
         return network.eval()
 
     def train(

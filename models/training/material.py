@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from unembed.models.evaluation.text_sets import Library, Say
 from unembed.models.training.augment import augment
 from unembed.models.training.checked_sets import SetRecord, read_checked
 from unembed.models.training.data import Pairs, check_alphabet, pair
+from unembed.models.training.evened import Even
 from unembed.models.training.greedy import HeldOut
 from unembed.models.training.loop import REMEDY
 from unembed.models.training.plan import Plan
@@ -42,6 +44,11 @@ class Material:
     embedder: str | None  # whose vectors they are
     base: StartingDecoder | None
     weights: dict[str, Tensor]  # of the base
+
+    @cached_property
+    def even(self) -> Even:
+        """The coordinates in which what reads the embedding is learnt."""
+        return Even.of(self.pairs.embeddings)
 
 
 def gather(plan: Plan, say: Say) -> Material:

@@ -40,7 +40,13 @@ def look(plan: Plan, say: Say, foresee: Callable[[Outlook], None]) -> None:
     begun = pieces_path.exists()
     try:
         material = gather(plan, say)
-        run = Run(plan.folder / "run", material.config, replace(plan.recipe, base=material.base), plan.device)
+        run = Run(
+            plan.folder / "run",
+            material.config,
+            replace(plan.recipe, base=material.base),
+            plan.device,
+            even=material.even,
+        )
         run.resume()
         foresee(outlook(plan, material, run))
     finally:
@@ -53,7 +59,7 @@ def outlook(plan: Plan, material: Material, run: Run) -> Outlook:
     pairs, recipe = material.pairs, run.recipe
     steps = recipe.steps(count_batches(pairs, recipe.batch_pieces))
     left = max(0, steps - run.step)
-    trial = Run(plan.folder / "run", material.config, recipe, plan.device, material.weights)
+    trial = Run(plan.folder / "run", material.config, recipe, plan.device, material.weights, material.even)
     return Outlook(
         texts=len(pairs),
         steps=left,
@@ -82,7 +88,7 @@ def train_decoder(
     material = gather(plan, say)
     config, pairs, tokenizer = material.config, material.pairs, material.tokenizer
     recipe = replace(plan.recipe, base=material.base)
-    run = Run(plan.folder / "run", config, recipe, plan.device, material.weights)
+    run = Run(plan.folder / "run", config, recipe, plan.device, material.weights, material.even)
     if run.resume():
         say(f"continuing from step {run.step:,}, after {run.seconds / 60:.0f} minutes of training")
     say(f"training {config.parameters:,} parameters on {len(pairs):,} texts, {pairs.total_pieces:,} pieces per pass")

@@ -192,7 +192,7 @@ class _Tuning:
                 judge(line.step // every, float(np.mean(list(line.dev_loss.values()))))
 
         with TemporaryDirectory(prefix="run-", dir=self._plan.folder) as folder:
-            run = Run(Path(folder), config, short, self._plan.device, material.weights)
+            run = Run(Path(folder), config, short, self._plan.device, material.weights, material.even)
             run.train(material.pairs, material.dev_pairs, report, every, self._plan.stop)
         return run.watch.best if run.finished else None
 

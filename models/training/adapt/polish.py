@@ -39,7 +39,7 @@ class Polish:
     """How a network is polished."""
 
     pieces: int = 450_000  # to learn from, at most
-    rate: float = 1e-3
+    rate: float = 5e-4
     reading_rate: float = 4e-3  # of what reads the embedding, in even coordinates
     noise: float = 0.1  # on the pairs' embeddings; estimates have their errors
     dropout: float = 0.05

@@ -15,9 +15,11 @@ from unembed.corpus.texts import read_texts
 from unembed.errors import CheckpointError, InputError
 from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.generative import GenerativeDecoder
+from unembed.models.decoder.ret import RET
 from unembed.models.decoder.tokenizer import Tokenizer
 from unembed.models.evaluation.text_sets import TextSet
 from unembed.models.training.data import Pairs, check_alphabet, epoch_batches, pair
+from unembed.models.training.evened import Even
 from unembed.models.training.loop import Run, disturb
 from unembed.models.training.optimiser import learning_rate
 from unembed.models.training.plan import Plan
@@ -93,15 +95,16 @@ def test_it_learns(tmp_path: Path) -> None:
     assert [line["step"] for line in written] == [line.step for line in lines]
 
 
-def test_a_run_that_was_stopped_ends_where_it_would_have_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("even", [None, Even.of(vectors())], ids=["plain", "even"])
+def test_a_run_that_was_stopped_ends_where_it_would_have_ended(tmp_path: Path, even: Even | None) -> None:
     # Given a run that went through, and one that was stopped after 25 steps
-    through = Run(tmp_path / "a", config(), RECIPE)
+    through = Run(tmp_path / "a", config(), RECIPE, even=even)
     through.train(pairs(), {}, quiet)
-    stopped = Run(tmp_path / "b", config(), RECIPE)
+    stopped = Run(tmp_path / "b", config(), RECIPE, even=even)
     stopped.train(pairs(), {}, quiet, stop=lambda: stopped.step >= 25)
     assert not stopped.finished
     # When another process takes it up
-    again = Run(tmp_path / "b", config(), RECIPE)
+    again = Run(tmp_path / "b", config(), RECIPE, even=even)
     assert again.resume()
     assert again.step == 25
     again.train(pairs(), {}, quiet)
@@ -118,6 +121,23 @@ def test_a_run_is_not_taken_up_with_another_recipe(tmp_path: Path) -> None:
     run.train(pairs(), {}, quiet, stop=lambda: True)
     with pytest.raises(CheckpointError, match="was started with the recipe"):
         Run(tmp_path, config(), replace(RECIPE, noise=0.5)).resume()
+
+
+def test_what_is_learnt_in_even_coordinates_is_a_plain_network(tmp_path: Path) -> None:
+    # Given a run in even coordinates
+    run = Run(tmp_path, config(), RECIPE, even=Even.of(vectors()))
+    run.train(pairs(), {}, quiet)
+    # Then its averaged weights have the names that a checkpoint has, and do what is learnt
+    made = run.averaged()
+    assert list(made.state_dict()) == list(RET(config()).state_dict())
+    learnt = run.average.weights["bridge.parametrizations.weight.original"]
+    assert torch.allclose(made.bridge.weight, learnt @ Even.of(vectors()).into, atol=1e-5)
+
+
+def test_a_run_of_a_version_that_trained_otherwise_is_not_taken_up(tmp_path: Path) -> None:
+    Run(tmp_path, config(), RECIPE).train(pairs(), {}, quiet, stop=lambda: True)
+    with pytest.raises(CheckpointError, match="was started by a version that trains otherwise; use another folder"):
+        Run(tmp_path, config(), RECIPE, even=Even.of(vectors())).resume()
 
 
 def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,10 +73,9 @@ class Even(nn.Module):
 
     @classmethod
     def of(cls, vectors: Vectors) -> Even:
-        scale = math.sqrt(vectors.shape[1])  # a network reads embeddings at this length
-        given = (
-            torch.from_numpy(unit(vectors[:: max(1, len(vectors) // MOST_ROWS)]).astype(np.float32)) * scale
-        )  # (N, D)
+        some = vectors[:: max(1, len(vectors) // MOST_ROWS)]
+        # At the length at which a network reads them.
+        given = torch.from_numpy(unit(some).astype(np.float32)) * math.sqrt(vectors.shape[1])  # (N, D)
         mean = given.mean(dim=0)
         covariance = (given - mean).T @ (given - mean) / len(given)  # (D, D)
         floor = FLOOR * covariance.diagonal().mean().clamp_min(1e-6)  # embeddings that are all one have none

@@ -31,7 +31,7 @@ WARM_UP: Final = 10
 LOOKS: Final = 6  # at the held-out texts, evenly spaced
 ROWS: Final = 400  # of them
 MOST_PASSES: Final = 3.0  # over the pairs: of more, they are learnt by heart
-EVERY: Final = 5  # steps at least from one with pairs to the next
+EVERY: Final = 2  # steps at least from one with pairs to the next, where there are estimates
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from unembed.models.training.adapt.forward import Forward
 from unembed.models.training.adapt.linear_map import Map
 from unembed.models.training.adapt.mapped_sketch import map_sketch
 from unembed.models.training.adapt.more_texts import more_texts
-from unembed.models.training.adapt.polish import Estimated, Polish, polish
+from unembed.models.training.adapt.polish import MOST_PASSES, Estimated, Polish, polish
 from unembed.models.training.adapt.proof import prove
 from unembed.models.training.calibrate import Calibrated, calibrate_both
 from unembed.models.training.data import pair
@@ -38,6 +38,7 @@ from unembed.models.training.recipe import Check
 
 RATE_OF_PAIRS: Final = 3e-4  # where there are only pairs: at more, their few texts are learnt by heart
 PIECES_A_SECOND = 15_000  # that a core learns from, about; counted, not timed, so that a run can be repeated
+LEAST_LEFT: Final = 0.2  # of the pieces, for texts without embeddings; with less, the pairs teach more
 LEAST_CALIBRATING = 200  # held-out texts; with fewer, the base's calibration is kept
 
 
@@ -165,15 +166,19 @@ def _learnt(
     apart = pair(at_hand.held_out, at_hand.held_out_vectors, tokenizer, longest)[0]
     how = Polish(round(60.0 * PIECES_A_SECOND * plan.minutes), seed=plan.seed)
     more = more_texts(plan.texts, at_hand.texts, at_hand.held_out, plan.seed, say)
-    if more:
-        used = more[: round(how.pieces * len(own) / own.total_pieces)]
+    left = how.pieces - MOST_PASSES * own.total_pieces
+    estimated, found = None, _Learnt(composed)
+    if more and left < LEAST_LEFT * how.pieces:
+        say(f"the pairs are enough to learn from for {plan.minutes:g} minutes; with more, --texts would count too")
+    elif more:
+        used = more[: round(left * len(own) / own.total_pieces)]
         say(f"learning from {len(used):,} texts without embeddings too, of which these are estimated")
         forward = Forward.fit(at_hand.texts, at_hand.vectors, sketches)
         say(f"estimating their embeddings: {forward.explained:.0%} of the variance is explained on texts left out")
         estimated = Estimated(pair(used, forward(used), tokenizer, longest)[0], forward.errors)
         found = _Learnt(composed, len(used), forward.explained)
-    else:
-        how, estimated, found = replace(how, rate=RATE_OF_PAIRS), None, _Learnt(composed)
+    if found.explained is None:
+        how = replace(how, rate=RATE_OF_PAIRS)
     say("polishing the network on the embeddings")
     polished = polish(composed, own, estimated, apart, how, say)
     say(f"held-out texts: {polished.before:.3f} nats a piece before, {polished.after:.3f} after")

@@ -85,6 +85,17 @@ def test_a_decoder_is_adapted_to_another_embedder(tmp_path: Path) -> None:
     assert torch.equal(weights["bridge.weight"], decoder.checkpoint.network.bridge.weight)
 
 
+def test_where_the_pairs_are_enough_for_the_time_other_texts_are_not_learnt_from(tmp_path: Path) -> None:
+    # Given pairs that take as long to learn from as was asked for, and other texts
+    (tmp_path / "more.txt").write_text("\n".join(LINES[310:]) + "\n", encoding="utf-8")
+    asked = replace(plan(tmp_path, LINES[:260], embed(LINES[:260])), minutes=0.01)
+    said: list[str] = []
+    # When a decoder is adapted, Then it is said that they are left, and what it takes to use them
+    made = adapt(replace(asked, texts=(TextSet.parse(str(tmp_path / "more.txt")),)), said.append)
+    assert "the pairs are enough to learn from for 0.01 minutes; with more, --texts would count too" in said
+    assert (made.more_texts, made.explained) == (0, None)
+
+
 class Encoder:
     """Stands in for the base's embedder."""
 

@@ -150,7 +150,7 @@ class Site:
         for job in self.store.jobs.page(limit=1000).jobs:
             if not job.state.is_ended:
                 self.store.jobs.cancel(job.id)
-                await_(lambda job=job: self.store.jobs.get(job.id).state.is_ended, 30, "it is cancelled")
+                await_(lambda job=job: self.store.jobs.get(job.id).state.is_ended, 60, "it is cancelled")
             self.store.jobs.remove(job.id)
         self.payloads.delete(*[f"{PAYLOADS[:-1]}{key}" for key in self.payload_keys()] or ["none"])
 
@@ -213,7 +213,7 @@ class Site:
             found[:] = self.batches(load, BatchState.RUNNING)
             return bool(found)
 
-        await_(runs, 30, "a batch runs")
+        await_(runs, 60, "a batch runs")
         return self.holder(found[0]), found[0]
 
     def held_by(self, worker: Worker, load: Load) -> list[Batch]:

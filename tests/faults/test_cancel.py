@@ -18,8 +18,8 @@ def test_a_cancelled_job_stops_soon_and_keeps_what_is_done(site: Site, fault: Fa
     # still starting would keep a short batch until long ones are done.
     site.mend(ready=len(site.workers))
     load = site.submit(batches=9, rows=80, seconds=[*[0.01] * 4, *[0.3] * 5])
-    await_(lambda: len(site.batches(load, BatchState.DONE)) == 4, 30, "four are done")
-    await_(lambda: site.batches(load, BatchState.RUNNING), 30, "another one runs")
+    await_(lambda: len(site.batches(load, BatchState.DONE)) == 4, 60, "four are done")
+    await_(lambda: site.batches(load, BatchState.RUNNING), 60, "another one runs")
     assert site.batches(load, BatchState.QUEUED)
     # When it is cancelled
     fault.strikes_now(*site.batches(load, BatchState.RUNNING, BatchState.QUEUED))

@@ -24,9 +24,9 @@ def test_a_crash_after_the_commit_and_before_the_acknowledgement_repeats_nothing
         site.arm(stand_in.AFTER_COMMIT, how)
         # When a job is decoded
         loads.append(site.submit(batches=3, seconds=0.05))
-        await_(lambda: site.has_struck(stand_in.AFTER_COMMIT), 30, "somebody has died")
+        await_(lambda: site.has_struck(stand_in.AFTER_COMMIT), 60, "somebody has died")
         fault.strikes_now()
-    await_(lambda: not all(worker.runs for worker in site.workers), 30, "the worker has ended")
+    await_(lambda: not all(worker.runs for worker in site.workers), 60, "the worker has ended")
     site.mend()
     # Then all is well: no batch was committed twice, or decoded again after its commit
     fault.ends_well(*loads)
@@ -44,7 +44,7 @@ def test_a_crash_before_the_message_is_survived_by_the_client_s_retry(site: Site
     with ThreadPoolExecutor(1) as pool:
         # When a job is sent to it
         sending = pool.submit(site.submit, batches=3, seconds=0.02)
-        await_(lambda: not site.api.runs, 30, "the API has died")
+        await_(lambda: not site.api.runs, 60, "the API has died")
         site.api.start()
         # Then the client has sent all of it by itself
         load = sending.result(60)
@@ -60,7 +60,7 @@ def test_a_crash_before_the_message_is_survived_by_the_same_submit(site: Site, f
     key = uuid.uuid4().hex
     with Client(site.api.url, retries=0) as client, pytest.raises(UnavailableError):
         site.submit(batches=3, seconds=0.02, key=key, client=client)
-    await_(lambda: not site.api.runs, 30, "the API has died")
+    await_(lambda: not site.api.runs, 60, "the API has died")
     site.api.start()
     # When the same is submitted again
     load = site.submit(batches=3, seconds=0.02, key=key)
@@ -75,8 +75,8 @@ def test_a_worker_that_dies_within_its_commit_has_written_nothing(site: Site, fa
     site.arm(stand_in.WITHIN_FINISH, stand_in.PARENT_TOO)
     # When a job is decoded
     load = site.submit(batches=4, seconds=0.05)
-    await_(lambda: site.has_struck(stand_in.WITHIN_FINISH), 30, "a worker has died")
-    await_(lambda: not all(worker.runs for worker in site.workers), 30, "the worker has ended")
+    await_(lambda: site.has_struck(stand_in.WITHIN_FINISH), 60, "a worker has died")
+    await_(lambda: not all(worker.runs for worker in site.workers), 60, "the worker has ended")
     site.mend()
     # Then another attempt writes the batch, and all is well
     fault.strikes_at(site.deaths(load))

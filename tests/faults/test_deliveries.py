@@ -21,10 +21,10 @@ def test_five_messages_and_three_workers_write_one_set_of_rows(site: Site, fault
     for _ in range(5):
         site.publish(batch.id)
     # Then each has got one, and one of them decodes
-    await_(lambda: all(batch.id in worker.log.read_text() for worker in site.workers), 20, "each got one")
+    await_(lambda: all(batch.id in worker.log.read_text() for worker in site.workers), 60, "each got one")
     fault.ends_well(load)
     # And the other four messages came to nothing
-    await_(lambda: site.logged("not claimed", batch.id) == 4, 20, "four messages too many")
+    await_(lambda: site.logged("not claimed", batch.id) == 4, 60, "four messages too many")
     assert [attempt for _, attempt in site.commits(load)] == [1]
 
 
@@ -41,7 +41,7 @@ def test_a_message_that_comes_back_while_its_batch_is_decoded_changes_nothing(si
         _, batch = site.busy(load)
         fault.strikes_now(batch)
         # Then its message comes again while it is decoded
-        await_(lambda: site.logged("not claimed", batch.id), 20, "the message came again")
+        await_(lambda: site.logged("not claimed", batch.id), 60, "the message came again")
         assert site.batches(load, BatchState.RUNNING)
         # And all is well, with one attempt that was committed
         fault.ends_well(load, gone_too=[impatient])

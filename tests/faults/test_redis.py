@@ -63,7 +63,7 @@ def test_a_redis_that_is_full_refuses_batches_and_loses_none(site: Site, fault: 
             fault.strikes_now(*site.batches(load, BatchState.RUNNING, BatchState.QUEUED))
             sending = pool.submit(site.submit, batches=2, seconds=0.05, client=client)
             # Then its batches are refused for now, and the client is told when to come again
-            await_(lambda: 429 in transport.answers("PUT"), 20, "a batch is refused")
+            await_(lambda: 429 in transport.answers("PUT"), 60, "a batch is refused")
             assert all("Retry-After" in headers for _, status, headers in transport.seen if status == 429)
         # And once there is room, the client has sent it by itself
         other = sending.result(60)
@@ -102,7 +102,7 @@ def test_payloads_that_are_lost_end_their_batches_and_are_sent_again_by_the_same
     site.payloads.flushall()
     site.queue.flushall()
     # Then the batches that waited are dead, and say why; a worker that had its payload already has gone on
-    await_(lambda: site.store.jobs.get(load.job_id).state.is_ended, 30, "the job ends")
+    await_(lambda: site.store.jobs.get(load.job_id).state.is_ended, 60, "the job ends")
     dead = site.batches(load, BatchState.DEAD)
     assert {batch.id for batch in dead} <= {batch.id for batch in lost}
     assert dead

@@ -20,7 +20,7 @@ def test_workers_that_are_told_to_stop_hand_their_batches_back(site: Site, fault
         await_(lambda worker=worker: worker.is_ready, 60, f"{worker.name} is ready")
         load = site.submit(batches=4, rows=3 * MICRO_BATCH, seconds=0.3)
         loads.append(load)
-        await_(lambda worker=worker, load=load: site.held_by(worker, load), 30, f"{worker.name} decodes")
+        await_(lambda worker=worker, load=load: site.held_by(worker, load), 60, f"{worker.name} decodes")
         # When one gets TERM, and is started again, and then another one
         fault.strikes_now(*site.held_by(worker, load))
         worker.signal(signal.SIGTERM)

@@ -68,7 +68,7 @@ def _hand_out_to_the_stopped(site: Site, worker: Worker) -> tuple[Load, int]:
         for each in site.workers:
             each.signal(signal.SIGCONT)
         if load:
-            await_(lambda load=load: site.store.jobs.get(load.job_id).state.is_ended, 30, "the job ends")
+            await_(lambda load=load: site.store.jobs.get(load.job_id).state.is_ended, 60, "the job ends")
     raise AssertionError("in no trial was the message handed out")
 
 
@@ -78,7 +78,7 @@ def _stop(site: Site, worker: Worker) -> int:
     site.mend(ready=len(site.workers))
     for each in site.workers:
         each.signal(signal.SIGSTOP)
-    await_(lambda: _waiting(site) == 0, 10, "nobody waits for a message")
+    await_(lambda: _waiting(site) == 0, 60, "nobody waits for a message")
     worker.signal(signal.SIGCONT)
     deadline = time.monotonic() + 30
     while _waiting(site) == 0:  # without a pause: that second runs

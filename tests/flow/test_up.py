@@ -138,7 +138,7 @@ def test_kill_9_leaves_nothing_behind_and_the_job_goes_on_at_the_next_start(up: 
     first.process.kill()
     first.process.wait()
     # Then all of it is gone within seconds
-    await_(lambda: not any(map(is_alive, family)), 15, f"{family}")
+    await_(lambda: not any(map(is_alive, family)), 60, f"{family}")
     # When it is started again from the same folder
     second = up().until_ready()
     # Then the job goes on and finishes: what was done is kept, and the batch that ran has used up one attempt

@@ -28,7 +28,14 @@ from unembed.models.decoder.ret import RET
 from unembed.models.decoder.tokenizer import PAD
 from unembed.models.training.data import Pairs, epoch_batches
 from unembed.models.training.evened import Even, even_out, plain_weights
-from unembed.models.training.optimiser import Average, adamw, learning_rate, optimiser_tensors, restore_optimiser
+from unembed.models.training.optimiser import (
+    Average,
+    adamw,
+    descend,
+    learning_rate,
+    optimiser_tensors,
+    restore_optimiser,
+)
 from unembed.models.training.patience import Anneal, Watch
 from unembed.models.training.recipe import DevScore, Progress, Recipe
 
@@ -282,10 +289,7 @@ class Run:
             group["lr"] = learning_rate(self.step, progress, recipe.peak_learning_rate, recipe.warmup_steps)
         noisy = disturb(embeddings, recipe.noise, recipe.embedding_dropout, recipe.seed * 1_000_003 + self.step)
         loss = piece_loss(self.network, noisy, ids)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
-        self.optimiser.step()
+        descend(self.network, self.optimiser, loss, recipe.clip_norm)
         self.average.update(self.network)
         return loss.detach()
 

@@ -28,6 +28,14 @@ def adamw(network: nn.Module, peak: float, weight_decay: float) -> torch.optim.A
     return torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.98), fused=True)
 
 
+def descend(network: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, clip_norm: float) -> None:
+    """One step down the loss, with the gradient's norm cut to `clip_norm`."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    optimiser.step()
+
+
 class Average:
     """An exponential moving average of a network's weights; the decay grows from short to `decay`."""
 

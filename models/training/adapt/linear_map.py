@@ -7,7 +7,7 @@ E5's are, that is as good as a constant.
 
 How much to penalise is chosen by leaving out each text in turn, which is found in closed form: a prediction made
 without its own text is y − (y − ŷ) / (1 − h), with h the text's leverage. These predictions err as those of new texts
-will, so they also show a network what it is going to read (`polish.py`).
+will, so what is said of the map holds for these.
 """
 
 from __future__ import annotations

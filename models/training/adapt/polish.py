@@ -24,10 +24,11 @@ from unembed.models.decoder.vectors import Vectors
 from unembed.models.training.data import Pairs, epoch_batches
 from unembed.models.training.evened import evened
 from unembed.models.training.loop import disturb, mean_loss, piece_loss
-from unembed.models.training.optimiser import learning_rate
+from unembed.models.training.optimiser import descend, learning_rate
 
 BATCH_PIECES: Final = 4096
 WARM_UP: Final = 10
+CLIP_NORM: Final = 1.0
 LOOKS: Final = 6  # at the held-out texts, evenly spaced
 ROWS: Final = 400  # of them
 MOST_PASSES: Final = 3.0  # over the pairs: of more, they are learnt by heart
@@ -81,11 +82,7 @@ def polish(
         for step in range(steps):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, step / steps, group["peak"], WARM_UP)
-            loss = loss_of(made, *next(batches))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
-            optimiser.step()
+            descend(made, optimiser, loss_of(made, *next(batches)), CLIP_NORM)
             if (step + 1) % looks == 0 or step + 1 == steps:
                 now = mean_loss(made, held_out, ROWS)
                 tell(f"  step {step + 1:,} of {steps:,}: {now:.3f} nats a piece on held-out texts")

@@ -9,18 +9,18 @@ from typing import Final
 import numpy as np
 import torch
 
+from unembed.errors import InputError
 from unembed.models.decoder.checkpoint import Checkpoint
 from unembed.models.decoder.config import CheckpointConfig
 from unembed.models.decoder.ret import RET
-from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.text_sets import Say
 from unembed.models.training.adapt.composed import compose
 from unembed.models.training.adapt.linear_map import fit_map
-from unembed.models.training.adapt.polish import loss_of
+from unembed.models.training.adapt.polish import BATCH_PIECES, CLIP_NORM, loss_of
 from unembed.models.training.data import epoch_batches, pair
 from unembed.models.training.loop import disturb
-from unembed.models.training.optimiser import Average, adamw, learning_rate
+from unembed.models.training.optimiser import Average, adamw, descend, learning_rate
 from unembed.models.training.to_adapt.embedders import Sayings, draw
 from unembed.models.training.to_adapt.space import space_of
 
@@ -29,7 +29,6 @@ PART: Final = 24_000  # texts, between two sets of embedders
 EMBEDDERS: Final = 6  # of a part, each for as many of its texts
 PAIRS: Final = (700, 1000, 2000, 5000, 5000, 10_000)  # that a map is fitted to
 RATE: Final = 1.5e-3
-BATCH_PIECES: Final = 4096
 DECAY: Final = 0.998
 DROPOUT: Final = 0.05
 WARM_UP: Final = 100
@@ -39,17 +38,27 @@ TOLD: Final = 60.0  # seconds
 def make_base(
     start: Checkpoint, texts: list[str], embedded: Vectors, minutes: float, seed: int, say: Say
 ) -> Checkpoint:
-    """From a decoder with a sketch, and some thousands of texts with the embeddings (N, E) that it reads."""
+    """From a decoder with a sketch, and some thousands of texts with the embeddings (N, E) that it reads.
+
+    Raises InputError for a decoder without a sketch, and for texts that are too long for it.
+    """
     meaning, tokenizer = start.sketch, start.tokenizer
-    assert meaning is not None, "the decoder has no sketch, which the space is made from"
+    if meaning is None:
+        raise InputError(f"the decoder {start.config.name!r} has no sketch; expected one, which the space is made from")
     say(f"finding the space, from {len(texts):,} texts")
     space = space_of(meaning, texts)
     placed = space.vectors(texts)  # (N, D)
     bags = meaning.bags(texts)
     table = torch.from_numpy(meaning.table @ meaning.basis.astype(np.float32).T)
     material = Sayings(embedded, bags, table, np.bincount(bags.ids, minlength=len(meaning.rows)))
-    network = _begun(start.network, space, meaning, texts)
-    learnt = pair(texts, placed, tokenizer, network.config.max_pieces)[0]
+    some = slice(max(PAIRS))
+    network = compose(start.network, fit_map(placed[some], meaning.vectors(texts[some]))).train()
+    learnt, too_long = pair(texts, placed, tokenizer, network.config.max_pieces)
+    if too_long:  # the others would lie beside wrong embeddings
+        raise InputError(
+            f"{too_long:,} of {len(texts):,} texts have more than {network.config.max_pieces} pieces; expected shorter "
+            "ones: leave them out"
+        )
     optimiser, average = adamw(network, RATE, weight_decay=0.01), Average(network, DECAY)
     begun, told, pieces = time.monotonic(), 0.0, 0
     for step, (rows, vectors) in enumerate(_shown(material, placed, learnt.lengths, seed)):
@@ -60,10 +69,7 @@ def make_base(
             group["lr"] = learning_rate(step, spent / (60.0 * minutes), RATE, WARM_UP)
         _, ids = learnt.batch(rows)
         loss = loss_of(network, disturb(torch.from_numpy(vectors), 0.0, DROPOUT, step), ids)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
+        descend(network, optimiser, loss, CLIP_NORM)
         average.update(network)
         pieces += int(learnt.lengths[rows].sum())
         if spent - told > TOLD:
@@ -73,12 +79,6 @@ def make_base(
     made.load_state_dict(average.weights)
     config = CheckpointConfig(name=NAME, network=network.config, encoder=None, calibration=start.config.calibration)
     return Checkpoint(config, made.eval(), tokenizer, manifold=None, sketch=space)
-
-
-def _begun(network: RET, space: Sketch, meaning: Sketch, texts: list[str]) -> RET:
-    """The decoder's network, behind the best map from the space to its own."""
-    some = texts[: max(PAIRS)]
-    return compose(network, fit_map(space.vectors(some), meaning.vectors(some))).train()
 
 
 def _shown(material: Sayings, placed: Vectors, lengths: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, Vectors]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from unembed.errors import InputError
 from unembed.models.decoder.catalog import names
 from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.sketch import Bags
@@ -44,6 +46,18 @@ def test_a_base_is_made_of_texts_and_their_embeddings() -> None:
     # And a map from the embeddings into it finds the texts again
     mapped = fit_map(embedded, made.sketch.vectors(LINES))
     assert mapped.cosine > mapped.apart + 0.1
+
+
+def test_what_no_base_can_be_made_of_is_refused() -> None:
+    # Given a decoder, and a text that is longer than it can write
+    start = load_checkpoint("ret-v21-minilm")
+    texts = [*LINES, "never " * 200]
+    embedded = np.ones((len(texts), 384), np.float32)
+    # Then it is refused, as the texts after it would lie beside wrong embeddings; and so is a decoder without a sketch
+    with pytest.raises(InputError, match=rf"^1 of {len(texts)} texts have more than 96 pieces; expected shorter ones"):
+        make_base(start, texts, embedded, 0.01, 0, lambda line: None)
+    with pytest.raises(InputError, match="'ret-v21-minilm' has no sketch; expected one"):
+        make_base(replace(start, sketch=None), LINES, embedded, 0.01, 0, lambda line: None)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -25,9 +25,9 @@ from torch import Tensor
 from unembed.errors import CheckpointError
 from unembed.models.decoder.config import NetworkConfig
 from unembed.models.decoder.ret import RET
-from unembed.models.decoder.tokenizer import PAD
 from unembed.models.training.data import Pairs, epoch_batches
 from unembed.models.training.evened import Even, even_out, plain_weights
+from unembed.models.training.loss import mean_loss, training_loss
 from unembed.models.training.optimiser import (
     Average,
     adamw,
@@ -288,7 +288,7 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, progress, recipe.peak_learning_rate, recipe.warmup_steps)
         noisy = disturb(embeddings, recipe.noise, recipe.embedding_dropout, recipe.seed * 1_000_003 + self.step)
-        loss = piece_loss(self.network, noisy, ids)
+        loss = training_loss(self.network, noisy, ids)
         descend(self.network, self.optimiser, loss, recipe.clip_norm)
         self.average.update(self.network)
         return loss.detach()
@@ -316,25 +316,3 @@ def disturb(embeddings: Tensor, noise: float, dropout: float, seed: int) -> Tens
     length = torch.rand(batch, 1, generator=generator).to(unit) * noise  # (B, 1)
     kept = (torch.rand(batch, 1, generator=generator) >= dropout).to(unit)  # (B, 1)
     return (unit + direction * length) * kept
-
-
-def piece_loss(network: RET, embeddings: Tensor, ids: Tensor) -> Tensor:
-    """Mean cross-entropy per piece in nats; ids (B, T) end with END and are padded with PAD, which does not count."""
-    use_bf16 = embeddings.is_cuda
-    with torch.autocast(embeddings.device.type, dtype=torch.bfloat16, enabled=use_bf16):
-        logits = network(embeddings, ids[:, :-1])  # (B, T, V)
-    return F.cross_entropy(logits.float().flatten(0, 1), ids.flatten(), ignore_index=PAD)
-
-
-@torch.inference_mode()
-def mean_loss(network: RET, pairs: Pairs, rows: int = 1024) -> float:
-    """Nats per piece on the first `rows` pairs."""
-    device = network.pieces.weight.device
-    total, count = 0.0, 0
-    order = np.argsort(pairs.lengths[:rows], kind="stable")
-    for begin in range(0, len(order), 256):
-        embeddings, ids = pairs.batch(order[begin : begin + 256])
-        pieces = int((ids != PAD).sum())
-        total += float(piece_loss(network, embeddings.to(device), ids.to(device))) * pieces
-        count += pieces
-    return total / count

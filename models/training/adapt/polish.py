@@ -15,15 +15,14 @@ from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unembed.models.decoder.ret import RET
-from unembed.models.decoder.tokenizer import PAD
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.training.data import Pairs, epoch_batches
 from unembed.models.training.evened import evened
-from unembed.models.training.loop import disturb, mean_loss, piece_loss
+from unembed.models.training.loop import disturb
+from unembed.models.training.loss import mean_loss, training_loss
 from unembed.models.training.optimiser import descend, learning_rate
 
 BATCH_PIECES: Final = 4096
@@ -82,7 +81,7 @@ def polish(
         for step in range(steps):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, step / steps, group["peak"], WARM_UP)
-            descend(made, optimiser, loss_of(made, *next(batches)), CLIP_NORM)
+            descend(made, optimiser, training_loss(made, *next(batches)), CLIP_NORM)
             if (step + 1) % looks == 0 or step + 1 == steps:
                 now = mean_loss(made, held_out, ROWS)
                 tell(f"  step {step + 1:,} of {steps:,}: {now:.3f} nats a piece on held-out texts")
@@ -130,15 +129,3 @@ def _batches(pairs: Pairs, estimated: Estimated | None, every: int, how: Polish)
 def _endless(pairs: Pairs, seed: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
     passes = (epoch_batches(pairs.lengths, BATCH_PIECES, np.random.default_rng([*seed, one])) for one in count())
     return map(pairs.batch, chain.from_iterable(passes))
-
-
-def loss_of(network: RET, embeddings: Tensor, ids: Tensor) -> Tensor:
-    """As `piece_loss`, in bfloat16 where the CPU computes in it: half as fast again."""
-    if not _HAS_BFLOAT16:
-        return piece_loss(network, embeddings, ids)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = network(embeddings, ids[:, :-1])  # (B, T, V)
-    return F.cross_entropy(logits.float().flatten(0, 1), ids.flatten(), ignore_index=PAD)
-
-
-_HAS_BFLOAT16: Final = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())  # older torch: unknown

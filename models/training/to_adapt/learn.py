@@ -17,9 +17,10 @@ from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.text_sets import Say
 from unembed.models.training.adapt.composed import compose
 from unembed.models.training.adapt.linear_map import fit_map
-from unembed.models.training.adapt.polish import BATCH_PIECES, CLIP_NORM, loss_of
+from unembed.models.training.adapt.polish import BATCH_PIECES, CLIP_NORM
 from unembed.models.training.data import epoch_batches, pair
 from unembed.models.training.loop import disturb
+from unembed.models.training.loss import training_loss
 from unembed.models.training.optimiser import Average, adamw, descend, learning_rate
 from unembed.models.training.to_adapt.embedders import Sayings, draw
 from unembed.models.training.to_adapt.space import space_of
@@ -68,7 +69,7 @@ def make_base(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, spent / (60.0 * minutes), RATE, WARM_UP)
         _, ids = learnt.batch(rows)
-        loss = loss_of(network, disturb(torch.from_numpy(vectors), 0.0, DROPOUT, step), ids)
+        loss = training_loss(network, disturb(torch.from_numpy(vectors), 0.0, DROPOUT, step), ids)
         descend(network, optimiser, loss, CLIP_NORM)
         average.update(network)
         pieces += int(learnt.lengths[rows].sum())

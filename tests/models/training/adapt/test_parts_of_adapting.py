@@ -18,7 +18,7 @@ from unembed.models.training.adapt.mapped_sketch import map_sketch
 from unembed.models.training.adapt.more_texts import more_texts
 from unembed.models.training.adapt.polish import BATCH_PIECES, Estimated, Polish, polish
 from unembed.models.training.adapt.proof import Proof
-from unembed.models.training.loop import mean_loss
+from unembed.models.training.loss import mean_loss
 
 QUIET = lambda line: None  # noqa: E731
 

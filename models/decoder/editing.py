@@ -30,9 +30,10 @@ class Reading(NamedTuple):
 
     words: int
     order: int
+    usual: int
 
 
-READ: Final = Reading(4, 2)  # more, and likelier texts win over nearer ones: docs/lab.md
+READ: Final = Reading(4, 2, 8)  # more, and likelier texts win over nearer ones: docs/lab.md
 USUAL: Final = Breadth()
 
 Parents = Sequence[tuple[int, tuple[Word, ...]]]  # (M,): the row of each text that is edited, and its words
@@ -72,7 +73,7 @@ class Editing:
         rows: list[int] = []
         texts: list[str] = []
         for row, places in _by_row(parents):
-            for kind, most in ((slice(self.breadth.most), read.words), (slice(self.breadth.most, None), read.order)):
+            for kind, most in zip(self.breadth.kinds, read, strict=True):
                 left = most
                 for place, number in _best_first(edits, places, kind):
                     if left == 0:

@@ -3,6 +3,9 @@
 Which edits are worth a look, the sketch says, and how usual the words are beside one another: the `key` of an edit is
 its text's cosine with the query and WEIGHT times the mean log-prior of its words. Whether it reads well, the network
 says later (`editing.py`): thousands of edits of a text are weighed for each that the network sees.
+
+A sketch hardly sees words such as "to" and "the", without which a sentence is none. So the most usual words are tried
+in every place besides, and weighed by how usual they are there.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from unembed.models.decoder.sketch import END, START, Sketch
 from unembed.models.decoder.vectors import Vectors
 
 WEIGHT: Final = 0.02
+USUAL_WEIGHT: Final = 0.1  # the same, of edits of usual words
 BACKOFF: Final = -1.5  # nats: how much less likely a word is after one that it was seldom seen after
 UNKNOWN_PRIOR: Final = -14.0  # nats: of a word that the sketch does not know
 
@@ -34,12 +39,26 @@ class Breadth:
     inserted: int = 8  # of them, between any two words
     most: int = 24  # edits of words to give of each text
     moved: int = 8  # and of order alone
+    usual: int = 2000  # words that may be tried in every place, whatever they mean
+    likeliest: int = 48  # of them, those that are: the likeliest there
+    smoothed: int = 24  # edits of usual words to give of each text
     longest: int = 48  # words that a text may come to have
+
+    @property
+    def kinds(self) -> tuple[slice, slice, slice]:
+        """Where a text's edits of each kind are among all that are given of it: of words, of order, of usual words."""
+        ends = (self.most, self.most + self.moved, self.each)
+        return slice(0, ends[0]), slice(ends[0], ends[1]), slice(ends[1], ends[2])
+
+    @property
+    def each(self) -> int:
+        """Edits to give of each text, of all kinds."""
+        return self.most + self.moved + self.smoothed
 
 
 @dataclass(frozen=True)
 class Edits:
-    """Of each of M texts the best edits of words, then those of order, each best first; S of both."""
+    """Of each of M texts the best edits of each kind (`Breadth.kinds`), best first; S of all."""
 
     words: Integers  # (M, S, L): of an edited text each word is a place in the text it came of, or -1 - its id
     lengths: Integers  # (M, S): words; 0: there are no more
@@ -51,3 +70,10 @@ class Editor(Protocol):
 
     def edits(self, texts: Sequence[Sequence[int]], queries: Vectors, breadth: Breadth) -> Edits:
         """Of M texts, as ids of their words (-1: unknown), and what each is to come near to: queries (M, J), unit."""
+
+
+def usual_words(sketch: Sketch, most: int) -> Integers:
+    """The ids of the words that are the most usual by themselves, of those that begin with a letter."""
+    likeliest = np.argsort(-sketch.priors[: len(sketch.words)], kind="stable").tolist()
+    found = [word for word in likeliest if word not in (START, END) and sketch.words[word][:1].isalpha()]
+    return np.array(found[:most], dtype=np.int32)

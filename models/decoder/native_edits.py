@@ -10,7 +10,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from unembed.models.decoder.edits import BACKOFF, GLANCE, UNKNOWN_PRIOR, WEIGHT, Breadth, Edits
+from unembed.models.decoder.edits import (
+    BACKOFF,
+    GLANCE,
+    UNKNOWN_PRIOR,
+    USUAL_WEIGHT,
+    WEIGHT,
+    Breadth,
+    Edits,
+    usual_words,
+)
 from unembed.models.decoder.sketch import END, START, Sketch
 from unembed.models.decoder.vectors import Vectors
 
@@ -42,8 +51,13 @@ class _Edits(Structure):
         ("exchanged", c_int32),
         ("inserted", c_int32),
         ("weight", c_float),
+        ("usual", c_void_p),
+        ("usual_count", c_int32),
+        ("usual_tried", c_int32),
+        ("usual_weight", c_float),
         ("most", c_int32),
         ("moved", c_int32),
+        ("smoothed", c_int32),
         ("longest", c_int32),
         ("room", c_int32),
         ("edited", c_void_p),
@@ -60,7 +74,7 @@ class NativeEditor:
         library.unembed_sketch_create.restype, library.unembed_sketch_create.argtypes = c_void_p, [POINTER(_Rows)]
         library.unembed_sketch_destroy.restype, library.unembed_sketch_destroy.argtypes = None, [c_void_p]
         library.unembed_edit.argtypes = [c_void_p, POINTER(_Edits), c_int32]
-        self._library, self._width = library, sketch.judging.shape[1]
+        self._library, self._width, self._sketch = library, sketch.judging.shape[1], sketch
         rows = np.ascontiguousarray(sketch.judging, dtype=np.float32)
         priors = np.ascontiguousarray(sketch.priors, dtype=np.float32)
         pairs = np.ascontiguousarray(sketch.pairs, dtype=np.int32)
@@ -91,7 +105,7 @@ class NativeEditor:
 
     def edits(self, texts: Sequence[Sequence[int]], queries: Vectors, breadth: Breadth) -> Edits:
         """As `Editor.edits`."""
-        count, each = len(texts), breadth.most + breadth.moved
+        count, each = len(texts), breadth.each
         sizes = np.fromiter(map(len, texts), np.int64, count)  # (M,)
         limit = max(1, int(sizes.max(initial=0)))
         room = max(breadth.longest, limit)
@@ -102,6 +116,7 @@ class NativeEditor:
         edited = np.zeros((count, each, room), dtype=np.int32)
         lengths = np.zeros((count, each), dtype=np.int32)
         keys = np.zeros((count, each), dtype=np.float32)
+        usual = usual_words(self._sketch, breadth.usual)
         asked = _Edits(
             given.ctypes.data,
             words.ctypes.data,
@@ -112,8 +127,13 @@ class NativeEditor:
             breadth.exchanged,
             breadth.inserted,
             WEIGHT,
+            usual.ctypes.data,
+            len(usual),
+            breadth.likeliest,
+            USUAL_WEIGHT,
             breadth.most,
             breadth.moved,
+            breadth.smoothed,
             breadth.longest,
             room,
             edited.ctypes.data,

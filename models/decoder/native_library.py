@@ -23,7 +23,7 @@ from typing import Final
 from unembed.errors import InputError
 from unembed.schemas import EngineChoice
 
-ABI: Final = 5  # of engine.cpp
+ABI: Final = 6  # of engine.cpp
 INSTALL: Final = "pip install 'unembed[engine]'"
 LIBRARY: Final = "UNEMBED_ENGINE_LIBRARY"  # a library's path, for tests: whatever the CPU can run
 

@@ -12,7 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from unembed.models.decoder.edits import BACKOFF, GLANCE, UNKNOWN_PRIOR, WEIGHT, Breadth, Edits
+from unembed.models.decoder.edits import (
+    BACKOFF,
+    GLANCE,
+    UNKNOWN_PRIOR,
+    USUAL_WEIGHT,
+    WEIGHT,
+    Breadth,
+    Edits,
+    Integers,
+    usual_words,
+)
 from unembed.models.decoder.sketch import END, START, Bags, Ids, Sketch, bag_sums
 from unembed.models.decoder.vectors import Vectors
 
@@ -35,7 +45,7 @@ class PlainEditor:
 
     def edits(self, texts: Sequence[Sequence[int]], queries: Vectors, breadth: Breadth) -> Edits:
         """As `Editor.edits`."""
-        each = breadth.most + breadth.moved
+        each, usual = breadth.each, usual_words(self._sketch, breadth.usual)
         room = max([breadth.longest, *map(len, texts)])
         found = Edits(
             np.zeros((len(texts), each, room), dtype=np.int32),
@@ -49,31 +59,30 @@ class PlainEditor:
                 *self._exchanged(text, query, words, breadth.exchanged),
                 *(self._more(text, query, words, breadth.inserted) if len(text) < breadth.longest else ()),
             ]
-            self._keep(found, number, 0, breadth.most, tried, text, query)
-            self._keep(found, number, breadth.most, breadth.moved, list(moves(len(text))), text, query)
+            smoother = list(self._smoothed(text, usual, breadth))
+            of_words, of_order, of_usual = breadth.kinds
+            self._keep(found, number, of_words, self.keys(_applied(tried, text), query), tried)
+            moved = list(moves(len(text)))
+            self._keep(found, number, of_order, self.keys(_applied(moved, text), query), moved)
+            self._keep(found, number, of_usual, self.keys(_applied(smoother, text), query, USUAL_WEIGHT), smoother)
         return found
 
-    def _keep(
-        self, found: Edits, number: int, first: int, most: int, tried: list[Edit], text: Sequence[int], query: Floats
-    ) -> None:
-        """The best of those that were tried, as the edits of the text of this number, from place `first` on."""
-        keys = self.keys([applied(edit, text) for edit in tried], query)
-        for place, best in enumerate(np.argsort(-keys, kind="stable")[:most], first):
+    def _keep(self, found: Edits, number: int, kind: slice, keys: Floats, tried: list[Edit]) -> None:
+        """The best of those that were tried, as the edits of this kind of the text of this number."""
+        for place, best in enumerate(np.argsort(-keys, kind="stable")[: kind.stop - kind.start], kind.start):
             edit = tried[best]
             found.words[number, place, : len(edit)] = edit
             found.lengths[number, place] = len(edit)
             found.keys[number, place] = keys[best]
 
-    def keys(self, texts: Sequence[Sequence[int]], query: Floats) -> Floats:
-        """Of C texts, as ids of their words: the cosine with the query (J,), and WEIGHT times the mean log-prior."""
+    def keys(self, texts: Sequence[Sequence[int]], query: Floats, weight: float = WEIGHT) -> Floats:
+        """Of C texts, as ids of their words: the cosine with the query (J,), and `weight` times the mean log-prior."""
         counts = np.array([len(text) for text in texts], dtype=np.int64)  # (C,)
         marked = [number for text in texts for number in (START, *text, END)]
         words = np.array(marked, dtype=np.int64)  # of all texts, one after the other
         ends = np.cumsum(counts + 2)
         second = np.delete(np.arange(len(words)), ends - counts - 2)  # places of all but the first marks
-        pairs = self._sketch.pair_rows(words[second - 1], words[second])
-        alone = np.where(words >= 0, self._priors[words] + BACKOFF, UNKNOWN_PRIOR)[second]
-        priors = np.where(pairs >= 0, self._priors[pairs], alone)
+        pairs, priors = self._pair_priors(words[second - 1], words[second])
         rows = np.full((len(words), 2), -1, dtype=np.int64)
         rows[:, 0] = words
         rows[second, 1] = pairs
@@ -81,7 +90,7 @@ class PlainEditor:
         mean = (
             np.add.reduceat(priors, np.concatenate([[0], np.cumsum(counts + 1)[:-1]])) / (counts + 1) if texts else 0.0
         )
-        return np.asarray(cosines(sums, query) + WEIGHT * mean, dtype=np.float32)
+        return np.asarray(cosines(sums, query) + weight * mean, dtype=np.float32)
 
     def _sums(self, rows: Ids, ends: Ids) -> Floats:
         """(C, J) of rows, -1 for none, that text c has from ends[c] to ends[c + 1]."""
@@ -122,6 +131,37 @@ class PlainEditor:
                 if word != text[at]:
                     yield [*places[:at], -1 - word, *places[at + 1 :]]
 
+    def _smoothed(self, text: Sequence[int], usual: Integers, breadth: Breadth) -> Iterator[Edit]:
+        """Usual words dropped, exchanged for one another, and put in wherever they are not already."""
+        places, marked = list(range(len(text))), [START, *text, END]
+        for at in places:
+            if text[at] not in usual:
+                continue
+            if len(text) > 1:
+                yield places[:at] + places[at + 1 :]
+            for word in self._likeliest(marked[at], marked[at + 2], usual, breadth.likeliest):
+                if word != text[at]:
+                    yield [*places[:at], -1 - word, *places[at + 1 :]]
+        if len(text) >= breadth.longest:
+            return
+        for at in range(len(text) + 1):
+            for word in self._likeliest(marked[at], marked[at + 1], usual, breadth.likeliest):
+                if word not in text[max(0, at - 1) : at + 1]:
+                    yield [*places[:at], -1 - word, *places[at:]]
+
+    def _likeliest(self, left: int, right: int, usual: Integers, most: int) -> list[int]:
+        """The usual words that are the likeliest between two others."""
+        words = np.repeat([[left], [right]], len(usual), axis=1)  # (2, U)
+        words = np.stack([words[0], usual.astype(np.int64), words[1]])  # (3, U)
+        likely = self._pair_priors(words[0], words[1])[1] + self._pair_priors(words[1], words[2])[1]  # (U,)
+        return [int(word) for word in usual[np.argsort(-likely, kind="stable")[:most]]]
+
+    def _pair_priors(self, first: Ids, second: Ids) -> tuple[Ids, Floats]:
+        """Of C pairs of neighbours: the row of each, -1 for none, and the prior of its second word."""
+        pairs = self._sketch.pair_rows(first, second)
+        alone = np.where(second >= 0, self._priors[second] + np.float32(BACKOFF), np.float32(UNKNOWN_PRIOR))
+        return pairs, np.where(pairs >= 0, self._priors[pairs], alone)
+
     def _more(self, text: Sequence[int], query: Floats, shortlist: Ids, most: int) -> Iterator[Edit]:
         places = list(range(len(text)))
         for word in self._best_words(shortlist, self._sum(text), query, most):
@@ -139,6 +179,10 @@ def moves(count: int) -> Iterator[Edit]:
             for to in range(len(rest) + 1):
                 if to > at or to < at - LONGEST_MOVED:
                     yield rest[:to] + moved + rest[to:]
+
+
+def _applied(edits: Sequence[Edit], text: Sequence[int]) -> list[list[int]]:
+    return [applied(edit, text) for edit in edits]
 
 
 def applied(edit: Sequence[int], text: Sequence[int]) -> list[int]:

@@ -32,7 +32,7 @@ class Told:
         self._edits = edits
 
     def edits(self, texts: Sequence[Sequence[int]], queries: Vectors, breadth: Breadth) -> Edits:
-        shape = (len(texts), breadth.most + breadth.moved)
+        shape = (len(texts), breadth.each)
         words, lengths = np.zeros((*shape, 12), dtype=np.int32), np.zeros(shape, dtype=np.int32)
         for number, edit in enumerate(self._edits):
             words[:, number, : len(edit)] = edit

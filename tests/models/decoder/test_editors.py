@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tests.models.decoder.test_sketch import SKETCH
+from tests.models.decoder.test_sketch import RANK, SKETCH, WORDS
 from unembed.errors import InputError
 from unembed.models.decoder import editors, native_library
 from unembed.models.decoder.editors import editor_for
-from unembed.models.decoder.edits import Breadth
+from unembed.models.decoder.edits import Breadth, usual_words
 from unembed.models.decoder.plain_edits import PlainEditor, applied, moves
-from unembed.models.decoder.sketch import UNKNOWN
+from unembed.models.decoder.sketch import END, START, UNKNOWN, packed
 
 
 def test_edits_lead_from_one_text_to_another() -> None:
@@ -28,6 +30,33 @@ def test_edits_lead_from_one_text_to_another() -> None:
     # Then it comes nearer, and as near as the other itself
     assert max(nearness) == pytest.approx(1.0, abs=0.05)
     assert nearness[0] < max(nearness)
+
+
+def test_a_usual_word_that_the_sketch_hardly_sees_is_put_in_where_it_is_likely() -> None:
+    # Given a sketch in which "the" has no meaning, but is likely before "sees"
+    table = SKETCH.rows.copy()
+    table[2] = table[len(WORDS) + 3] = packed(np.zeros((1, RANK), dtype=np.float32))[0][0]
+    priors = SKETCH.priors.copy()
+    priors[:] = -9.0
+    priors[2], priors[len(WORDS) + 3] = -1.0, -0.1
+    pairs = np.array(sorted([(START, 2), (START, 3), (2, 3), (2, 4), (5, END), (6, 7)]), dtype=np.int32)
+    sketch = replace(SKETCH, rows=table, priors=priors, pairs=pairs)
+    text = [sketch.ids[word] for word in ["Tom", "sees", "字"]]
+    # When edits of a text are looked for that already says what it should
+    breadth = Breadth(shortlist=9, usual=1, likeliest=1, smoothed=1)
+    edits = PlainEditor(sketch).edits([text], sketch.judged(["Tom sees 字"]), breadth)
+    # Then that of usual words is this one
+    (place,) = range(*breadth.kinds[2].indices(breadth.each))
+    assert edits.words[0, place, : edits.lengths[0, place]].tolist() == [0, -1 - sketch.ids["the"], 1, 2]
+
+
+def test_the_usual_words_begin_with_letters_and_the_marks_are_none() -> None:
+    # Given words of which the mark at the start, the full stop and "Tom" are the likeliest
+    priors = SKETCH.priors.copy()
+    priors[:] = -5.0
+    priors[[START, 5, 3]] = 0.0
+    # Then "Tom" is the first
+    assert usual_words(replace(SKETCH, priors=priors), 2).tolist() == [3, 2]
 
 
 def test_moves_keep_all_words() -> None:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "shortlist.h"
+#include "usual.h"
 
 namespace unembed {
 
@@ -15,11 +16,14 @@ struct Edits {
     int32_t shortlist;        // words that are tried
     int32_t exchanged, inserted;  // of them, at each place and in all
     float weight;             // of the mean log-prior of a text's words, beside the cosine
-    int32_t most, moved;      // edits to give of each text, and of order alone
+    const int32_t* usual;     // (usual_count): words that may be tried, whatever they mean
+    int32_t usual_count, usual_tried;  // of them, in each place, the likeliest there
+    float usual_weight;       // as weight, of their edits
+    int32_t most, moved, smoothed;  // edits to give of each text; of order alone; of usual words
     int32_t longest;          // words that a text may come to have
     int32_t room;             // for an edited text: the longest there may be, one that is given among them
-    // What is found, (M, most + moved), best first; a word is a place in the text that was edited, or -1 - word
-    int32_t* edited;          // (M, most + moved, room)
+    // What is found, (M, most + moved + smoothed), best first; a word is a place in the text that was edited, or -1 - word
+    int32_t* edited;          // (M, most + moved + smoothed, room)
     int32_t* edited_lengths;  // 0: there are no more
     float* keys;
 };
@@ -40,7 +44,8 @@ class Editor {
                chosen_.allocate(sketch, edits.shortlist) && squares_.allocate(tried) && pairs_.allocate(places * places) &&
                bases_.allocate((places + BASES) * step) && products_.allocate((places + BASES) * tried) &&
                scores_.allocate(tried) && tops_.allocate(std::max(edits.exchanged, edits.inserted) + 1) && whole_.allocate(step) && query_.allocate(step) &&
-               found_.allocate(edits.most + 1) && orders_.allocate(edits.moved + 1);
+               groups_[WORDS].allocate(edits.most + 1) &&
+               groups_[ORDER].allocate(edits.moved + 1) && groups_[USUAL].allocate(edits.smoothed + 1) && usual_.find(sketch, edits.usual, edits.usual_count);
     }
 
     void run(std::atomic<int64_t>& counter) {
@@ -55,8 +60,10 @@ class Editor {
     static constexpr int BASES = 4;  // sums that one word is multiplied with together
 
     enum Kind { DROP, EXCHANGE, INSERT, MOVE };
+    enum Group { WORDS, ORDER, USUAL, GROUPS };
     struct Edit {
         float key;
+        Group group;
         Kind kind;
         int32_t at, to, span, word;
     };
@@ -81,11 +88,10 @@ class Editor {
         for (int at = 0; at < texts; at++) {
             begin_with(begin + at);
             chosen_.choose(sketch, near_.data() + static_cast<size_t>(at) * sketch.glanced.outer);
-            found_count_ = orders_count_ = 0;
+            for (int& held : held_) held = 0;
             weigh();
-            const int64_t place = (begin + at) * (edits.most + edits.moved);
-            give(found_, found_count_, place, edits.most);
-            give(orders_, orders_count_, place + edits.most, edits.moved);
+            int64_t place = (begin + at) * (edits.most + edits.moved + edits.smoothed);
+            for (int group = 0; group < GROUPS; place += wanted(group), group++) give(groups_[group], held_[group], place, wanted(group));
         }
     }
 
@@ -105,6 +111,8 @@ class Editor {
             prior_ += both.prior;
         }
     }
+
+    int wanted(int group) const { return group == WORDS ? edits.most : group == ORDER ? edits.moved : edits.smoothed; }
 
     int word(int at) const { return at < 0 ? sketch.begin : at >= n_ ? sketch.end : words_[at]; }
 
@@ -130,26 +138,16 @@ class Editor {
         place_bases();
         multiply_words();
         for (int at = 0; at < n_; at++) {
-            const float* base = this->base(at);
-            const float without = prior_ - pair(at - 1, at).prior - pair(at, at + 1).prior;
-            if (n_ > 1) {
-                const Sketch::Pair& joined = pair(at - 1, at + 1);
-                offer({0, DROP, at, 0, 1, 0}, base, {{joined.row, 1}}, without + joined.prior, n_ - 1);
-            }
+            drop(at, WORDS);
             best_words(at, edits.exchanged);
-            for (int rank = 0; rank < top_count_; rank++) {
-                const int other = chosen_.words[tops_[rank]];
-                if (other == word(at)) continue;
-                const Sketch::Pair before = sketch.pair(word(at - 1), other), after = sketch.pair(other, word(at + 1));
-                offer({0, EXCHANGE, at, 0, 1, other}, base, {{other, 1}, {before.row, 1}, {after.row, 1}},
-                      without + before.prior + after.prior, n_);
-            }
+            for (int rank = 0; rank < top_count_; rank++) exchange(at, chosen_.words[tops_[rank]], WORDS);
         }
         if (n_ < edits.longest) {
             best_words(n_, edits.inserted);
             for (int rank = 0; rank < top_count_; rank++)
-                for (int at = 0; at <= n_; at++) insert(at, chosen_.words[tops_[rank]]);
+                for (int at = 0; at <= n_; at++) insert(at, chosen_.words[tops_[rank]], WORDS);
         }
+        if (edits.smoothed > 0) smooth();
         for (int span = 1; span <= LONGEST_MOVED && edits.moved > 0; span++)
             for (int at = 0; at + span <= n_; at++)
                 for (int to = 0; to + span <= n_; to++)  // backwards over a few words: they are moved forwards instead
@@ -192,10 +190,39 @@ class Editor {
         for (int at = 0; at < sketch.step; at += 16) __builtin_prefetch(sketch.row(row) + at);
     }
 
-    void insert(int at, int other) {
+    // Usual words are put in, exchanged for one another, and dropped: what they say is little, so that the sketch
+    // hardly sees them, but a sentence that lacks one is none.
+    void smooth() {
+        for (int at = 0; at < n_; at++) {
+            if (!usual_.has(word(at))) continue;
+            drop(at, USUAL);
+            usual_.between(word(at - 1), word(at + 1), edits.usual_tried, [&](int other) { exchange(at, other, USUAL); });
+        }
+        for (int at = 0; at <= n_ && n_ < edits.longest; at++)
+            usual_.between(word(at - 1), word(at), edits.usual_tried, [&](int other) {
+                if (other != word(at - 1) && other != word(at)) insert(at, other, USUAL);
+            });
+    }
+
+    float without(int at) const { return prior_ - pair(at - 1, at).prior - pair(at, at + 1).prior; }
+
+    void drop(int at, Group group) {
+        if (n_ == 1) return;
+        const Sketch::Pair& joined = pair(at - 1, at + 1);
+        offer({0, group, DROP, at, 0, 1, 0}, base(at), {{joined.row, 1}}, without(at) + joined.prior, n_ - 1);
+    }
+
+    void exchange(int at, int other, Group group) {
+        if (other == word(at)) return;
+        const Sketch::Pair before = sketch.pair(word(at - 1), other), after = sketch.pair(other, word(at + 1));
+        offer({0, group, EXCHANGE, at, 0, 1, other}, base(at), {{other, 1}, {before.row, 1}, {after.row, 1}},
+              without(at) + before.prior + after.prior, n_);
+    }
+
+    void insert(int at, int other, Group group) {
         const Sketch::Pair &apart = pair(at - 1, at);
         const Sketch::Pair before = sketch.pair(word(at - 1), other), after = sketch.pair(other, word(at));
-        offer({0, INSERT, at, 0, 1, other}, whole_.data(), {{other, 1}, {apart.row, -1}, {before.row, 1}, {after.row, 1}},
+        offer({0, group, INSERT, at, 0, 1, other}, whole_.data(), {{other, 1}, {apart.row, -1}, {before.row, 1}, {after.row, 1}},
               prior_ - apart.prior + before.prior + after.prior, n_ + 1);
     }
 
@@ -207,8 +234,8 @@ class Editor {
         const Sketch::Pair &opened = pair(before, after), &first = pair(before, at), &second = pair(last, after);
         float prior = prior_ - left.prior - right.prior + closed.prior;
         prior += first.prior + second.prior - opened.prior;
-        if (orders_count_ == edits.moved && 1.0f + edits.weight * prior / (n_ + 1) <= orders_[0].key) return;
-        offer({0, MOVE, at, to, span, 0}, whole_.data(),
+        if (held_[ORDER] == edits.moved && 1.0f + edits.weight * prior / (n_ + 1) <= groups_[ORDER][0].key) return;
+        offer({0, ORDER, MOVE, at, to, span, 0}, whole_.data(),
               {{left.row, -1}, {right.row, -1}, {closed.row, 1}, {opened.row, -1}, {first.row, 1}, {second.row, 1}}, prior, n_);
     }
 
@@ -254,10 +281,11 @@ class Editor {
             along += load(query_.data() + at) * trial;
             length += trial * trial;
         }
-        edit.key = sum(along) / std::sqrt(std::max(sum(length), 1e-12f)) + edits.weight * prior / (words + 1);
-        Buffer<Edit>& heap = edit.kind == MOVE ? orders_ : found_;
-        int& held = edit.kind == MOVE ? orders_count_ : found_count_;
-        const int most = edit.kind == MOVE ? edits.moved : edits.most;
+        const float weight = edit.group == USUAL ? edits.usual_weight : edits.weight;
+        edit.key = sum(along) / std::sqrt(std::max(sum(length), 1e-12f)) + weight * prior / (words + 1);
+        Buffer<Edit>& heap = groups_[edit.group];
+        int& held = held_[edit.group];
+        const int most = wanted(edit.group);
         if (most == 0 || (held == most && !(edit.key > heap[0].key))) return;
         if (held == most) std::pop_heap(&heap[0], &heap[0] + held--, Better());
         heap[held++] = edit;
@@ -293,12 +321,13 @@ class Editor {
     const int32_t* words_ = nullptr;  // of the text that is edited, n_
     int n_ = 0, staged_ = 0;
     float prior_ = 0.0f;
-    int top_count_ = 0, found_count_ = 0, orders_count_ = 0;
+    int top_count_ = 0, held_[GROUPS] = {};
     Shortlist chosen_;
     Buffer<float> wanted_, near_, squares_, bases_, products_, scores_, whole_, query_;
     Buffer<Sketch::Pair> pairs_;  // (n_ + 2, n_ + 2), the marks first and last
     Buffer<int32_t> tops_;
-    Buffer<Edit> found_, orders_;
+    Usual usual_;
+    Buffer<Edit> groups_[GROUPS];  // heaps: the worst of the best first
 };
 
 }  // namespace unembed

@@ -19,7 +19,7 @@
 
 namespace unembed {
 
-constexpr int ABI = 5;  // raised whenever a signature below changes
+constexpr int ABI = 6;  // raised whenever a signature below changes
 constexpr int OK = 0, NO_MEMORY = 1;
 constexpr int STRETCH = 64;      // texts that one lane scores in turn, at most
 constexpr int BEAM_LANES = 24;   // of a tile of beams

@@ -23,14 +23,14 @@ struct SketchRows {
 
 class Sketch {
    public:
-    int width = 0, step = 0, words = 0, begin = 0, end = 0;
+    int width = 0, step = 0, words = 0, known = 0, begin = 0, end = 0;  // known: pairs
     float backoff = 0.0f, unknown = 0.0f;
     Buffer<float> rows;             // of words and pairs
     Buffer<float> priors, squares;  // of words
     Packed<float> glanced;          // of the words alone, the first numbers of each
 
     bool fold(const SketchRows& given) {
-        width = given.width, words = given.words, begin = given.begin, end = given.end;
+        width = given.width, words = given.words, known = given.count, begin = given.begin, end = given.end;
         backoff = given.backoff, unknown = given.unknown;
         step = (width + LANES - 1) / LANES * LANES;
         const size_t count = static_cast<size_t>(words) + given.count;
@@ -72,7 +72,17 @@ class Sketch {
             for (size_t slot = hash(key) & mask_; slots_[slot].key; slot = (slot + 1) & mask_)
                 if (slots_[slot].key == key) return slots_[slot].pair;
         }
-        return {-1, priors[second] + backoff};
+        return {-1, alone(second)};
+    }
+
+    // log p of a word after one that it was seldom seen after.
+    float alone(int word) const { return word < 0 ? unknown : priors[word] + backoff; }
+
+    // Calls `take` with the words of each pair, and its prior; of one first word.
+    template <typename Take>
+    void each_pair(Take take) const {
+        for (size_t slot = 0; slot <= mask_; slot++)
+            if (slots_[slot].key) take(static_cast<int>((slots_[slot].key - 1) >> 32), static_cast<int>((slots_[slot].key - 1) & 0xFFFFFFFF), slots_[slot].pair.prior);
     }
 
    private:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.decoder.test_sketch import toy_sketch
-from unembed.models.decoder.edits import Breadth, Edits
+from unembed.models.decoder.edits import USUAL_WEIGHT, WEIGHT, Breadth, Edits
 from unembed.models.decoder.native_edits import NativeEditor
 from unembed.models.decoder.plain_edits import PlainEditor, applied
 from unembed.models.decoder.sketch import END, START, Sketch
@@ -21,7 +21,10 @@ from unembed.models.decoder.vectors import Vectors
 
 WORDS = 40
 CLOSE = 1e-4  # how far two keys may be apart: float32 sums in another order
-BROAD = Breadth(shortlist=WORDS, exchanged=5, inserted=4, most=12, moved=6, longest=9)
+BROAD = Breadth(
+    shortlist=WORDS, exchanged=5, inserted=4, most=12, moved=6, longest=9, usual=20, likeliest=6, smoothed=8
+)
+WEIGHTS = (WEIGHT, WEIGHT, USUAL_WEIGHT)
 TEXT = st.lists(st.integers(-1, WORDS - 1).filter(lambda word: word not in (START, END)), max_size=9)
 
 
@@ -56,12 +59,12 @@ def assert_same(
     expected = plain.edits(texts, given_queries, breadth)
     assert found.words.shape == expected.words.shape
     for number, text in enumerate(texts):
-        for kind in (slice(breadth.most), slice(breadth.most, None)):
+        for kind, weight in zip(breadth.kinds, WEIGHTS, strict=True):
             ours, theirs = listed(found, number, kind), listed(expected, number, kind)
             keys = [key for _, key in ours]
             assert keys == pytest.approx([key for _, key in theirs], abs=CLOSE)
             assert keys == sorted(keys, reverse=True)
-            anew = plain.keys([applied(edit, text) for edit, _ in ours], given_queries[number])
+            anew = plain.keys([applied(edit, text) for edit, _ in ours], given_queries[number], weight)
             assert keys == pytest.approx(anew.tolist(), abs=CLOSE)
             least = keys[-1] + 2 * CLOSE if keys else 0.0
             assert {edit for edit, key in theirs if key > least} <= {edit for edit, _ in ours}
@@ -89,6 +92,12 @@ def test_any_texts_are_edited_as_the_plain_editor_edits_them(
         {"inserted": 0},
         {"longest": 3},
         {"longest": 1},
+        {"usual": 0},
+        {"usual": 3, "likeliest": 9},
+        {"usual": WORDS, "likeliest": 1},
+        {"likeliest": 0},
+        {"smoothed": 0},
+        {"smoothed": 400},
     ],
     ids=str,
 )
@@ -104,26 +113,26 @@ def test_a_sketch_without_pairs_serves(library: ctypes.CDLL) -> None:
 
 def test_words_that_the_sketch_does_not_know_stay_and_are_moved(library: ctypes.CDLL) -> None:
     found = assert_same(library, [[-1, -1], [-1, 5, -1, 6]], BROAD)
-    kept = [set(edit) for edit, _ in listed(found, 1, slice(BROAD.most, None))]
+    kept = [set(edit) for edit, _ in listed(found, 1, BROAD.kinds[1])]
     assert kept
     assert all(places == {0, 1, 2, 3} for places in kept)
 
 
 def test_a_text_of_one_word_loses_it_only_for_another(library: ctypes.CDLL) -> None:
     found = assert_same(library, [[4]], BROAD)
-    assert all(len(edit) >= 1 for edit, _ in listed(found, 0, slice(BROAD.most)))
-    assert not listed(found, 0, slice(BROAD.most, None))
+    assert all(len(edit) >= 1 for edit, _ in listed(found, 0, slice(None)))
+    assert not listed(found, 0, BROAD.kinds[1])
 
 
 def test_a_text_of_no_words_gets_one(library: ctypes.CDLL) -> None:
     found = assert_same(library, [[]], BROAD)
-    assert {len(edit) for edit, _ in listed(found, 0, slice(BROAD.most))} == {1}
+    assert {len(edit) for edit, _ in listed(found, 0, slice(None))} == {1}
 
 
 def test_a_text_that_is_as_long_as_it_may_be_does_not_grow(library: ctypes.CDLL) -> None:
     found = assert_same(library, [list(range(2, 11)), list(range(2, 14))], BROAD)
-    assert max(len(edit) for edit, _ in listed(found, 0, slice(BROAD.most))) == 9
-    assert max(len(edit) for edit, _ in listed(found, 1, slice(BROAD.most))) == 12
+    assert max(len(edit) for edit, _ in listed(found, 0, slice(None))) == 9
+    assert max(len(edit) for edit, _ in listed(found, 1, slice(None))) == 12
 
 
 def test_a_text_s_edits_depend_neither_on_the_batch_nor_on_the_threads(
@@ -143,4 +152,4 @@ def test_a_text_s_edits_depend_neither_on_the_batch_nor_on_the_threads(
 
 def test_no_texts_have_no_edits(library: ctypes.CDLL) -> None:
     for editor in (NativeEditor(library, SKETCH), PlainEditor(SKETCH)):
-        assert editor.edits([], queries(0), BROAD).words.shape == (0, 18, 9)
+        assert editor.edits([], queries(0), BROAD).words.shape == (0, 26, 9)

@@ -1,0 +1,98 @@
+// The most usual words, and which of them are the likeliest between two others.
+#pragma once
+
+#include <algorithm>
+
+#include "sketch.h"
+
+namespace unembed {
+
+class Usual {
+   public:
+    const int32_t* words = nullptr;
+    int count = 0;
+
+    // The neighbours that the sketch knows of each word, as far as they are usual.
+    bool find(const Sketch& sketch_, const int32_t* words_, int count_) {
+        sketch = &sketch_, words = words_, count = count_;
+        if (!places_.allocate(sketch->words) || !likely_.allocate(count + 1) || !after_.allocate(sketch->words, sketch->known) ||
+            !before_.allocate(sketch->words, sketch->known))
+            return false;
+        std::fill(&places_[0], &places_[0] + sketch->words, -1);
+        for (int place = 0; place < count; place++) places_[words[place]] = place;
+        sketch->each_pair([&](int first, int second, float) { count_pair(first, second); });
+        after_.begin(sketch->words), before_.begin(sketch->words);
+        sketch->each_pair([&](int first, int second, float prior) { put_pair(first, second, prior); });
+        return true;
+    }
+
+    bool has(int word) const { return word >= 0 && places_[word] >= 0; }
+
+    // Calls `take` with the `most` words that are the likeliest between two others, in no order.
+    template <typename Take>
+    void between(int left, int right, int most, Take take) {
+        for (int place = 0; place < count; place++)
+            likely_[place] = {sketch->priors[words[place]] + sketch->backoff, sketch->alone(right), place};
+        if (left >= 0) after_.each(left, [&](int place, float prior) { likely_[place].here = prior; });
+        if (right >= 0) before_.each(right, [&](int place, float prior) { likely_[place].next = prior; });
+        for (int place = 0; place < count; place++) likely_[place].here += likely_[place].next;
+        most = std::min(most, count);
+        if (most < count) std::nth_element(&likely_[0], &likely_[0] + most, &likely_[0] + count);
+        for (int rank = 0; rank < most; rank++) take(words[likely_[rank].place]);
+    }
+
+   private:
+    struct Likely {
+        float here, next;  // log p of the word, then of both; and of the one that follows
+        int place;
+        bool operator<(const Likely& other) const { return here > other.here || (here == other.here && place < other.place); }
+    };
+
+    // Of each word some places of usual words, with a prior.
+    class Neighbours {
+       public:
+        bool allocate(int words, int pairs) {
+            if (!ends_.allocate(words + 1) || !places_.allocate(pairs + 1) || !priors_.allocate(pairs + 1)) return false;
+            std::fill(&ends_[0], &ends_[0] + words + 1, 0);
+            return true;
+        }
+        void count(int word) { ends_[word + 1]++; }
+        void begin(int words) {  // from here on ends_[word + 1] is where its next one goes
+            int total = 0;
+            for (int word = 0; word < words; word++) {
+                const int own = ends_[word + 1];
+                ends_[word + 1] = total;
+                total += own;
+            }
+        }
+        void put(int word, int place, float prior) {
+            places_[ends_[word + 1]] = place;
+            priors_[ends_[word + 1]++] = prior;
+        }
+        template <typename Take>
+        void each(int word, Take take) const {
+            for (int at = ends_[word]; at < ends_[word + 1]; at++) take(places_[at], priors_[at]);
+        }
+
+       private:
+        Buffer<int32_t> ends_, places_;
+        Buffer<float> priors_;
+    };
+
+    void count_pair(int first, int second) {
+        if (has(second)) after_.count(first);
+        if (has(first)) before_.count(second);
+    }
+
+    void put_pair(int first, int second, float prior) {
+        if (has(second)) after_.put(first, places_[second], prior);
+        if (has(first)) before_.put(second, places_[first], prior);
+    }
+
+    const Sketch* sketch = nullptr;
+    Buffer<int32_t> places_;  // of each word among the usual ones; -1: none
+    Buffer<Likely> likely_;
+    Neighbours after_, before_;
+};
+
+}  // namespace unembed

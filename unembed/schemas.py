@@ -114,6 +114,12 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Answer(BaseModel):
+    """What a server says, frozen. One that is newer may say more: what is not known here is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
 # Of the matrix products; norms, residuals and logits are always float32. auto: what the device computes fastest.
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 EngineChoice = Literal["auto", "native", "torch"]
@@ -211,7 +217,7 @@ class JobSeal(Wire):
     rows: Annotated[int, Field(ge=1, description="How many rows they have together")]
 
 
-class DecoderInfo(Wire):
+class DecoderInfo(Answer):
     """What a job may ask for; an item of GET /v1/decoders."""
 
     name: str
@@ -221,7 +227,7 @@ class DecoderInfo(Wire):
     checkpoint: str | None = None  # of one that is asked for alone: a sha256 that changes when anything of it does
 
 
-class RowCounts(Wire):
+class RowCounts(Answer):
     total: int = 0
     ok: int = 0
     fallback: int = 0
@@ -238,7 +244,7 @@ class RowCounts(Wire):
         return self.written + self.unwritten
 
 
-class BatchCounts(Wire):
+class BatchCounts(Answer):
     queued: int = 0
     running: int = 0
     done: int = 0
@@ -250,7 +256,7 @@ class BatchCounts(Wire):
         return self.queued + self.running + self.done + self.dead + self.cancelled
 
 
-class Timings(Wire):
+class Timings(Answer):
     """Where the time of a batch, or of a job's done batches together, went; milliseconds."""
 
     waited_ms: float = 0.0  # from queued to claimed
@@ -269,7 +275,7 @@ def job_id_of(batch_id: str) -> str:
     return batch_id.rpartition("-")[0]
 
 
-class Batch(Wire):
+class Batch(Answer):
     id: str  # as `batch_id_of` makes it
     job_id: str
     ordinal: int  # 0-based place among the job's batches
@@ -303,7 +309,7 @@ class Batch(Wire):
         )
 
 
-class AttemptFailed(Wire):
+class AttemptFailed(Answer):
     """The last attempt at a batch, which waits for the next one."""
 
     batch: str  # its id
@@ -315,7 +321,7 @@ class AttemptFailed(Wire):
     next_in: float  # seconds until the next attempt may begin
 
 
-class Waiting(Wire):
+class Waiting(Answer):
     """Why nothing of a job runs now."""
 
     jobs_ahead: int  # other jobs that wait or run, and share the workers with it
@@ -326,7 +332,7 @@ class Waiting(Wire):
     failed: AttemptFailed | None = None
 
 
-class Job(Wire):
+class Job(Answer):
     id: str
     state: JobState
     name: str | None = None
@@ -355,7 +361,7 @@ class Job(Wire):
         return _table_of([self])
 
 
-class JobPage(Wire):
+class JobPage(Answer):
     jobs: list[Job]
     next_cursor: str | None = None
 
@@ -377,7 +383,7 @@ def _table_of(jobs: Sequence[Job], below: str = "") -> str:
     return html_table(("job", "state", "rows", "errors", "decoder", "name", "why"), cells, below)
 
 
-class BatchPage(Wire):
+class BatchPage(Answer):
     batches: list[Batch]
     next_cursor: str | None = None
 
@@ -387,7 +393,7 @@ Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
 
 
-class Generation(Wire):
+class Generation(Answer):
     """One decoded row; the same field names in SQL, JSON, parquet and CSV."""
 
     index: Annotated[Int64, Field(description="The row's place in the corpus, from 0")]

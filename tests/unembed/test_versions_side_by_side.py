@@ -148,6 +148,35 @@ def test_an_older_server_answers_the_client_of_this_version(file: Path) -> None:
             assert set(body["options"]) <= set(recorded[0]["request"]["body"]["options"])
 
 
+def with_more(answer: Any) -> Any:
+    """What a newer server may answer: every object in it has a field that nobody has heard of.
+
+    But for options: those of a job are those that it was sent with.
+    """
+    if isinstance(answer, list):
+        return [with_more(one) for one in answer]
+    if isinstance(answer, dict):
+        known = {name: one if name == "options" else with_more(one) for name, one in answer.items()}
+        return known | {"unheard_of": "something"}
+    return answer
+
+
+@pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.stem)
+def test_a_newer_server_may_say_more(file: Path) -> None:
+    # Given a server whose answers have fields that this version does not know
+    recorded = exchanges(file)
+    for exchange in recorded:
+        exchange["answer"]["body"] = with_more(exchange["answer"]["body"])
+    with older_server(recorded) as (url, _), Client(url, retries=0) as client:
+        # When the client of this version asks for a job, its batches and the decoders
+        job = client.job(job_of(recorded))
+        # Then it reads what it knows, and leaves out the rest
+        assert job.job.rows.total == ROWS
+        assert not hasattr(job.job, "unheard_of")
+        assert [batch.rows for batch in client.batches(job.id)] == [2] * 3
+        assert "ret-v21-minilm" in {decoder.name for decoder in client.decoders()}
+
+
 def test_a_job_says_what_was_asked_for_and_nothing_else() -> None:
     # Given a job with defaults, and one with choices, some of them what is the default here
     plain = JobCreate(embedding_dim=4)

@@ -33,7 +33,7 @@ class Reading(NamedTuple):
     usual: int
 
 
-READ: Final = Reading(4, 2, 8)  # more, and likelier texts win over nearer ones: docs/lab.md
+READ: Final = Reading(3, 1, 4)  # more, and likelier texts win over nearer ones: docs/lab.md
 USUAL: Final = Breadth()
 
 Parents = Sequence[tuple[int, tuple[Word, ...]]]  # (M,): the row of each text that is edited, and its words

@@ -40,8 +40,8 @@ class Breadth:
     most: int = 24  # edits of words to give of each text
     moved: int = 8  # and of order alone
     usual: int = 2000  # words that may be tried in every place, whatever they mean
-    likeliest: int = 48  # of them, those that are: the likeliest there
-    smoothed: int = 24  # edits of usual words to give of each text
+    likeliest: int = 24  # of them, those that are: the likeliest there
+    smoothed: int = 16  # edits of usual words to give of each text
     longest: int = 48  # words that a text may come to have
 
     @property

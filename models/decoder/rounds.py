@@ -45,7 +45,7 @@ from unembed.schemas import DecodeOptions, Precision
 
 BEST: Final = 4  # texts of a row that are edited in a round
 FOLLOWED: Final = 2  # and between two verdicts
-OFFERED: Final = Reading(12, 4, 24)  # edits read between two verdicts: the encoder chooses, and not the network
+OFFERED: Final = Reading(8, 3, 16)  # edits read between two verdicts: the encoder chooses, and not the network
 
 
 @dataclass(frozen=True)

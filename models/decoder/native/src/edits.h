@@ -16,7 +16,7 @@ struct Edits {
     int32_t shortlist;        // words that are tried
     int32_t exchanged, inserted;  // of them, at each place and in all
     float weight;             // of the mean log-prior of a text's words, beside the cosine
-    const int32_t* usual;     // (usual_count): words that may be tried, whatever they mean
+    const int32_t* usual;     // (usual_count): words that may be tried, whatever they mean; the most usual first
     int32_t usual_count, usual_tried;  // of them, in each place, the likeliest there
     float usual_weight;       // as weight, of their edits
     int32_t most, moved, smoothed;  // edits to give of each text; of order alone; of usual words

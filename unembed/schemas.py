@@ -114,7 +114,7 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Answer(BaseModel):
+class Reply(BaseModel):
     """What a server says, frozen. One that is newer may say more: what is not known here is left out."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -217,7 +217,7 @@ class JobSeal(Wire):
     rows: Annotated[int, Field(ge=1, description="How many rows they have together")]
 
 
-class DecoderInfo(Answer):
+class DecoderInfo(Reply):
     """What a job may ask for; an item of GET /v1/decoders."""
 
     name: str
@@ -227,7 +227,7 @@ class DecoderInfo(Answer):
     checkpoint: str | None = None  # of one that is asked for alone: a sha256 that changes when anything of it does
 
 
-class RowCounts(Answer):
+class RowCounts(Reply):
     total: int = 0
     ok: int = 0
     fallback: int = 0
@@ -244,7 +244,7 @@ class RowCounts(Answer):
         return self.written + self.unwritten
 
 
-class BatchCounts(Answer):
+class BatchCounts(Reply):
     queued: int = 0
     running: int = 0
     done: int = 0
@@ -256,7 +256,7 @@ class BatchCounts(Answer):
         return self.queued + self.running + self.done + self.dead + self.cancelled
 
 
-class Timings(Answer):
+class Timings(Reply):
     """Where the time of a batch, or of a job's done batches together, went; milliseconds."""
 
     waited_ms: float = 0.0  # from queued to claimed
@@ -275,7 +275,7 @@ def job_id_of(batch_id: str) -> str:
     return batch_id.rpartition("-")[0]
 
 
-class Batch(Answer):
+class Batch(Reply):
     id: str  # as `batch_id_of` makes it
     job_id: str
     ordinal: int  # 0-based place among the job's batches
@@ -309,7 +309,7 @@ class Batch(Answer):
         )
 
 
-class AttemptFailed(Answer):
+class AttemptFailed(Reply):
     """The last attempt at a batch, which waits for the next one."""
 
     batch: str  # its id
@@ -321,7 +321,7 @@ class AttemptFailed(Answer):
     next_in: float  # seconds until the next attempt may begin
 
 
-class Waiting(Answer):
+class Waiting(Reply):
     """Why nothing of a job runs now."""
 
     jobs_ahead: int  # other jobs that wait or run, and share the workers with it
@@ -332,7 +332,7 @@ class Waiting(Answer):
     failed: AttemptFailed | None = None
 
 
-class Job(Answer):
+class Job(Reply):
     id: str
     state: JobState
     name: str | None = None
@@ -361,7 +361,7 @@ class Job(Answer):
         return _table_of([self])
 
 
-class JobPage(Answer):
+class JobPage(Reply):
     jobs: list[Job]
     next_cursor: str | None = None
 
@@ -383,7 +383,7 @@ def _table_of(jobs: Sequence[Job], below: str = "") -> str:
     return html_table(("job", "state", "rows", "errors", "decoder", "name", "why"), cells, below)
 
 
-class BatchPage(Answer):
+class BatchPage(Reply):
     batches: list[Batch]
     next_cursor: str | None = None
 
@@ -393,7 +393,7 @@ Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Int32 = Annotated[int, Field(json_schema_extra={"format": "int32"})]
 
 
-class Generation(Answer):
+class Generation(Reply):
     """One decoded row; the same field names in SQL, JSON, parquet and CSV."""
 
     index: Annotated[Int64, Field(description="The row's place in the corpus, from 0")]

@@ -72,8 +72,8 @@ class Editor(Protocol):
         """Of M texts, as ids of their words (-1: unknown), and what each is to come near to: queries (M, J), unit."""
 
 
-def usual_words(sketch: Sketch, most: int) -> Integers:
-    """The ids of the words that are the most usual by themselves, of those that begin with a letter."""
+def usual_words(sketch: Sketch) -> Integers:
+    """The ids of the words that begin with a letter, the most usual by themselves first."""
     likeliest = np.argsort(-sketch.priors[: len(sketch.words)], kind="stable").tolist()
     found = [word for word in likeliest if word not in (START, END) and sketch.words[word][:1].isalpha()]
-    return np.array(found[:most], dtype=np.int32)
+    return np.array(found, dtype=np.int32)

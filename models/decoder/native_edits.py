@@ -74,7 +74,7 @@ class NativeEditor:
         library.unembed_sketch_create.restype, library.unembed_sketch_create.argtypes = c_void_p, [POINTER(_Rows)]
         library.unembed_sketch_destroy.restype, library.unembed_sketch_destroy.argtypes = None, [c_void_p]
         library.unembed_edit.argtypes = [c_void_p, POINTER(_Edits), c_int32]
-        self._library, self._width, self._sketch = library, sketch.judging.shape[1], sketch
+        self._library, self._width, self._usual = library, sketch.judging.shape[1], usual_words(sketch)
         rows = np.ascontiguousarray(sketch.judging, dtype=np.float32)
         priors = np.ascontiguousarray(sketch.priors, dtype=np.float32)
         pairs = np.ascontiguousarray(sketch.pairs, dtype=np.int32)
@@ -116,7 +116,7 @@ class NativeEditor:
         edited = np.zeros((count, each, room), dtype=np.int32)
         lengths = np.zeros((count, each), dtype=np.int32)
         keys = np.zeros((count, each), dtype=np.float32)
-        usual = usual_words(self._sketch, breadth.usual)
+        usual = self._usual[: breadth.usual]
         asked = _Edits(
             given.ctypes.data,
             words.ctypes.data,

@@ -42,10 +42,11 @@ class PlainEditor:
         self._words = sketch.judging[: len(sketch.words)]  # (W, J)
         self._table = torch.from_numpy(sketch.judging)  # (R, J)
         self._priors = sketch.priors.astype(np.float32)  # (R,)
+        self._usual = usual_words(sketch)
 
     def edits(self, texts: Sequence[Sequence[int]], queries: Vectors, breadth: Breadth) -> Edits:
         """As `Editor.edits`."""
-        each, usual = breadth.each, usual_words(self._sketch, breadth.usual)
+        each, usual = breadth.each, self._usual[: breadth.usual]
         room = max([breadth.longest, *map(len, texts)])
         found = Edits(
             np.zeros((len(texts), each, room), dtype=np.int32),

@@ -56,7 +56,7 @@ def test_the_usual_words_begin_with_letters_and_the_marks_are_none() -> None:
     priors[:] = -5.0
     priors[[START, 5, 3]] = 0.0
     # Then "Tom" is the first
-    assert usual_words(replace(SKETCH, priors=priors), 2).tolist() == [3, 2]
+    assert usual_words(replace(SKETCH, priors=priors)).tolist() == [3, 2, 4, 6, 7]
 
 
 def test_moves_keep_all_words() -> None:

@@ -28,7 +28,7 @@ def test_a_sentence_is_embedded_and_decoded_again(looks: Looks, site: Site, way:
     _until_jobs_run_out(site)
     # Then the page shows it beside what it was decoded into
     assert page.locator("#written").inner_text(timeout=60_000) == "Where can I charge my phone?"
-    assert "charge" in page.locator(".answer").inner_text()
+    assert any(word in page.locator(".answer").inner_text() for word in ("charge", "phone"))
     look.assert_sound()
     look.picture("playground")
 

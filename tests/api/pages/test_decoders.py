@@ -12,11 +12,15 @@ from fastapi.testclient import TestClient
 from tests.api.conftest import DECODER
 from tests.api.pages.conftest import ESCAPED, SCRIPT, sign_in
 from tests.builders import add_batches, make_job, run_job
+from unembed.api.pages.shell import percent
 from unembed.models.decoder import catalog
+from unembed.models.decoder.catalog import SHIPPED
 from unembed.models.store import Store
 from unembed.schemas import DEFAULT_DECODER
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+RECORDED = json.loads((SHIPPED / DEFAULT_DECODER / "scores.json").read_text())
 
 CARD = f"""# toy
 
@@ -34,7 +38,9 @@ def test_the_decoders_are_listed_with_what_they_read(browser: TestClient) -> Non
     page = browser.get("/decoders").text
     assert f'href="/decoders/{DEFAULT_DECODER}"' in page
     assert "Reads 384 dimensions of all-MiniLM-L6-v2." in page
-    assert "word F1 0.60, 6.7 % word for word, of 3,160 texts" in page
+    everyday = RECORDED["scores"]["tatoeba_en"]
+    expected = f"word F1 {everyday['word_f1']:.2f}, {percent(everyday['exact'])} word for word, of 3,160 texts"
+    assert expected in page
     # And one without scores, by what it reads
     assert "Reads 4 dimensions of toy-encoder." in page
 
@@ -55,7 +61,7 @@ def test_a_decoders_page_says_what_to_expect_and_how_well_it_does(browser: TestC
     assert "<strong>It invents details.</strong>" in page
     assert "<code>off_manifold</code>" in page
     # Its evaluation
-    assert "70.4 %" in page
+    assert percent(RECORDED["calibration"]["by default"]["base_rate"]) in page
     assert "word F1 against the true text is at least 0.5" in page
     # And its card, below the page's own headings
     assert '<th scope="col">corpus BLEU</th>' in page

@@ -176,7 +176,7 @@ def test_a_server_that_knows_no_arrow_is_understood() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "content"),
-    [(ARROW_STREAM, b"no stream"), (JSON_LINES, b'{"index": 1, "status": "ok", "new": 1}\n'), (JSON_LINES, b"<html>")],
+    [(ARROW_STREAM, b"no stream"), (JSON_LINES, b'{"index": 1, "status": "new"}\n'), (JSON_LINES, b"<html>")],
 )
 def test_rows_that_cannot_be_read_are_one_error(kind: str, content: bytes) -> None:
     # Given a server of another version, When its rows are read, Then the error says so in one line
@@ -185,6 +185,14 @@ def test_rows_that_cannot_be_read_are_one_error(kind: str, content: bytes) -> No
         with pytest.raises(UnembedError, match="another version") as caught:
             list(client.results("some-job"))
         assert "\n" not in str(caught.value)
+
+
+def test_rows_of_a_newer_server_may_say_more() -> None:
+    # Given a server that says more of a row than this version knows, When it is read, Then the rest of it is
+    content = b'{"index": 1, "status": "ok", "text": "A text.", "new": 1}\n'
+    response = httpx2.Response(200, content=content, headers={"Content-Type": JSON_LINES})
+    with Client("http://server:1", transport=httpx2.MockTransport(lambda _: response)) as client:
+        assert [row.text for row in client.results("some-job")] == ["A text."]
 
 
 def test_an_ended_job_cannot_be_cancelled(client: Client, hand: Hand) -> None:

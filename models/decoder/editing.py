@@ -34,7 +34,7 @@ class Reading(NamedTuple):
 
 
 READ: Final = Reading(3, 1, 4)  # more, and likelier texts win over nearer ones: docs/lab.md
-USUAL: Final = Breadth()
+BREADTH: Final = Breadth()
 
 Parents = Sequence[tuple[int, tuple[Word, ...]]]  # (M,): the row of each text that is edited, and its words
 
@@ -49,7 +49,7 @@ class Editing:
     engine: Engine
     embeddings: Tensor
     limit: int
-    breadth: Breadth = USUAL
+    breadth: Breadth = BREADTH
 
     def edited(self, found: Candidates, places: Places, queries: Vectors, read: Reading = READ) -> Candidates:
         """What the candidates at these places (M,) become, none of which is among those found.

@@ -22,6 +22,7 @@ from unembed.models.decoder.vectors import Vectors
 
 WEIGHT: Final = 0.02
 USUAL_WEIGHT: Final = 0.1  # the same, of edits of usual words
+WEIGHTS: Final = (WEIGHT, WEIGHT, USUAL_WEIGHT)  # of each of `Breadth.kinds`
 BACKOFF: Final = -1.5  # nats: how much less likely a word is after one that it was seldom seen after
 UNKNOWN_PRIOR: Final = -14.0  # nats: of a word that the sketch does not know
 

@@ -16,8 +16,8 @@ from unembed.models.decoder.edits import (
     BACKOFF,
     GLANCE,
     UNKNOWN_PRIOR,
-    USUAL_WEIGHT,
     WEIGHT,
+    WEIGHTS,
     Breadth,
     Edits,
     Integers,
@@ -55,17 +55,16 @@ class PlainEditor:
         )
         for number, (text, query) in enumerate(zip(texts, queries, strict=True)):
             words = self._shortlist(text, query, breadth.shortlist)
-            tried = [
+            of_words = [
                 *self._fewer(text),
                 *self._exchanged(text, query, words, breadth.exchanged),
                 *(self._more(text, query, words, breadth.inserted) if len(text) < breadth.longest else ()),
             ]
-            smoother = list(self._smoothed(text, usual, breadth))
-            of_words, of_order, of_usual = breadth.kinds
-            self._keep(found, number, of_words, self.keys(_applied(tried, text), query), tried)
-            moved = list(moves(len(text)))
-            self._keep(found, number, of_order, self.keys(_applied(moved, text), query), moved)
-            self._keep(found, number, of_usual, self.keys(_applied(smoother, text), query, USUAL_WEIGHT), smoother)
+            of_usual = list(self._smoothed(text, usual, breadth))
+            tried = (of_words, list(moves(len(text))), of_usual)
+            for kind, edits, weight in zip(breadth.kinds, tried, WEIGHTS, strict=True):
+                keys = self.keys([applied(edit, text) for edit in edits], query, weight)
+                self._keep(found, number, kind, keys, edits)
         return found
 
     def _keep(self, found: Edits, number: int, kind: slice, keys: Floats, tried: list[Edit]) -> None:
@@ -121,40 +120,37 @@ class PlainEditor:
         return [int(word) for word in shortlist[np.argsort(-near, kind="stable")[:most]]]
 
     def _fewer(self, text: Sequence[int]) -> Iterator[Edit]:
-        places = list(range(len(text)))
         if len(text) > 1:
-            yield from (places[:at] + places[at + 1 :] for at in places)
+            yield from (_spliced(len(text), at, at + 1) for at in range(len(text)))
 
     def _exchanged(self, text: Sequence[int], query: Floats, shortlist: Ids, most: int) -> Iterator[Edit]:
-        places = list(range(len(text)))
-        for at in places:
+        for at in range(len(text)):
             for word in self._best_words(shortlist, self._sum(text, at), query, most):
                 if word != text[at]:
-                    yield [*places[:at], -1 - word, *places[at + 1 :]]
+                    yield _spliced(len(text), at, at + 1, word)
 
     def _smoothed(self, text: Sequence[int], usual: Integers, breadth: Breadth) -> Iterator[Edit]:
         """Usual words dropped, exchanged for one another, and put in wherever they are not already."""
-        places, marked = list(range(len(text))), [START, *text, END]
-        for at in places:
-            if text[at] not in usual:
-                continue
-            if len(text) > 1:
-                yield places[:at] + places[at + 1 :]
+        count, marked = len(text), [START, *text, END]
+        for at in np.flatnonzero(np.isin(text, usual)).tolist():
+            if count > 1:
+                yield _spliced(count, at, at + 1)
             for word in self._likeliest(marked[at], marked[at + 2], usual, breadth.likeliest):
                 if word != text[at]:
-                    yield [*places[:at], -1 - word, *places[at + 1 :]]
-        if len(text) >= breadth.longest:
+                    yield _spliced(count, at, at + 1, word)
+        if count >= breadth.longest:
             return
-        for at in range(len(text) + 1):
+        for at in range(count + 1):
             for word in self._likeliest(marked[at], marked[at + 1], usual, breadth.likeliest):
-                if word not in text[max(0, at - 1) : at + 1]:
-                    yield [*places[:at], -1 - word, *places[at:]]
+                if word not in marked[at : at + 2]:
+                    yield _spliced(count, at, at, word)
 
     def _likeliest(self, left: int, right: int, usual: Integers, most: int) -> list[int]:
         """The usual words that are the likeliest between two others."""
-        words = np.repeat([[left], [right]], len(usual), axis=1)  # (2, U)
-        words = np.stack([words[0], usual.astype(np.int64), words[1]])  # (3, U)
-        likely = self._pair_priors(words[0], words[1])[1] + self._pair_priors(words[1], words[2])[1]  # (U,)
+        words = usual.astype(np.int64)  # (U,)
+        _, here = self._pair_priors(np.full_like(words, left), words)
+        _, after = self._pair_priors(words, np.full_like(words, right))
+        likely = here + after  # (U,)
         return [int(word) for word in usual[np.argsort(-likely, kind="stable")[:most]]]
 
     def _pair_priors(self, first: Ids, second: Ids) -> tuple[Ids, Floats]:
@@ -164,9 +160,8 @@ class PlainEditor:
         return pairs, np.where(pairs >= 0, self._priors[pairs], alone)
 
     def _more(self, text: Sequence[int], query: Floats, shortlist: Ids, most: int) -> Iterator[Edit]:
-        places = list(range(len(text)))
         for word in self._best_words(shortlist, self._sum(text), query, most):
-            yield from ([*places[:at], -1 - word, *places[at:]] for at in range(len(text) + 1))
+            yield from (_spliced(len(text), at, at, word) for at in range(len(text) + 1))
 
 
 def moves(count: int) -> Iterator[Edit]:
@@ -182,8 +177,9 @@ def moves(count: int) -> Iterator[Edit]:
                     yield rest[:to] + moved + rest[to:]
 
 
-def _applied(edits: Sequence[Edit], text: Sequence[int]) -> list[list[int]]:
-    return [applied(edit, text) for edit in edits]
+def _spliced(count: int, begin: int, end: int, *words: int) -> Edit:
+    """A text of so many words, with these words in place of those from `begin` to before `end`."""
+    return [*range(begin), *(-1 - word for word in words), *range(end, count)]
 
 
 def applied(edit: Sequence[int], text: Sequence[int]) -> list[int]:

@@ -44,8 +44,8 @@ class Editor {
                chosen_.allocate(sketch, edits.shortlist) && squares_.allocate(tried) && pairs_.allocate(places * places) &&
                bases_.allocate((places + BASES) * step) && products_.allocate((places + BASES) * tried) &&
                scores_.allocate(tried) && tops_.allocate(std::max(edits.exchanged, edits.inserted) + 1) && whole_.allocate(step) && query_.allocate(step) &&
-               groups_[WORDS].allocate(edits.most + 1) &&
-               groups_[ORDER].allocate(edits.moved + 1) && groups_[USUAL].allocate(edits.smoothed + 1) && usual_.find(sketch, edits.usual, edits.usual_count);
+               groups_[WORDS].allocate(edits.most + 1) && groups_[ORDER].allocate(edits.moved + 1) &&
+               groups_[USUAL].allocate(edits.smoothed + 1) && usual_.find(sketch, edits.usual, edits.usual_count);
     }
 
     void run(std::atomic<int64_t>& counter) {
@@ -91,7 +91,8 @@ class Editor {
             for (int& held : held_) held = 0;
             weigh();
             int64_t place = (begin + at) * (edits.most + edits.moved + edits.smoothed);
-            for (int group = 0; group < GROUPS; place += wanted(group), group++) give(groups_[group], held_[group], place, wanted(group));
+            for (int group = 0; group < GROUPS; place += most_of(group), group++)
+                give(groups_[group], held_[group], place, most_of(group));
         }
     }
 
@@ -112,7 +113,7 @@ class Editor {
         }
     }
 
-    int wanted(int group) const { return group == WORDS ? edits.most : group == ORDER ? edits.moved : edits.smoothed; }
+    int most_of(int group) const { return group == WORDS ? edits.most : group == ORDER ? edits.moved : edits.smoothed; }
 
     int word(int at) const { return at < 0 ? sketch.begin : at >= n_ ? sketch.end : words_[at]; }
 
@@ -285,7 +286,7 @@ class Editor {
         edit.key = sum(along) / std::sqrt(std::max(sum(length), 1e-12f)) + weight * prior / (words + 1);
         Buffer<Edit>& heap = groups_[edit.group];
         int& held = held_[edit.group];
-        const int most = wanted(edit.group);
+        const int most = most_of(edit.group);
         if (most == 0 || (held == most && !(edit.key > heap[0].key))) return;
         if (held == most) std::pop_heap(&heap[0], &heap[0] + held--, Better());
         heap[held++] = edit;

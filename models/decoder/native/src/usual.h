@@ -16,8 +16,7 @@ class Usual {
     bool find(const Sketch& sketch_, const int32_t* words_, int count_) {
         sketch = &sketch_, words = words_, count = count_;
         if (!places_.allocate(sketch->words) || !likely_.allocate(count + 1) || !seen_.allocate(count + 1) ||
-            !after_.allocate(sketch->words, sketch->known) ||
-            !before_.allocate(sketch->words, sketch->known))
+            !after_.allocate(sketch->words, sketch->known) || !before_.allocate(sketch->words, sketch->known))
             return false;
         std::fill(&places_[0], &places_[0] + sketch->words, -1);
         std::fill(&seen_[0], &seen_[0] + count, -1);

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.models.decoder.test_sketch import toy_sketch
-from unembed.models.decoder.edits import USUAL_WEIGHT, WEIGHT, Breadth, Edits
+from unembed.models.decoder.edits import WEIGHTS, Breadth, Edits
 from unembed.models.decoder.native_edits import NativeEditor
 from unembed.models.decoder.plain_edits import PlainEditor, applied
 from unembed.models.decoder.sketch import END, START, Sketch
@@ -24,7 +24,6 @@ CLOSE = 1e-4  # how far two keys may be apart: float32 sums in another order
 BROAD = Breadth(
     shortlist=WORDS, exchanged=5, inserted=4, most=12, moved=6, longest=9, usual=20, likeliest=6, smoothed=8
 )
-WEIGHTS = (WEIGHT, WEIGHT, USUAL_WEIGHT)
 TEXT = st.lists(st.integers(-1, WORDS - 1).filter(lambda word: word not in (START, END)), max_size=9)
 
 

@@ -208,6 +208,7 @@ class Run:
                     learning_rate=self.optimiser.param_groups[0]["lr"],
                     best_step=self.watch.best_step,
                     annealing=self.anneal is not None,
+                    minutes=self.recipe.minutes,
                     scores=scorer(self.averaged()),
                 )
                 self.save()

@@ -107,7 +107,14 @@ class Progress:
     learning_rate: float = 0.0
     best_step: int = 0  # whose averaged weights were the best on the dev sets so far; 0: there are none
     annealing: bool = False  # patience has run out: `steps` is where the short end is over
+    minutes: float | None = None  # that the run may take in all
     scores: dict[str, DevScore] = field(default_factory=dict)  # by dev set, where they are wanted
+
+    @property
+    def most_left(self) -> float:
+        """Seconds: until the last step, or until the time is over, if that comes first."""
+        left = self.seconds / max(self.step, 1) * (self.steps - self.step)
+        return left if self.minutes is None else max(0.0, min(left, 60.0 * self.minutes - self.seconds))
 
     @classmethod
     def read(cls, line: str) -> Progress:

@@ -321,6 +321,13 @@ def test_a_line_of_progress_is_sensible_at_the_start_and_at_the_end(step: int, s
     assert shown in progress_line(Progress(step, 100, 1.0, 2.0, {}, 5000.0, seconds))
 
 
+def test_what_is_left_is_no_more_than_the_minutes_that_were_asked_for() -> None:
+    # Given a run for two minutes, at whose pace all steps would take fifteen
+    begun = Progress(10, 100, 1.0, 2.0, {}, 5000.0, 90.0, minutes=2.0)
+    # Then what is said to be left is what is left of the two
+    assert "90 s so far, at most 30 s left" in progress_line(begun)
+
+
 def test_adapt_says_how_many_texts_are_too_few(unembed: Run, folder: Path) -> None:
     done = unembed("adapt", "--set", "toys.txt,toys.npy", "--out", "mine")
     assert done.code == 2

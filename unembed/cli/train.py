@@ -163,8 +163,7 @@ def _times(progress: Progress) -> str:
     passed = duration(max(1.0, progress.seconds))
     if progress.step >= progress.steps:
         return f"done after {passed}"
-    left = progress.seconds / max(progress.step, 1) * (progress.steps - progress.step)
-    return f"{passed} so far, at most {duration(max(1.0, left))} left"
+    return f"{passed} so far, at most {duration(max(1.0, progress.most_left))} left"
 
 
 def _scores_of(progress: Progress, name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import torch
@@ -24,16 +24,6 @@ from unembed.models.decoder.tokenizer import UNKNOWN as UNKNOWN_PIECE
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.decoder.words import Word, capitalised, join, split, starts_capital, takes_space
 
-
-class Reading(NamedTuple):
-    """How many edits of a row's texts the network reads."""
-
-    words: int
-    order: int
-    usual: int
-
-
-READ: Final = Reading(3, 1, 4)  # more, and likelier texts win over nearer ones: docs/lab.md
 BREADTH: Final = Breadth()
 
 Parents = Sequence[tuple[int, tuple[Word, ...]]]  # (M,): the row of each text that is edited, and its words
@@ -49,31 +39,30 @@ class Editing:
     engine: Engine
     embeddings: Tensor
     limit: int
-    breadth: Breadth = BREADTH
 
-    def edited(self, found: Candidates, places: Places, queries: Vectors, read: Reading = READ) -> Candidates:
+    def edited(self, found: Candidates, places: Places, queries: Vectors, breadth: Breadth = BREADTH) -> Candidates:
         """What the candidates at these places (M,) become, none of which is among those found.
 
         queries (M, J) are what each is to come near to.
         """
         parents = [(int(found.row[place]), split(found.texts[place])) for place in places.tolist()]
         ids = [[self.sketch.ids[word.surface] for word in words] for _, words in parents]
-        edits = self.editor.edits(ids, queries, self.breadth)
+        edits = self.editor.edits(ids, queries, breadth)
         known: dict[int, set[str]] = {row: set() for row, _ in parents}
         for row, text in zip(found.row.tolist(), found.texts, strict=True):
             if row in known:
                 known[row].add(text)
-        rows, texts = self._written(parents, edits, known, read)
+        rows, texts = self._written(parents, edits, known, breadth)
         return self.read(rows, texts)
 
     def _written(
-        self, parents: Parents, edits: Edits, known: dict[int, set[str]], read: Reading
+        self, parents: Parents, edits: Edits, known: dict[int, set[str]], breadth: Breadth
     ) -> tuple[list[int], list[str]]:
         """The rows and the texts of the best edits, no text twice."""
         rows: list[int] = []
         texts: list[str] = []
         for row, places in _by_row(parents):
-            for kind, most in zip(self.breadth.kinds, read, strict=True):
+            for kind, most in zip(breadth.kinds, breadth.read, strict=True):
                 left = most
                 for place, number in _best_first(edits, places, kind):
                     if left == 0:

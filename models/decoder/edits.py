@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,19 +31,31 @@ GLANCE: Final = 96  # numbers of a word, the first and longest, by which it come
 Integers = npt.NDArray[np.int32]
 
 
+class Reading(NamedTuple):
+    """How many edits of a row's texts the network reads, of each kind."""
+
+    words: int
+    order: int
+    usual: int
+
+
+READ: Final = Reading(3, 1, 4)  # more, and likelier texts win over nearer ones: docs/lab.md
+
+
 @dataclass(frozen=True)
 class Breadth:
-    """How widely edits are looked for."""
+    """How widely edits are looked for, and how many of them are read."""
 
     shortlist: int = 384  # words that are tried in a text: those that point where it lacks something
     exchanged: int = 6  # of them, in each word's place
     inserted: int = 8  # of them, between any two words
-    most: int = 24  # edits of words to give of each text
-    moved: int = 8  # and of order alone
+    most: int = 12  # edits of words to give of each text
+    moved: int = 4  # and of order alone
     usual: int = 2000  # words that may be tried in every place, whatever they mean
-    likeliest: int = 24  # of them, those that are: the likeliest there
-    smoothed: int = 16  # edits of usual words to give of each text
+    likeliest: int = 12  # of them, those that are: the likeliest there
+    smoothed: int = 8  # edits of usual words to give of each text
     longest: int = 48  # words that a text may come to have
+    read: Reading = READ
 
     @property
     def kinds(self) -> tuple[slice, slice, slice]:

@@ -27,6 +27,7 @@ from unembed.models.decoder.sketch import END, START, Bags, Ids, Sketch, bag_sum
 from unembed.models.decoder.vectors import Vectors
 
 LACK: Final = 0.7  # how much of what a text has already is taken from what words are looked for
+LONG: Final = 0.3  # of a word's square, what it counts against the word when it is tried in exchange
 LONGEST_MOVED: Final = 3  # words that move together
 _TINY: Final = 1e-12
 
@@ -40,6 +41,7 @@ class PlainEditor:
     def __init__(self, sketch: Sketch) -> None:
         self._sketch = sketch
         self._words = sketch.judging[: len(sketch.words)]  # (W, J)
+        self._squares = np.square(self._words).sum(axis=1)  # (W,)
         self._table = torch.from_numpy(sketch.judging)  # (R, J)
         self._priors = sketch.priors.astype(np.float32)  # (R,)
         self._usual = usual_words(sketch)
@@ -54,11 +56,11 @@ class PlainEditor:
             np.zeros((len(texts), each), dtype=np.float32),
         )
         for number, (text, query) in enumerate(zip(texts, queries, strict=True)):
-            words = self._shortlist(text, query, breadth.shortlist)
+            put_in, in_exchange = self._shortlists(text, query, breadth.shortlist)
             of_words = [
                 *self._fewer(text),
-                *self._exchanged(text, query, words, breadth.exchanged),
-                *(self._more(text, query, words, breadth.inserted) if len(text) < breadth.longest else ()),
+                *(self._more(text, query, put_in, breadth.inserted) if len(text) < breadth.longest else ()),
+                *self._exchanged(text, query, in_exchange, breadth.exchanged),
             ]
             of_usual = list(self._smoothed(text, usual, breadth))
             tried = (of_words, list(moves(len(text))), of_usual)
@@ -106,13 +108,17 @@ class PlainEditor:
         rows = np.stack([words, pairs], axis=1)
         return np.asarray(self._sums(rows, np.array([0, len(rows)]))[0])
 
-    def _shortlist(self, text: Sequence[int], query: Floats, most: int) -> Ids:
-        """The words that point most to where the text lacks something of the query, in the order of their ids."""
+    def _shortlists(self, text: Sequence[int], query: Floats, most: int) -> tuple[Ids, Ids]:
+        """The words to be put in, and those to be tried in exchange for others, in the order of their ids.
+
+        They are those that point most to where the text lacks something of the query. A long word that points there
+        turns the text further than it is to go, where another is taken out for it: in exchange that counts against it.
+        """
         total = self._sum(text)
-        wanted = query - LACK * (query @ total) / max(_TINY, float(total @ total)) * total
+        share = (query @ total) / max(_TINY, float(total @ total))  # how much of the text its part along the query is
+        wanted = query - LACK * share * total
         near = self._words[:, :GLANCE] @ wanted[:GLANCE]
-        chosen = np.sort(np.argsort(-near, kind="stable")[:most])
-        return np.asarray(chosen[(chosen != START) & (chosen != END)])
+        return _most(near, most), _most(near - LONG * share * self._squares, most)
 
     def _best_words(self, shortlist: Ids, base: Floats, query: Floats, most: int) -> list[int]:
         """Those that bring the sum `base` (J,) nearest to the query, their pairs apart."""
@@ -185,6 +191,12 @@ def _spliced(count: int, begin: int, end: int, *words: int) -> Edit:
 def applied(edit: Sequence[int], text: Sequence[int]) -> list[int]:
     """The ids of the edited text's words."""
     return [text[word] if word >= 0 else -1 - word for word in edit]
+
+
+def _most(near: Floats, most: int) -> Ids:
+    """The words (W,) that are nearest, in the order of their ids, without the marks."""
+    chosen = np.sort(np.argsort(-near, kind="stable")[:most])
+    return np.asarray(chosen[(chosen != START) & (chosen != END)])
 
 
 def cosines(sums: Floats, query: Floats) -> Floats:

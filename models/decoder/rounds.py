@@ -22,8 +22,8 @@ from torch import Tensor
 from unembed.models.decoder.beside import Beside
 from unembed.models.decoder.candidates import Candidates, Floats, Places
 from unembed.models.decoder.checkpoint import Checkpoint
-from unembed.models.decoder.editing import READ, Editing, Reading
-from unembed.models.decoder.edits import Editor
+from unembed.models.decoder.editing import BREADTH, Editing
+from unembed.models.decoder.edits import Breadth, Editor, Reading
 from unembed.models.decoder.engines import Engine
 from unembed.models.decoder.needs import check_needs
 from unembed.models.decoder.pool import Pool, best_of_rows, likelihood
@@ -43,9 +43,10 @@ from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.vectors import Indices, Vectors
 from unembed.schemas import DecodeOptions, Precision
 
-BEST: Final = 4  # texts of a row that are edited in a round
+BEST: Final = 4  # texts of a row that are edited in a round, at most
 FOLLOWED: Final = 2  # and between two verdicts
-OFFERED: Final = Reading(8, 3, 16)  # edits read between two verdicts: the encoder chooses, and not the network
+# Between two verdicts more are looked for and read: the encoder chooses, and not the network.
+OFFERED: Final = Breadth(likeliest=24, most=24, moved=8, smoothed=16, read=Reading(8, 3, 16))
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,13 @@ class Hunt:
         return Ranked(candidates.take(order), worth[order], None)
 
     def edited(self, hunted: Hunted, rounds: int) -> Hunted:
-        """After rounds of edits of the best, towards what they lack, as far as that is known."""
+        """After rounds of edits of the best, towards what they lack, as far as that is known.
+
+        Of few candidates only half are edited: the others are hardly worth the time that it takes (docs/lab.md).
+        """
+        edited = min(BEST, max(1, self.options.candidates // 2))
         for _ in range(rounds):
-            best = best_of_rows(hunted.pool.candidates.row, self._worth(hunted), BEST)
+            best = best_of_rows(hunted.pool.candidates.row, self._worth(hunted), edited)
             hunted = self._with_edits(hunted, best)
         return hunted
 
@@ -206,7 +211,7 @@ class Hunt:
         scores = np.where(verdicts.known, verdicts.cosines, self._worth(hunted))
         return nearest_first(hunted.pool.candidates, verdicts.cosines, scores, self.options)
 
-    def _with_edits(self, hunted: Hunted, places: Places, read: Reading = READ) -> Hunted:
+    def _with_edits(self, hunted: Hunted, places: Places, breadth: Breadth = BREADTH) -> Hunted:
         """With what the candidates at these places (K,) become that were not edited yet."""
         pool, row = hunted.pool, hunted.pool.candidates.row
         places = places[~pool.edited[places]]
@@ -215,7 +220,7 @@ class Hunt:
         aimed = self.queries[row[places]]  # (K, J)
         if hunted.verdicts.known.any():
             aimed = aims(aimed, errors(pool.sketches, hunted.verdicts, row)[places])
-        found = self.editing.edited(pool.candidates, places, aimed, read)
+        found = self.editing.edited(pool.candidates, places, aimed, breadth)
         pool = pool.as_edited(places)
         return hunted.grown(pool.with_more(Pool.of(found, self.editing.sketch)) if len(found) else pool)
 

@@ -1,12 +1,13 @@
-"""Embedders that are made up, as different from each other as those of strangers are.
+"""Embedders to learn from: true ones, and others made up, as different from each other as those of strangers are.
 
-Each projects what a true embedder says of a text, a random vector for each of its words and pairs, or both; bends it,
-adds noise, and a mean that all texts share. A network that reads the maps of many of them reads the map of one more.
+One that is made up projects what a true embedder says of a text, a random vector for each of its words and pairs, or
+both; bends it, adds noise, and a mean that all texts share. A network that reads the maps of many of them reads the map
+of one more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +20,9 @@ from unembed.models.decoder.manifold import unit
 from unembed.models.decoder.sketch import Bags, bag_sums
 from unembed.models.decoder.vectors import Vectors
 
-TRUE: Final = 0.35  # of the embedders are the true one
-OF_WORDS: Final = 0.15  # know the words alone
+TRUE: Final = (0.35, 0.65)  # of the embedders are a true one: where there is only one, and where there are more
+FIRST: Final = 0.3  # of the true ones are the first, where there are more
+OF_WORDS: Final = 0.23  # of those made up know the words alone
 WIDTHS: Final = (256, 384, 384, 512)
 NOISES: Final = (0.0, 0.1, 0.2, 0.35)
 MEANS: Final = (0.0, 0.0, 1.0, 3.0)
@@ -30,9 +32,9 @@ Embedder = Callable[[np.ndarray], Vectors]  # of rows' numbers: (M, D) at length
 
 @dataclass(frozen=True, eq=False)
 class Sayings:
-    """N texts: what a true embedder says of them, and which words and pairs they have."""
+    """N texts: what true embedders say of them, and which words and pairs they have."""
 
-    embedded: Vectors  # (N, E)
+    embedded: Sequence[Vectors]  # of each embedder (N, E), the decoder's own first
     bags: Bags
     meaning: Tensor  # (R, E): a sketch's table, for the words that only words embed
     seen: np.ndarray  # (R,): times
@@ -47,13 +49,14 @@ class Sayings:
 
 def draw(material: Sayings, random: np.random.Generator) -> Embedder:
     """One embedder; the same of the same generator."""
-    kind = random.random()
-    if kind < TRUE:
-        return lambda rows: np.asarray(unit(material.embedded[rows]), np.float32)
-    own, other = material.embedded.shape[1], int(random.choice([192, 256, 384]))
+    first, *others = material.embedded
+    embedded = others[random.integers(len(others))] if others and random.random() >= FIRST else first
+    if random.random() < TRUE[bool(others)]:
+        return lambda rows: np.asarray(unit(embedded[rows].astype(np.float32)), np.float32)
+    true = random.random() >= OF_WORDS
+    own, other = (embedded if true else material.meaning).shape[1], int(random.choice([192, 256, 384]))
     rarity = (material.seen + 5.0) ** -random.uniform(0.1, 0.6)
     table = torch.from_numpy((random.normal(size=(len(material.seen), other)) * rarity[:, None]).astype(np.float32))
-    true = kind >= TRUE + OF_WORDS
     says = random.uniform(0.4, 1.0) if true else random.uniform(0.3, 1.5)
     words = random.uniform(0.15, 0.9) if true else 1.0
     width = int(random.choice(WIDTHS))
@@ -64,9 +67,7 @@ def draw(material: Sayings, random: np.random.Generator) -> Embedder:
 
     def embed(rows: np.ndarray) -> Vectors:
         bags = material.of(rows)
-        said = (
-            torch.from_numpy(material.embedded[rows].astype(np.float32)) if true else bag_sums(material.meaning, bags)
-        )
+        said = torch.from_numpy(embedded[rows].astype(np.float32)) if true else bag_sums(material.meaning, bags)
         both = torch.cat([F.normalize(said) * says, F.normalize(bag_sums(table, bags)) * words], dim=1)
         turned = F.normalize(both) * (own + other) ** 0.5 @ turn  # (M, width)
         seen = F.normalize(torch.tanh(bend * turned) if true else turned)

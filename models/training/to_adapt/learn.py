@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -37,23 +38,38 @@ TOLD: Final = 60.0  # seconds
 
 
 def make_base(
-    start: Checkpoint, texts: list[str], embedded: Vectors, minutes: float, seed: int, say: Say
+    start: Checkpoint,
+    texts: list[str],
+    embedded: Sequence[Vectors],
+    minutes: float,
+    seed: int,
+    say: Say,
 ) -> Checkpoint:
-    """From a decoder with a sketch, and some thousands of texts with the embeddings (N, E) that it reads.
+    """From a decoder with a sketch, and some thousands of texts with their embeddings (N, E) by one embedder or more:
+    the one that the decoder reads is the first. From such a base, its own space is kept, and the embedders may be any.
 
-    Raises InputError for a decoder without a sketch, and for texts that are too long for it.
+    Raises InputError for a decoder without a sketch, for embeddings of other texts, and for texts that are too long.
     """
     meaning, tokenizer = start.sketch, start.tokenizer
     if meaning is None:
         raise InputError(f"the decoder {start.config.name!r} has no sketch; expected one, which the space is made from")
-    say(f"finding the space, from {len(texts):,} texts")
-    space = space_of(meaning, texts)
+    if wrong := [len(one) for one in embedded if len(one) != len(texts)]:
+        raise InputError(
+            f"{wrong[0]:,} embeddings by one embedder are no pairs with {len(texts):,} texts; expected as many"
+        )
+    space = meaning
+    if start.config.name != NAME:
+        say(f"finding the space, from {len(texts):,} texts")
+        space = space_of(meaning, texts)
     placed = space.vectors(texts)  # (N, D)
     bags = meaning.bags(texts)
     table = torch.from_numpy(meaning.table @ meaning.basis.astype(np.float32).T)
     material = Sayings(embedded, bags, table, np.bincount(bags.ids, minlength=len(meaning.rows)))
-    some = slice(max(PAIRS))
-    network = compose(start.network, fit_map(placed[some], meaning.vectors(texts[some]))).train()
+    network = start.network
+    if space is not meaning:
+        some = slice(max(PAIRS))
+        network = compose(network, fit_map(placed[some], meaning.vectors(texts[some])))
+    network = copy.deepcopy(network).train()
     learnt, too_long = pair(texts, placed, tokenizer, network.config.max_pieces)
     if too_long:  # the others would lie beside wrong embeddings
         raise InputError(

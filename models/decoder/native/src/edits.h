@@ -13,7 +13,7 @@ struct Edits {
     const int64_t* lengths;   // (M)
     int64_t count;            // M
     int32_t limit;
-    int32_t shortlist;        // words that are tried
+    int32_t shortlist;        // words that are tried: so many to be put in, and as many in exchange
     int32_t exchanged, inserted;  // of them, at each place and in all
     float weight;             // of the mean log-prior of a text's words, beside the cosine
     const int32_t* usual;     // (usual_count): words that may be tried, whatever they mean; the most usual first
@@ -29,6 +29,7 @@ struct Edits {
 };
 
 constexpr float LACK = 0.7f;      // how much of what a text has already is taken from what words are looked for
+constexpr float LONG = 0.3f;      // of a word's square, what it counts against the word when it is tried in exchange
 constexpr int LONGEST_MOVED = 3;  // words that move together
 constexpr int TEXTS = 48;         // that pass the words together, at most: these are read from afar
 
@@ -81,15 +82,14 @@ class Editor {
             begin_with(begin + at);
             // What the text lacks of the query: the words that point there are tried.
             float* wanted = wanted_.data() + static_cast<size_t>(at) * sketch.step;
-            const float scale = LACK * dot(query_.data(), whole_.data()) / std::max(1e-12f, dot(whole_.data(), whole_.data()));
+            const float scale = LACK * share();
             for (int place = 0; place < sketch.step; place++) wanted[place] = query_[place] - scale * whole_[place];
         }
         multiply(wanted_.data(), sketch.step, texts, sketch.glanced, near_.data(), sketch.glanced.outer);
         for (int at = 0; at < texts; at++) {
             begin_with(begin + at);
-            chosen_.choose(sketch, near_.data() + static_cast<size_t>(at) * sketch.glanced.outer);
             for (int& held : held_) held = 0;
-            weigh();
+            weigh(near_.data() + static_cast<size_t>(at) * sketch.glanced.outer);
             int64_t place = (begin + at) * (edits.most + edits.moved + edits.smoothed);
             for (int group = 0; group < GROUPS; place += most_of(group), group++)
                 give(groups_[group], held_[group], place, most_of(group));
@@ -113,6 +113,9 @@ class Editor {
         }
     }
 
+    // How much of the text its part along the query is.
+    float share() const { return dot(query_.data(), whole_.data()) / std::max(1e-12f, dot(whole_.data(), whole_.data())); }
+
     int most_of(int group) const { return group == WORDS ? edits.most : group == ORDER ? edits.moved : edits.smoothed; }
 
     int word(int at) const { return at < 0 ? sketch.begin : at >= n_ ? sketch.end : words_[at]; }
@@ -132,21 +135,28 @@ class Editor {
         return sum(total);
     }
 
-    void weigh() {
+    // `near`: of each word, how much it points to what the text lacks.
+    void weigh(float* near) {
         for (int left = -1; left <= n_; left++)
             for (int right = -1; right <= n_; right++)
                 pairs_[static_cast<size_t>(left + 1) * (n_ + 2) + right + 1] = sketch.pair(word(left), word(right));
         place_bases();
-        multiply_words();
-        for (int at = 0; at < n_; at++) {
-            drop(at, WORDS);
-            best_words(at, edits.exchanged);
-            for (int rank = 0; rank < top_count_; rank++) exchange(at, chosen_.words[tops_[rank]], WORDS);
-        }
+        for (int at = 0; at < n_; at++) drop(at, WORDS);
         if (n_ < edits.longest) {
+            chosen_.choose(sketch, near);
+            multiply_words(n_);
             best_words(n_, edits.inserted);
             for (int rank = 0; rank < top_count_; rank++)
                 for (int at = 0; at <= n_; at++) insert(at, chosen_.words[tops_[rank]], WORDS);
+        }
+        // A long word that points there turns the text further than it is to go, where another is taken out for it.
+        const float against = LONG * share();
+        for (int word = 0; word < sketch.words; word++) near[word] -= against * sketch.squares[word];
+        chosen_.choose(sketch, near);
+        multiply_words(0);
+        for (int at = 0; at < n_; at++) {
+            best_words(at, edits.exchanged);
+            for (int rank = 0; rank < top_count_; rank++) exchange(at, chosen_.words[tops_[rank]], WORDS);
         }
         if (edits.smoothed > 0) smooth();
         for (int span = 1; span <= LONGEST_MOVED && edits.moved > 0; span++)
@@ -170,13 +180,13 @@ class Editor {
         std::memcpy(base(n_ + 1), query_.data(), sketch.step * sizeof(float));
     }
 
-    // The products of each base and each word of the shortlist.
-    void multiply_words() {
+    // The products of each base, from `begin` on, and each word of the shortlist.
+    void multiply_words(int begin) {
         for (int at = 0; at < chosen_.count; at++) {
             const float* row = sketch.row(chosen_.words[at]);
             if (at + 1 < chosen_.count) fetch(chosen_.words[at + 1]);
             squares_[at] = sketch.squares[chosen_.words[at]];
-            for (int first = 0; first < n_ + 2; first += BASES) {
+            for (int first = begin; first < n_ + 2; first += BASES) {
                 Vec totals[BASES] = {};
                 for (int k = 0; k < sketch.step; k += LANES) {
                     const Vec numbers = load(row + k);

@@ -37,6 +37,10 @@ from unembed.models.training.optional_parts import manifold_or_none, sketch_or_n
 from unembed.models.training.recipe import Check
 
 RATE_OF_PAIRS: Final = 3e-4  # where there are only pairs: at more, their few texts are learnt by heart
+SURE: Final = (
+    0.65  # of the variance explained: estimates that explain less lead astray at the usual rates (docs/lab.md)
+)
+GENTLE: Final = (3e-4, 1.5e-3)  # the rates for these: of the network, and of what reads the embedding
 PIECES_A_SECOND = 15_000  # that a core learns from, about; counted, not timed, so that a run can be repeated
 LEAST_LEFT: Final = 0.2  # of the pieces, for texts without embeddings; with less, the pairs teach more
 LEAST_CALIBRATING = 200  # held-out texts; with fewer, the base's calibration is kept
@@ -179,6 +183,8 @@ def _learnt(
         found = _Learnt(composed, len(used), forward.explained)
     if found.explained is None:
         how = replace(how, rate=RATE_OF_PAIRS)
+    elif found.explained < SURE:
+        how = replace(how, rate=GENTLE[0], reading_rate=GENTLE[1])
     say("polishing the network on the embeddings")
     polished = polish(composed, own, estimated, apart, how, say)
     say(f"held-out texts: {polished.before:.3f} nats a piece before, {polished.after:.3f} after")

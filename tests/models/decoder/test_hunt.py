@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from tests.models.decoder.toy import TEXTS, embed_with, sketch_of_words, sketched_checkpoint
 from unembed.errors import InputError
+from unembed.models.decoder.edits import Breadth, Edits
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.plain_edits import PlainEditor
 from unembed.models.decoder.pool import NEARNESS
@@ -76,6 +78,25 @@ def test_each_round_of_edits_comes_nearer(decoder: GenerativeDecoder) -> None:
     # Then each round is nearer than the one before
     assert np.diff(by_round).min() > 0.0
     assert by_round[3] > by_round[0] + 0.2
+
+
+@pytest.mark.parametrize(("candidates", "most"), [(1, 1), (3, 1), (4, 2), (8, 4), (16, 4)])
+def test_half_of_the_candidates_are_edited_and_four_at_most(
+    decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch, candidates: int, most: int
+) -> None:
+    # Given an editor that counts the texts that it is asked for edits of
+    asked: list[int] = []
+
+    class Counting(PlainEditor):
+        def edits(self, texts: Sequence[Sequence[int]], queries: Vectors, breadth: Breadth) -> Edits:
+            asked.append(len(texts))
+            return super().edits(texts, queries, breadth)
+
+    monkeypatch.setattr(decoder, "_editor", Counting(SKETCH))
+    # When one row is decoded with a round of edits
+    ranked(decoder, with_edits(1, candidates=candidates), GIVEN[:1])
+    # Then so many texts were edited
+    assert asked == [most]
 
 
 def test_no_row_has_a_text_twice(decoder: GenerativeDecoder, encoder: Exact) -> None:

@@ -53,6 +53,7 @@ WAYS: Final = (
     DecodingWay("32 beams", "decoder", DecodeOptions(candidates=32, rank_by="decoder")),
     DecodingWay("default", "sketch"),
     DecodingWay("32", "sketch", DecodeOptions(candidates=32)),
+    DecodingWay("4, 1 edit", "sketch", DecodeOptions(candidates=4, edits=1)),
     DecodingWay("8, 1 edit", "sketch", DecodeOptions(edits=1)),
     DecodingWay("8, 2 edits", "sketch", DecodeOptions(edits=2)),
     DecodingWay("16, 3 edits", "sketch", DecodeOptions(candidates=16, edits=3)),

@@ -47,7 +47,7 @@ class Breadth:
     """How widely edits are looked for, and how many of them are read."""
 
     shortlist: int = 384  # words that are tried in a text: those that point where it lacks something
-    exchanged: int = 6  # of them, in each word's place
+    exchanged: int = 4  # of them, in each word's place
     inserted: int = 8  # of them, between any two words
     most: int = 12  # edits of words to give of each text
     moved: int = 4  # and of order alone

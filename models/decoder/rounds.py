@@ -46,7 +46,7 @@ from unembed.schemas import DecodeOptions, Precision
 BEST: Final = 4  # texts of a row that are edited in a round, at most
 FOLLOWED: Final = 2  # and between two verdicts
 # Between two verdicts more are looked for and read: the encoder chooses, and not the network.
-OFFERED: Final = Breadth(likeliest=24, most=24, moved=8, smoothed=16, read=Reading(8, 3, 16))
+OFFERED: Final = Breadth(likeliest=24, most=24, moved=8, smoothed=16, read=Reading(12, 3, 8))
 
 
 @dataclass(frozen=True)

@@ -181,14 +181,17 @@ def _learnt(
         say(f"estimating their embeddings: {forward.explained:.0%} of the variance is explained on texts left out")
         estimated = Estimated(pair(used, forward(used), tokenizer, longest)[0], forward.errors)
         found = _Learnt(composed, len(used), forward.explained)
-    if found.explained is None:
-        how = replace(how, rate=RATE_OF_PAIRS)
-    elif found.explained < SURE:
-        how = replace(how, rate=GENTLE[0], reading_rate=GENTLE[1])
     say("polishing the network on the embeddings")
-    polished = polish(composed, own, estimated, apart, how, say)
+    polished = polish(composed, own, estimated, apart, paced(how, found.explained), say)
     say(f"held-out texts: {polished.before:.3f} nats a piece before, {polished.after:.3f} after")
     return replace(found, network=polished.network)
+
+
+def paced(how: Polish, explained: float | None) -> Polish:
+    """The same, at the rates for pairs alone (None), or for estimates that explain so much of the variance."""
+    if explained is None:
+        return replace(how, rate=RATE_OF_PAIRS)
+    return how if explained >= SURE else replace(how, rate=GENTLE[0], reading_rate=GENTLE[1])
 
 
 def _sketch(base: Sketch | None, others: Sequence[Sketch], at_hand: PairsAtHand, seed: int, say: Say) -> Sketch | None:

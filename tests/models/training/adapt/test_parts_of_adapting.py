@@ -18,6 +18,7 @@ from unembed.models.training.adapt.mapped_sketch import map_sketch
 from unembed.models.training.adapt.more_texts import more_texts
 from unembed.models.training.adapt.polish import BATCH_PIECES, Estimated, Polish, polish
 from unembed.models.training.adapt.proof import Proof
+from unembed.models.training.adapt.run import paced
 from unembed.models.training.loss import mean_loss
 
 QUIET = lambda line: None  # noqa: E731
@@ -103,3 +104,14 @@ def test_a_decoder_no_better_than_with_others_embeddings_is_refused_with_the_num
         InputError, match=r"adapting to 60 pairs does not work: on 4 held-out texts the word F1 is 0.250"
     ):
         proof.check(60)
+
+
+def test_estimates_that_explain_little_are_learnt_at_lower_rates_than_good_ones() -> None:
+    good, poor, alone = (paced(Polish(pieces=1000, seed=3), explained) for explained in (0.7, 0.5, None))
+    # Given good estimates, Then the rates are the usual ones
+    assert good == Polish(pieces=1000, seed=3)
+    # Given poor ones, Then both are lower; given pairs alone, that of what reads the embedding is as it was
+    assert (poor.rate < good.rate, poor.reading_rate < good.reading_rate) == (True, True)
+    assert (alone.rate < good.rate, alone.reading_rate) == (True, good.reading_rate)
+    # And nothing else changes
+    assert {one.pieces for one in (poor, alone)} == {1000}

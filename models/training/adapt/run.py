@@ -37,9 +37,7 @@ from unembed.models.training.optional_parts import manifold_or_none, sketch_or_n
 from unembed.models.training.recipe import Check
 
 RATE_OF_PAIRS: Final = 3e-4  # where there are only pairs: at more, their few texts are learnt by heart
-SURE: Final = (
-    0.65  # of the variance explained: estimates that explain less lead astray at the usual rates (docs/lab.md)
-)
+SURE: Final = 0.65  # of the variance explained: poorer estimates lead astray at the usual rates (docs/lab.md)
 GENTLE: Final = (3e-4, 1.5e-3)  # the rates for these: of the network, and of what reads the embedding
 PIECES_A_SECOND = 15_000  # that a core learns from, about; counted, not timed, so that a run can be repeated
 LEAST_LEFT: Final = 0.2  # of the pieces, for texts without embeddings; with less, the pairs teach more

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from unembed.models.decoder.checkpoint import load_checkpoint
 from unembed.models.decoder.sketch import Bags
 from unembed.models.training.adapt.bases import TO_ADAPT
 from unembed.models.training.adapt.linear_map import fit_map
+from unembed.models.training.to_adapt import learn
 from unembed.models.training.to_adapt.embedders import Sayings, draw
 from unembed.models.training.to_adapt.learn import make_base
 
@@ -48,13 +52,16 @@ def test_a_base_is_made_of_texts_and_their_embeddings() -> None:
     assert mapped.cosine > mapped.apart + 0.1
 
 
-def test_a_base_is_gone_on_from_in_its_own_space_with_embeddings_of_several_embedders() -> None:
+def test_a_base_is_gone_on_from_in_its_own_space_with_embeddings_of_several_embedders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # Given the base that ships, and two embedders of different widths
     start = load_checkpoint(TO_ADAPT)
     assert start.sketch is not None
     another = np.random.default_rng(0).normal(size=(len(LINES), 48)).astype(np.float32)
     embedded = [start.sketch.vectors(LINES), another]
-    # When it is trained on
+    # When it is trained on for some steps, by a clock on which each takes a tenth of a second
+    monkeypatch.setattr(learn, "time", SimpleNamespace(monotonic=partial(next, count(0.0, 0.1))))
     made = make_base(start, LINES, embedded, 0.02, 0, lambda line: None)
     # Then its space is the same, and its weights are not
     assert made.sketch is start.sketch

@@ -46,7 +46,7 @@ READ: Final = Reading(3, 1, 4)  # more, and likelier texts win over nearer ones:
 class Breadth:
     """How widely edits are looked for, and how many of them are read."""
 
-    shortlist: int = 384  # words that are tried in a text: those that point where it lacks something
+    shortlist: int = 384  # words that point where a text lacks something: so many to be put in, and as many in exchange
     exchanged: int = 4  # of them, in each word's place
     inserted: int = 8  # of them, between any two words
     most: int = 12  # edits of words to give of each text

@@ -52,7 +52,7 @@ def draw(material: Sayings, random: np.random.Generator) -> Embedder:
     first, *others = material.embedded
     embedded = others[random.integers(len(others))] if others and random.random() >= FIRST else first
     if random.random() < TRUE[bool(others)]:
-        return lambda rows: np.asarray(unit(embedded[rows].astype(np.float32)), np.float32)
+        return lambda rows: np.asarray(unit(embedded[rows]), np.float32)
     true = random.random() >= OF_WORDS
     own, other = (embedded if true else material.meaning).shape[1], int(random.choice([192, 256, 384]))
     rarity = (material.seen + 5.0) ** -random.uniform(0.1, 0.6)

@@ -65,11 +65,12 @@ def make_base(
     bags = meaning.bags(texts)
     table = torch.from_numpy(meaning.table @ meaning.basis.astype(np.float32).T)
     material = Sayings(embedded, bags, table, np.bincount(bags.ids, minlength=len(meaning.rows)))
-    network = start.network
-    if space is not meaning:
+    if space is meaning:
+        network = copy.deepcopy(start.network)
+    else:
         some = slice(max(PAIRS))
-        network = compose(network, fit_map(placed[some], meaning.vectors(texts[some])))
-    network = copy.deepcopy(network).train()
+        network = compose(start.network, fit_map(placed[some], meaning.vectors(texts[some])))
+    network.train()
     learnt, too_long = pair(texts, placed, tokenizer, network.config.max_pieces)
     if too_long:  # the others would lie beside wrong embeddings
         raise InputError(

@@ -20,7 +20,6 @@ from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.evaluation.text_sets import TextSet
 from unembed.models.training.adapt import bases
 from unembed.models.training.adapt.run import Adaptation, adapt, look
-from unembed.models.training.expectation import expected_of_adapting
 from unembed.models.training.warm import WarmStart
 
 BASE = "ret-v21-minilm"
@@ -151,8 +150,7 @@ def test_pairs_are_looked_at_first(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     # And of those that are right, what to expect is said
     look(plan(tmp_path, texts, embed(texts)), said.append)
-    expected = f"a word F1 of about {expected_of_adapting(400):.2f}"
-    assert said[-1] == f"400 pairs: expect {expected} if they are everyday sentences (an estimate)"
+    assert said[-1] == "400 pairs: expect a word F1 of about 0.35 if they are everyday sentences (an estimate)"
 
 
 def test_the_command_on_the_card_repeats_it_bit_by_bit(tmp_path: Path) -> None:

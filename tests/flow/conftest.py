@@ -16,11 +16,15 @@ from tests.models.decoder import toy
 from tests.unembed.conftest import Ran, Run
 from unembed.cli import main
 from unembed.client import Client
+from unembed.schemas import DecodeOptions
 
 if TYPE_CHECKING:
     from unembed.worker.launch import Stack
 
 DECODER = "toy"
+
+# For a job that is to be interrupted: greedily, the toy has decoded all of it before a busy machine's test looks.
+SLOWLY = DecodeOptions(candidates=64)
 
 
 @pytest.fixture(scope="session")

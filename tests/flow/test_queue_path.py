@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from tests.builders import decode_rows
-from tests.flow.conftest import DECODER
+from tests.flow.conftest import DECODER, SLOWLY
 from tests.models.decoder import toy
 from tests.worker.processes import await_, children_of, family_of, has_torch, is_alive
 from unembed.client import Client
@@ -35,8 +35,10 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 WAIT = 200  # seconds; the machine may be busy
 
 
-def submit(client: Client, rows: int, batch_size: int, seed: int = 0) -> JobHandle:
-    return client.submit(toy.vectors(rows, seed=seed), decoder=DECODER, batch_size=batch_size)
+def submit(
+    client: Client, rows: int, batch_size: int, seed: int = 0, options: DecodeOptions | None = None
+) -> JobHandle:
+    return client.submit(toy.vectors(rows, seed=seed), decoder=DECODER, batch_size=batch_size, options=options)
 
 
 def finished(handle: JobHandle) -> JobHandle:
@@ -195,7 +197,7 @@ def test_several_jobs_at_once_do_not_mix(client: Client) -> None:
 
 def test_a_job_can_be_cancelled_while_it_runs(client: Client) -> None:
     # Given a job that has begun
-    handle = submit(client, 1600, 200)
+    handle = submit(client, 1600, 200, options=SLOWLY)
     await_(lambda: handle.refresh().batches.running > 0)
     # When it is cancelled
     handle.cancel()
@@ -252,8 +254,8 @@ def test_a_worker_that_is_killed_is_started_again_and_the_job_goes_on(stack: Sta
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_batch_back(stack: Stack, client: Client) -> None:
-    # Given a job of few, large batches that runs
-    handle = submit(client, 1600, 800)
+    # Given a job of few, large batches, each of seconds, that runs
+    handle = submit(client, 1600, 800, options=SLOWLY)
     await_(lambda: handle.refresh().batches.running > 0)
     # When the workers get TERM
     stopped = worker_pids(stack)

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.flow.conftest import DECODER, environment
+from tests.flow.conftest import DECODER, SLOWLY, environment
 from tests.models.decoder import toy
 from tests.worker.processes import await_, family_of, is_alive
 from unembed.client import Client
@@ -128,7 +128,7 @@ def test_kill_9_leaves_nothing_behind_and_the_job_goes_on_at_the_next_start(up: 
     # Given a job that is half done
     first = up().until_ready()
     with first.client() as client:
-        handle = client.submit(toy.vectors(1600), decoder=DECODER, batch_size=160)
+        handle = client.submit(toy.vectors(1600), decoder=DECODER, batch_size=160, options=SLOWLY)
         await_(lambda: handle.refresh().batches.done > 0 and handle.job.batches.running > 0, WAIT)
         done = handle.job.rows.written
     assert handle.job.state is JobState.RUNNING

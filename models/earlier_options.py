@@ -40,7 +40,7 @@ def renewed_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def reverted(options: Mapping[str, Any]) -> dict[str, Any]:
     """Today's options in the words of then, as nearly as those can say it."""
-    found = {"candidates": 8, "rank_by": "auto", "temperature": 0.0} | dict(options)
+    found = {"candidates": 5, "rank_by": "auto", "temperature": 0.0} | dict(options)
     embed = found.pop("embed", 0)
     found.pop("edits", None)
     if found.get("beams") is None and found["temperature"] == 0.0:

@@ -26,7 +26,7 @@ class DecodeOptions(Choices):
             "slower; 1 is the fastest, and greedy unless there are more beams",
             examples=[8],
         ),
-    ] = 8
+    ] = 5
     rank_by: Annotated[
         Literal["auto", Ranking],
         Field(
@@ -47,16 +47,17 @@ class DecodeOptions(Choices):
         ),
     ] = 0
     edits: Annotated[
-        int,
+        int | None,
         Field(
             ge=0,
             le=8,
             description="How many rounds of word edits the best texts go through: words are dropped, exchanged, put in "
-            "and moved, and between the texts that the encoder embeds, edited again. Much better and slower; needs a "
-            "decoder with a sketch",
+            "and moved, and between the texts that the encoder embeds, edited again. A single round is a quick one; "
+            "more are much better and slower, and need a decoder with a sketch. If not given: 1 where candidates are "
+            "ranked by a sketch and there are several, otherwise 0",
             examples=[2],
         ),
-    ] = 0
+    ] = None
     beams: Annotated[
         int | None,
         Field(
@@ -165,6 +166,13 @@ class DecodeOptions(Choices):
         if self.beams is not None:
             return self.beams
         return 1 if self.temperature > 0.0 else self.candidates
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds of edits there are, where candidates are ranked by a sketch."""
+        if self.edits is not None:
+            return self.edits
+        return 1 if self.candidates > 1 else 0
 
     @model_validator(mode="after")
     def _candidates_differ(self) -> Self:

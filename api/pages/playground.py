@@ -57,7 +57,8 @@ router = APIRouter()
 
 LABELS: Final = {"from": "playground"}
 LONGEST_SENTENCE: Final = 300  # characters; decoders are made for short ones
-_CHOSEN: Final = {"candidates": "8", "edits": "0", "temperature": "0", "seed": "0"}  # where the form begins
+# Where the form begins; what is left empty is as usual.
+_CHOSEN: Final = {"candidates": "5", "edits": "", "temperature": "0", "seed": "0"}
 
 
 class _Shown(BaseModel):
@@ -99,7 +100,8 @@ def show_playground(
         return _page(request, visitor, given)
     require_visible(deps, visitor, job)
     found, _ = look(deps, job)
-    given |= {name: str(getattr(found.options, name)) for name in _CHOSEN if name != "seed"}
+    chosen = {name: getattr(found.options, name) for name in _CHOSEN if name != "seed"}
+    given |= {name: "" if value is None else str(value) for name, value in chosen.items()}
     given |= {"decoder": found.decoder, "seed": str(found.seed)}
     return _page(request, visitor, given, job=found, **_outcome(deps, found))
 
@@ -120,7 +122,9 @@ def _submit(deps: Deps, caller: Caller, given: Mapping[str, str]) -> str:
     vector = _embedded(entry, sentence, given["vector"]) if sentence else read_vector(given["vector"])
     entry.require_dim(len(vector))
     try:
-        options = DecodeOptions.model_validate({name: given[name] for name in _CHOSEN if name != "seed"})
+        options = DecodeOptions.model_validate(
+            {name: given[name] for name in _CHOSEN if given[name] and name != "seed"}
+        )
         spec = JobCreate(
             decoder=entry.name,
             embedding_dim=len(vector),

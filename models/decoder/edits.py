@@ -46,9 +46,10 @@ READ: Final = Reading(3, 1, 4)  # more, and likelier texts win over nearer ones:
 class Breadth:
     """How widely edits are looked for, and how many of them are read."""
 
-    shortlist: int = 384  # words that point where a text lacks something: so many to be put in, and as many in exchange
-    exchanged: int = 4  # of them, in each word's place
-    inserted: int = 8  # of them, between any two words
+    shortlist: int = 128  # words that point where a text lacks something
+    apart: bool = False  # as many others are tried to be put in, whose length does not count against them
+    exchanged: int = 4  # of the shortlist, in each word's place
+    inserted: int = 8  # and between any two words
     most: int = 12  # edits of words to give of each text
     moved: int = 4  # and of order alone
     usual: int = 2000  # words that may be tried in every place, whatever they mean

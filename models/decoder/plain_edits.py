@@ -27,7 +27,7 @@ from unembed.models.decoder.sketch import END, START, Bags, Ids, Sketch, bag_sum
 from unembed.models.decoder.vectors import Vectors
 
 LACK: Final = 0.7  # how much of what a text has already is taken from what words are looked for
-LONG: Final = 0.3  # of a word's square, what it counts against the word when it is tried in exchange
+LONG: Final = 0.3  # of a word's square, what it counts against the word
 LONGEST_MOVED: Final = 3  # words that move together
 _TINY: Final = 1e-12
 
@@ -56,7 +56,7 @@ class PlainEditor:
             np.zeros((len(texts), each), dtype=np.float32),
         )
         for number, (text, query) in enumerate(zip(texts, queries, strict=True)):
-            put_in, in_exchange = self._shortlists(text, query, breadth.shortlist)
+            put_in, in_exchange = self._shortlists(text, query, breadth)
             of_words = [
                 *self._fewer(text),
                 *(self._more(text, query, put_in, breadth.inserted) if len(text) < breadth.longest else ()),
@@ -108,17 +108,18 @@ class PlainEditor:
         rows = np.stack([words, pairs], axis=1)
         return np.asarray(self._sums(rows, np.array([0, len(rows)]))[0])
 
-    def _shortlists(self, text: Sequence[int], query: Floats, most: int) -> tuple[Ids, Ids]:
+    def _shortlists(self, text: Sequence[int], query: Floats, breadth: Breadth) -> tuple[Ids, Ids]:
         """The words to be put in, and those to be tried in exchange for others, in the order of their ids.
 
         They are those that point most to where the text lacks something of the query. A long word that points there
-        turns the text further than it is to go, where another is taken out for it: in exchange that counts against it.
+        may turn the text further than it is to go: that counts against it, but among those that stand `apart`.
         """
         total = self._sum(text)
         share = (query @ total) / max(_TINY, float(total @ total))  # how much of the text its part along the query is
         wanted = query - LACK * share * total
         near = self._words[:, :GLANCE] @ wanted[:GLANCE]
-        return _most(near, most), _most(near - LONG * share * self._squares, most)
+        shortlist = _most(near - LONG * share * self._squares, breadth.shortlist)
+        return _most(near, breadth.shortlist) if breadth.apart else shortlist, shortlist
 
     def _best_words(self, shortlist: Ids, base: Floats, query: Floats, most: int) -> list[int]:
         """Those that bring the sum `base` (J,) nearest to the query, their pairs apart."""

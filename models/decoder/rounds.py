@@ -1,6 +1,6 @@
 """A row's candidates and which of them is best: the search, edits of the best, the ranking, and the encoder's verdict.
 
-    candidates ──> ranked by the sketch ──> edits of the best, `edits` rounds ──> the best
+    candidates ──> ranked by the sketch ──> edits of the best, some rounds ──> the best
                                                      │        ▲
                                             some of the best are embedded, `embed` in all; what the sketch errs
                                             on them corrects it for the texts that are like them (referee.py)
@@ -45,8 +45,10 @@ from unembed.schemas import DecodeOptions, Precision
 
 BEST: Final = 4  # texts of a row that are edited in a round, at most
 FOLLOWED: Final = 2  # and between two verdicts
+# A single round is for those who are in a hurry: hardly worse, and several times as fast (docs/lab.md).
+QUICK: Final = Breadth(shortlist=64, most=4, moved=0, smoothed=0, read=Reading(1, 0, 0))
 # Between two verdicts more are looked for and read: the encoder chooses, and not the network.
-OFFERED: Final = Breadth(likeliest=24, most=24, moved=8, smoothed=16, read=Reading(12, 3, 8))
+OFFERED: Final = Breadth(shortlist=384, apart=True, likeliest=24, most=24, moved=8, smoothed=16, read=Reading(12, 3, 8))
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Searcher:
         found = self._found(vectors, indices, options, seed)
         if sketch is not None and self.editor is not None and ranking(options, sketched=True) == "sketch":
             hunt = self._hunt(sketch, self.editor, vectors, options)
-            hunted = hunt.edited(hunt.begun(found, beside), options.edits)
+            hunted = hunt.edited(hunt.begun(found, beside))
             seconds = time.perf_counter() - begun
             if embedded and options.embed:
                 ranked = hunt.refereed(hunted, vectors, embedded)
@@ -160,22 +162,23 @@ class Hunt:
         order = best_of_rows(candidates.row, worth, len(candidates))
         return Ranked(candidates.take(order), worth[order], None)
 
-    def edited(self, hunted: Hunted, rounds: int) -> Hunted:
-        """After rounds of edits of the best, towards what they lack, as far as that is known.
+    def edited(self, hunted: Hunted) -> Hunted:
+        """After `options.rounds` of edits of the best, towards what they lack, as far as that is known.
 
         Of few candidates only half are edited: the others are hardly worth the time that it takes (docs/lab.md).
         """
         edited = min(BEST, max(1, self.options.candidates // 2))
-        for _ in range(rounds):
+        breadth = QUICK if self.options.rounds == 1 else BREADTH
+        for _ in range(self.options.rounds):
             best = best_of_rows(hunted.pool.candidates.row, self._worth(hunted), edited)
-            hunted = self._with_edits(hunted, best)
+            hunted = self._with_edits(hunted, best, breadth)
         return hunted
 
     def refereed(self, hunted: Hunted, vectors: Vectors, embedded: Embedded) -> Ranked:
         """The nearest of `options.embed` texts of each row first, by their cosines with its vector (N, D)."""
         # Towards what the encoder says that they lack, their edits are others.
         hunted = replace(hunted, pool=hunted.pool.as_unedited())
-        shares = stages(self.options.embed) if self.options.edits else [self.options.embed]
+        shares = stages(self.options.embed) if self.options.rounds else [self.options.embed]
         for number, share in enumerate(shares):
             if number:
                 hunted = self._with_edits(hunted, self._nearest(hunted), OFFERED)
@@ -211,7 +214,7 @@ class Hunt:
         scores = np.where(verdicts.known, verdicts.cosines, self._worth(hunted))
         return nearest_first(hunted.pool.candidates, verdicts.cosines, scores, self.options)
 
-    def _with_edits(self, hunted: Hunted, places: Places, breadth: Breadth = BREADTH) -> Hunted:
+    def _with_edits(self, hunted: Hunted, places: Places, breadth: Breadth) -> Hunted:
         """With what the candidates at these places (K,) become that were not edited yet."""
         pool, row = hunted.pool, hunted.pool.candidates.row
         places = places[~pool.edited[places]]

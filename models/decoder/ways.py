@@ -29,10 +29,11 @@ SEEN_EDITED: Final[Mapping[str, DecodeOptions]] = {_SEEN_EDITED: DecodeOptions(e
 def nearest_way(options: DecodeOptions, checked: Container[str]) -> str | None:
     """Of the ways that were checked, the one that a job with these options is most like; None: none of them is."""
     greedy = options.width == 1
-    blind = [_EDITED] if options.edits else [_GREEDILY] if greedy else []
+    edited = options.rounds > DecodeOptions().rounds
+    blind = [_EDITED] if edited else [_GREEDILY] if greedy else []
     seen: list[str] = []
     if options.embed or options.round_trip:
-        seen += [_SEEN_EDITED] if options.edits else []
+        seen += [_SEEN_EDITED] if edited else []
         seen += [_EMBEDDED] if options.embed else []
         seen += [_SEEN_GREEDILY] if greedy else []
         seen += [_SEEN_BY_DEFAULT]

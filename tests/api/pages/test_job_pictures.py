@@ -75,7 +75,7 @@ def test_the_curve_is_that_of_texts_decoded_as_the_jobs_are() -> None:
         (DecodeOptions(), "by default"),
         (DecodeOptions(candidates=16), "by default"),
         (GREEDY, "greedily (`--fast`)"),
-        (DecodeOptions(edits=1), "`--edits 2`"),
+        (DecodeOptions(edits=1), "by default"),
         (DecodeOptions(embed=4), "`--embed 8`"),
         (DecodeOptions(edits=3, embed=4), "`--edits 2 --embed 8`"),
         (DecodeOptions(round_trip=True), "by default (`--round-trip`)"),

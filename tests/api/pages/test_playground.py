@@ -121,6 +121,11 @@ def test_a_row_without_a_text_says_why(browse: Browse, store: Store) -> None:
     assert "No text: row has NaN" in client.get(f"/playground?job={job.id}").text
 
 
+def test_what_is_left_empty_is_as_usual(browse: Browse, store: Store) -> None:
+    job = played(browse(), store, edits="", candidates="")
+    assert job.options.model_dump(exclude_unset=True) == {"temperature": 0.0}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -182,7 +182,7 @@ def test_the_shipped_decoder_keeps_the_candidate_that_is_nearest_when_embedded_a
         ({"edits": 9}, "less than or equal to 8"),
         ({"rank_by": "luck"}, "'auto', 'sketch' or 'decoder'"),
         ({"candidates": 8, "beams": 4}, "candidates is 8 with beams 4 at temperature 0"),
-        ({"beams": 4}, "candidates is 8 with beams 4 at temperature 0"),
+        ({"beams": 4}, "candidates is 5 with beams 4 at temperature 0"),
     ],
 )
 def test_options_out_of_range_are_refused(values: dict[str, object], says: str) -> None:
@@ -193,7 +193,7 @@ def test_options_out_of_range_are_refused(values: dict[str, object], says: str) 
 @pytest.mark.parametrize(
     ("values", "width"),
     [
-        ({}, 8),
+        ({}, 5),
         ({"candidates": 1}, 1),
         ({"candidates": 32}, 32),
         ({"candidates": 64}, 64),

@@ -96,7 +96,7 @@ def test_what_a_decoder_is_made_with_goes_before_what_was_saved(decoder: Generat
         ({"candidates": 1, "rank_by": "auto", "rounds": 1, "beams": None}, {}),
         # One setting chosen, and what was the default then is what is now
         ({"candidates": 1, "rounds": 1, "beams": None, "max_pieces": 20}, {"max_pieces": 20}),
-        ({"candidates": 1, "rounds": 1, "beams": 16}, {"candidates": 1, "beams": 16}),
+        ({"candidates": 1, "rounds": 1, "beams": 16}, {"candidates": 1, "beams": 16, "edits": 0}),
         # Candidates that the encoder ranked, and those that the decoder did
         (
             {"candidates": 4, "rank_by": "encoder", "rounds": 2},

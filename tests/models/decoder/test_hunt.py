@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.models.decoder.toy import TEXTS, embed_with, sketch_of_words, sketched_checkpoint
 from unembed.errors import InputError
+from unembed.models.decoder.editing import BREADTH
 from unembed.models.decoder.edits import Breadth, Edits
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.plain_edits import PlainEditor
 from unembed.models.decoder.pool import NEARNESS
 from unembed.models.decoder.rank import Ranked
+from unembed.models.decoder.rounds import OFFERED, QUICK
 from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions
 
@@ -80,23 +83,57 @@ def test_each_round_of_edits_comes_nearer(decoder: GenerativeDecoder) -> None:
     assert by_round[3] > by_round[0] + 0.2
 
 
-@pytest.mark.parametrize(("candidates", "most"), [(1, 1), (3, 1), (4, 2), (8, 4), (16, 4)])
-def test_half_of_the_candidates_are_edited_and_four_at_most(
-    decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch, candidates: int, most: int
-) -> None:
-    # Given an editor that counts the texts that it is asked for edits of
-    asked: list[int] = []
+@pytest.fixture
+def asked(decoder: GenerativeDecoder, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Breadth]]:
+    """Of how many texts the decoder's editor is asked for edits, and how widely it is to look."""
+    found: list[tuple[int, Breadth]] = []
 
     class Counting(PlainEditor):
         def edits(self, texts: Sequence[Sequence[int]], queries: Vectors, breadth: Breadth) -> Edits:
-            asked.append(len(texts))
+            found.append((len(texts), breadth))
             return super().edits(texts, queries, breadth)
 
     monkeypatch.setattr(decoder, "_editor", Counting(SKETCH))
+    return found
+
+
+@pytest.mark.parametrize(("candidates", "most"), [(1, 1), (3, 1), (4, 2), (8, 4), (16, 4)])
+def test_half_of_the_candidates_are_edited_and_four_at_most(
+    decoder: GenerativeDecoder, asked: list[tuple[int, Breadth]], candidates: int, most: int
+) -> None:
     # When one row is decoded with a round of edits
     ranked(decoder, with_edits(1, candidates=candidates), GIVEN[:1])
     # Then so many texts were edited
-    assert asked == [most]
+    assert [count for count, _ in asked] == [most]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rounds"),
+    [
+        ({}, [QUICK]),
+        ({"temperature": 1.0}, [QUICK]),
+        ({"candidates": 1}, []),
+        ({"candidates": 1, "edits": 1}, [QUICK]),
+        ({"edits": 0}, []),
+        ({"rank_by": "decoder"}, []),
+        ({"candidates": 8, "edits": 2}, [BREADTH, BREADTH]),
+    ],
+    ids=str,
+)
+def test_candidates_are_edited_once_and_quickly_unless_it_is_asked_for_otherwise(
+    decoder: GenerativeDecoder, asked: list[tuple[int, Breadth]], chosen: dict[str, Any], rounds: list[Breadth]
+) -> None:
+    # When one row is decoded with these options
+    ranked(decoder, DecodeOptions(**chosen), GIVEN[:1])
+    # Then edits were looked for so many times, and so widely
+    assert [breadth for _, breadth in asked] == rounds
+
+
+def test_between_two_verdicts_of_the_encoder_more_is_looked_for(
+    decoder: GenerativeDecoder, asked: list[tuple[int, Breadth]], encoder: Exact
+) -> None:
+    ranked(decoder, DecodeOptions(embed=4), GIVEN[:1])
+    assert {breadth for _, breadth in asked} == {QUICK, OFFERED}
 
 
 def test_no_row_has_a_text_twice(decoder: GenerativeDecoder, encoder: Exact) -> None:

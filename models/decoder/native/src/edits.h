@@ -13,7 +13,8 @@ struct Edits {
     const int64_t* lengths;   // (M)
     int64_t count;            // M
     int32_t limit;
-    int32_t shortlist;        // words that are tried: so many to be put in, and as many in exchange
+    int32_t shortlist;        // words that are tried
+    int32_t apart;            // 0, or 1: as many others are tried to be put in
     int32_t exchanged, inserted;  // of them, at each place and in all
     float weight;             // of the mean log-prior of a text's words, beside the cosine
     const int32_t* usual;     // (usual_count): words that may be tried, whatever they mean; the most usual first
@@ -29,7 +30,7 @@ struct Edits {
 };
 
 constexpr float LACK = 0.7f;      // how much of what a text has already is taken from what words are looked for
-constexpr float LONG = 0.3f;      // of a word's square, what it counts against the word when it is tried in exchange
+constexpr float LONG = 0.3f;      // of a word's square, what it counts against the word
 constexpr int LONGEST_MOVED = 3;  // words that move together
 constexpr int TEXTS = 48;         // that pass the words together, at most: these are read from afar
 
@@ -46,7 +47,8 @@ class Editor {
                bases_.allocate((places + BASES) * step) && products_.allocate((places + BASES) * tried) &&
                scores_.allocate(tried) && tops_.allocate(std::max(edits.exchanged, edits.inserted) + 1) && whole_.allocate(step) && query_.allocate(step) &&
                groups_[WORDS].allocate(edits.most + 1) && groups_[ORDER].allocate(edits.moved + 1) &&
-               groups_[USUAL].allocate(edits.smoothed + 1) && usual_.find(sketch, edits.usual, edits.usual_count);
+               groups_[USUAL].allocate(edits.smoothed + 1) &&
+               (edits.smoothed == 0 || usual_.find(sketch, edits.usual, edits.usual_count));
     }
 
     void run(std::atomic<int64_t>& counter) {
@@ -142,18 +144,17 @@ class Editor {
                 pairs_[static_cast<size_t>(left + 1) * (n_ + 2) + right + 1] = sketch.pair(word(left), word(right));
         place_bases();
         for (int at = 0; at < n_; at++) drop(at, WORDS);
-        if (n_ < edits.longest) {
+        if (edits.apart) {
             chosen_.choose(sketch, near);
             multiply_words(n_);
-            best_words(n_, edits.inserted);
-            for (int rank = 0; rank < top_count_; rank++)
-                for (int at = 0; at <= n_; at++) insert(at, chosen_.words[tops_[rank]], WORDS);
+            put_in();
         }
-        // A long word that points there turns the text further than it is to go, where another is taken out for it.
+        // A long word that points there may turn the text further than it is to go.
         const float against = LONG * share();
         for (int word = 0; word < sketch.words; word++) near[word] -= against * sketch.squares[word];
         chosen_.choose(sketch, near);
         multiply_words(0);
+        if (!edits.apart) put_in();
         for (int at = 0; at < n_; at++) {
             best_words(at, edits.exchanged);
             for (int rank = 0; rank < top_count_; rank++) exchange(at, chosen_.words[tops_[rank]], WORDS);
@@ -163,6 +164,14 @@ class Editor {
             for (int at = 0; at + span <= n_; at++)
                 for (int to = 0; to + span <= n_; to++)  // backwards over a few words: they are moved forwards instead
                     if (to > at || to < at - LONGEST_MOVED) move(at, span, to);
+    }
+
+    // The best words of the shortlist, in every place.
+    void put_in() {
+        if (n_ >= edits.longest) return;
+        best_words(n_, edits.inserted);
+        for (int rank = 0; rank < top_count_; rank++)
+            for (int at = 0; at <= n_; at++) insert(at, chosen_.words[tops_[rank]], WORDS);
     }
 
     float* base(int at) { return bases_.data() + static_cast<size_t>(at) * sketch.step; }

@@ -31,12 +31,13 @@ class Shortlist {
 
    private:
     // Into largest_ the n largest, the least of them last. Only those can be among them that are not below the n-th
-    // largest of what is the greatest of GROUP / LANES values each: few are left to be sorted.
+    // largest of what is the greatest of some values each: few are left to be sorted.
     float nth_largest(const float* values, int size, int n) {
+        const int group = std::max(1, size / (PARTS * n)) * LANES;
         int parts = 0;
-        for (int begin = 0; begin + GROUP <= size; begin += GROUP, parts += LANES) {
+        for (int begin = 0; begin + group <= size; begin += group, parts += LANES) {
             Vec most = load(values + begin);
-            for (int at = LANES; at < GROUP; at += LANES) most = larger(most, load(values + begin + at));
+            for (int at = LANES; at < group; at += LANES) most = larger(most, load(values + begin + at));
             store(largest_.data() + parts, most);
         }
         float bound = -INFINITY;
@@ -63,7 +64,7 @@ class Shortlist {
             if (values[begin] >= bound) take(begin);
     }
 
-    static constexpr int GROUP = 8 * LANES;
+    static constexpr int PARTS = 4;  // groups for each value that is wanted: fewer leave more values, more take longer
     int most_ = 0;
     Buffer<float> largest_;
 };

@@ -83,6 +83,8 @@ def test_any_texts_are_edited_as_the_plain_editor_edits_them(
         {"shortlist": 7},
         {"shortlist": 1, "exchanged": 1, "inserted": 1},
         {"shortlist": 0},
+        {"apart": True},
+        {"apart": True, "shortlist": 7},
         {"most": 0},
         {"moved": 0},
         {"most": 1, "moved": 1},

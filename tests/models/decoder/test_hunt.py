@@ -116,7 +116,6 @@ def test_half_of_the_candidates_are_edited_and_four_at_most(
         ({"candidates": 1, "edits": 1}, [QUICK]),
         ({"edits": 0}, []),
         ({"rank_by": "decoder"}, []),
-        ({"candidates": 8, "edits": 2}, [BREADTH, BREADTH]),
     ],
     ids=str,
 )
@@ -127,6 +126,11 @@ def test_candidates_are_edited_once_and_quickly_unless_it_is_asked_for_otherwise
     ranked(decoder, DecodeOptions(**chosen), GIVEN[:1])
     # Then edits were looked for so many times, and so widely
     assert [breadth for _, breadth in asked] == rounds
+
+
+def test_several_rounds_are_not_quick(decoder: GenerativeDecoder, asked: list[tuple[int, Breadth]]) -> None:
+    ranked(decoder, with_edits(2))
+    assert {breadth for _, breadth in asked} == {BREADTH}
 
 
 def test_between_two_verdicts_of_the_encoder_more_is_looked_for(

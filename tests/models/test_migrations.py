@@ -168,9 +168,9 @@ def test_jobs_from_before_keep_decoding_as_they_did(empty_engine: Engine) -> Non
     # Given a database of the revision before, with a job of each kind
     upgrade(empty_engine, "0008")
     jobs = {
-        "nothing named": ({}, {"candidates": 1}),
-        "greedy": ({"candidates": 1, "rank_by": "auto", "rounds": 1, "beams": None}, {"candidates": 1}),
-        "beams": ({"candidates": 1, "rounds": 1, "beams": 16}, {"candidates": 1, "beams": 16}),
+        "nothing named": ({}, {"candidates": 1, "edits": 0}),
+        "greedy": ({"candidates": 1, "rank_by": "auto", "rounds": 1, "beams": None}, {"candidates": 1, "edits": 0}),
+        "beams": ({"candidates": 1, "rounds": 1, "beams": 16}, {"candidates": 1, "beams": 16, "edits": 0}),
         "by the encoder": (
             {"candidates": 4, "rank_by": "encoder", "rounds": 2, "beams": None},
             {"candidates": 4, "beams": 16, "embed": 4, "edits": 0},

@@ -11,23 +11,19 @@ estimates is shown them with such errors added, so it learns how far to believe 
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from unembed.errors import MissingExtraError
 from unembed.models.decoder.manifold import unit
 from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.training.adapt.dual_ridge import best_ridge, solved
+from unembed.models.training.adapt.letters import Floats, Sparse, counted, rarity_of, weighted
 
 MOST_PAIRS: Final = 5000  # the kernel is as large as their square
 SHARPNESS: Final = 0.35  # of the kernel, exp(−sharpness · squared distance)
@@ -35,11 +31,6 @@ OF_LETTERS: Final = 0.4  # the rest is of the sketches, in equal parts
 RIDGES: Final = (0.01, 0.03, 0.1, 0.3)
 JUDGED: Final = 1500  # pairs by which the ridge is chosen
 PART: Final = 1000  # texts estimated at a time
-LETTERS: Final = (2, 3, 4)  # in a row, of a word between its two spaces
-PLACES: Final = 1 << 18  # that they are hashed to
-
-Floats = npt.NDArray[np.float32]
-Sparse = Any  # scipy's rows: scipy has no types
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +52,8 @@ class Forward:
         wanted = torch.from_numpy(given - mean)
         alike = _Alike.of(texts, sketches)
         kernel = torch.from_numpy(alike(alike.letters, alike.views)).to(torch.float64)
-        ridge = min(RIDGES, key=lambda one: float(_solved(kernel[:JUDGED, :JUDGED], wanted[:JUDGED], one)[1].norm()))
-        solution, errors = _solved(kernel, wanted, ridge)
+        each = torch.ones(len(kernel), dtype=kernel.dtype)
+        solution, errors = solved(kernel, wanted, best_ridge(kernel, wanted, RIDGES, each, JUDGED) * each)
         explained = 1.0 - float(errors.square().sum() / wanted.square().sum().clamp_min(1e-12))
         return cls(alike, _floats(solution), mean.astype(np.float32), _floats(errors), explained)
 
@@ -70,13 +61,6 @@ class Forward:
         """The estimated embeddings of M texts (M, D), nearer to the mean where they are less sure."""
         parts = [self.alike.to(texts[first : first + PART]) @ self.solution for first in range(0, len(texts), PART)]
         return np.asarray(np.concatenate(parts) + self.mean, np.float32)
-
-
-def _solved(kernel: Tensor, wanted: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
-    """The solution (N, D), and what it leaves of each row where it was fitted without it (N, D)."""
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel + ridge * torch.eye(len(kernel), dtype=kernel.dtype)))
-    solution = inverse @ wanted
-    return solution, solution / inverse.diagonal()[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,16 +78,15 @@ class _Alike:
         sums = [one.sums(texts) for one in sketches]
         means = [one.mean(axis=0) for one in sums]
         views = [_floats_unit(one - mean) for one, mean in zip(sums, means, strict=True)]
-        counted = _counted(texts)
-        seen = np.bincount(counted.indices, minlength=PLACES)
-        rarity = (np.log((1 + len(texts)) / (1 + seen)) + 1.0).astype(np.float32)
-        return cls(tuple(sketches), tuple(means), tuple(views), rarity, _weighted(counted, rarity))
+        letters = counted(texts)
+        rarity = rarity_of(letters)
+        return cls(tuple(sketches), tuple(means), tuple(views), rarity, weighted(letters, rarity))
 
     def to(self, texts: Sequence[str]) -> Floats:
         """Of M texts: (M, N)."""
         sums = zip(self.sketches, self.means, strict=True)
         views = tuple(_floats_unit(sketch.sums(texts) - mean) for sketch, mean in sums)
-        return self(_weighted(_counted(texts), self.rarity), views)
+        return self(weighted(counted(texts), self.rarity), views)
 
     def __call__(self, letters: Sparse, views: Sequence[Floats]) -> Floats:
         of_letters = OF_LETTERS if views else 1.0
@@ -115,38 +98,6 @@ class _Alike:
 
 def _bell(cosines: Floats) -> Floats:
     return np.asarray(np.exp((2.0 * SHARPNESS) * (cosines - 1.0)), np.float32)
-
-
-def _counted(texts: Sequence[str]) -> Sparse:
-    """1 + log of how often each place is taken by the letters of each of M texts: (M, PLACES)."""
-    try:
-        from scipy.sparse import csr_matrix
-    except ImportError:
-        raise MissingExtraError.of("scipy", "train") from None
-    found = [Counter(chain.from_iterable(map(_places, text.lower().split()))) for text in texts]
-    starts = np.concatenate([[0], np.cumsum([len(one) for one in found])])
-    places = np.fromiter(chain.from_iterable(found), np.int64, starts[-1])
-    counts = np.fromiter(chain.from_iterable(one.values() for one in found), np.float32, starts[-1])
-    weights = 1.0 + np.log(counts)
-    return csr_matrix((weights, places, starts), shape=(len(texts), PLACES))
-
-
-@lru_cache(maxsize=100_000)
-def _places(word: str) -> tuple[int, ...]:
-    marked = f" {word} "
-    return tuple(
-        zlib.crc32(marked[start : start + count].encode("utf-8", "surrogatepass")) % PLACES
-        for count in LETTERS
-        for start in range(len(marked) - count + 1)
-    )
-
-
-def _weighted(counted: Sparse, rarity: Floats) -> Sparse:
-    """At length 1, each place by how rare it is."""
-    found = counted.multiply(rarity[None, :]).tocsr()
-    lengths = np.sqrt(np.asarray(found.multiply(found).sum(axis=1)).ravel()).clip(1e-9)
-    found.data = (found.data / np.repeat(lengths, np.diff(found.indptr))).astype(np.float32)
-    return found
 
 
 def _floats(rows: Tensor) -> Floats:

@@ -1,68 +1,74 @@
-"""A decoder's sketch for another embedder: its table is mapped into the other space, and corrected by pairs from there.
+"""A decoder's sketch for another embedder: the words of a sketch that there is, with rows that pairs from there give.
 
-Few pairs show few words. But what the words of a language do to an embedding is much alike from embedder to embedder,
-so the sums of a text's rows in the table that there is are mapped to the text's embedding, by one ridge regression.
-What is left of the embeddings after that, the pairs themselves explain, by the regression that makes any sketch: it
-begins at the mapped table, where a sketch from nothing begins at zero. Words that only the pairs have get rows too.
+Few pairs show few words. But what words do to an embedding is much alike from embedder to embedder, and words are much
+like others: a table is fitted in which words that are alike have rows that are (alike_words.py). Sketches of other
+decoders say more of how alike they are. Words that only the texts have get rows too.
 
-Sketches of other decoders tell more of the same words and pairs, as other embedders see them. Their tables lie beside
-the first one's, as if they were one; the words and the pairs are those of the first.
+What that leaves of the embeddings, the regression that makes any sketch explains, where there are more pairs than the
+first fit takes, or texts whose embeddings are estimated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
+from unembed.models.decoder.manifold import unit
 from unembed.models.decoder.sketch import END, START, Fit, Sketch, bag_sums
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.text_sets import Say
-from unembed.models.training.sketch import Apart, Extent, Regression, directions, even, metric_of, residuals
+from unembed.models.training.adapt.alike_words import Fitted, fit_alike
+from unembed.models.training.sketch import Apart, Extent, Regression, directions, even, metric_of
 from unembed.models.training.vocabulary import Vocabulary
 
-MAP_RIDGES: Final = np.geomspace(1e-4, 10.0, 11)  # as shares of the mean square of the sums' numbers
-CORRECTION_RIDGES: Final = (30.0, 10.0, 3.0)  # the quickest first: each solution is where the next one starts
-CHECKED: Final = 0.1  # of the texts, or so many:
+MOST_PAIRS: Final = 5000  # of the first fit, whose matrices are as large as their square
+RIDGES: Final = (30.0, 10.0, 3.0)  # of what it leaves; the quickest first: each solution is where the next one starts
+OF_ESTIMATES: Final = 3.0  # where estimates are all that there is beside the first fit's pairs
+CHECKED: Final = 0.1  # of the pairs, or so many:
 MOST_CHECKED: Final = 1000
-CONSTANT: Final = 3.0  # beside a text's sum; what it explains, all texts have
+
+
+class Guesses(NamedTuple):
+    """Texts with estimated embeddings (M, E)."""
+
+    texts: list[str]
+    vectors: Vectors
 
 
 def map_sketch(
-    base: Sketch, texts: Sequence[str], vectors: Vectors, say: Say, seed: int = 0, others: Sequence[Sketch] = ()
+    base: Sketch,
+    texts: Sequence[str],
+    vectors: Vectors,
+    say: Say,
+    others: Sequence[Sketch] = (),
+    guesses: Guesses | None = None,
 ) -> Sketch:
-    """For an embedder whose embeddings of N texts (N, E) are given. Both ridges are the best ones for a tenth of the
-    texts that is held out."""
-    joint = _Joint.of(base, texts)
-    rows = torch.cat([joint.rows_of(one) for one in (base, *others)], dim=1)
-    drawn = np.random.default_rng(seed).permutation(len(texts))
-    checking, fitted = np.split(drawn, [min(MOST_CHECKED, max(1, round(CHECKED * len(texts))))])
-    fitted, everything = np.sort(fitted), np.arange(len(texts))
-    checked = Apart([texts[row] for row in checking], vectors[checking])
-    rank = even(min(base.rank, vectors.shape[1]))
-    trial = Regression.of(texts, vectors, fitted, joint.vocabulary, directions(vectors, fitted, rank))
-    best = max((_mapped(trial, rows, share, checked) for share in MAP_RIDGES), key=lambda one: one.fit.cosine)
-    say(
-        f"mapped the sketch of {joint.known:,} words and pairs: cosine {best.fit.cosine:.3f} on {len(checking):,} texts"
-    )
-    correction = None
-    mapped = torch.from_numpy(best.table)
-    for ridge in CORRECTION_RIDGES:
-        correction = _less(trial, mapped).solve(ridge, correction)
-        one = _judged(trial, mapped + correction, ridge, checked)
-        best = one if one.fit.cosine > best.fit.cosine else best
-    say(f"corrected by {len(fitted):,} texts: cosine {best.fit.cosine:.3f}")
-    metric = metric_of(residuals(best, checked), trial.targets)
-    if best.fit.ridge:  # once more, with all texts
-        whole = Regression.of(texts, vectors, everything, joint.vocabulary, trial.basis)
-        table = mapped + _less(whole, mapped).solve(best.fit.ridge)
-        best = whole.sketch(table, best.fit.model_copy(update={"texts": len(texts)}))
-    return replace(best, metric=metric, priors=joint.priors)
+    """For an embedder whose embeddings of N texts (N, E) are given. Raises MissingExtraError without scipy."""
+    guesses = guesses or Guesses([], np.zeros((0, vectors.shape[1]), np.float32))
+    joint = _Joint.of(base, [*texts, *guesses.texts])
+    basis = directions(vectors, np.arange(len(texts)), even(min(base.rank, vectors.shape[1])))
+    first = _regression(texts, vectors, slice(MOST_PAIRS), joint, basis)
+    begun = fit_alike(first, joint.vocabulary.words, [joint.rows_of(one) for one in (base, *others)])
+    fit = Fit(texts=len(texts), ridge=begun.ridge, held_out=len(first.targets), cosine=_cosine(begun, first))
+    say(f"fitted a sketch of {len(joint.priors):,} words and pairs: cosine {fit.cosine:.3f} on texts left out")
+    table = begun.table
+    if len(texts) > MOST_PAIRS:
+        fit = _chosen(texts, vectors, joint, basis, table, fit)
+        say(f"corrected by {len(texts):,} texts: cosine {fit.cosine:.3f} on {fit.held_out:,} of them")
+    if len(texts) > MOST_PAIRS or guesses.texts:
+        both = np.concatenate([unit(vectors), guesses.vectors]).astype(np.float32)
+        whole = _regression([*texts, *guesses.texts], both, slice(None), joint, basis)
+        table = table + _less(whole, table).solve(fit.ridge if len(texts) > MOST_PAIRS else OF_ESTIMATES)
+    left_out = normalize(begun.left_out)
+    residuals = first.targets - left_out * (left_out * first.targets).sum(dim=1, keepdim=True)
+    return replace(first.sketch(table, fit), metric=metric_of(residuals, first.targets), priors=joint.priors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,24 +104,31 @@ class _Joint:
         return torch.from_numpy(sketch.table)[np.maximum(rows, 0)] * torch.from_numpy(rows >= 0)[:, None]
 
 
-def _mapped(problem: Regression, rows: Tensor, share: float, checked: Apart) -> Sketch:
-    """With the rows (R, J) of another space mapped by what the texts show of both."""
-    sums = bag_sums(rows, problem.bags)  # (N, J)
-    given = torch.cat([sums, torch.full((len(sums), 1), CONSTANT)], dim=1).to(torch.float64)
-    moments = given.T @ given
-    ridge = share * moments.diagonal().mean() * torch.eye(len(moments), dtype=torch.float64)
-    weights = torch.linalg.solve(moments + ridge, given.T @ problem.targets.to(torch.float64)).to(torch.float32)
-    table = rows @ weights[:-1]
-    table[START] += CONSTANT * weights[-1]  # every text has a start
-    return _judged(problem, table, 0.0, checked)
+def _regression(texts: Sequence[str], vectors: Vectors, some: slice, joint: _Joint, basis: Tensor) -> Regression:
+    return Regression.of(texts, vectors, np.arange(len(texts))[some], joint.vocabulary, basis)
+
+
+def _cosine(fitted: Fitted, problem: Regression) -> float:
+    """Of what texts left out come to with their embeddings, mean."""
+    return float((normalize(fitted.left_out) * problem.targets).sum(dim=1).mean())
+
+
+def _chosen(texts: Sequence[str], vectors: Vectors, joint: _Joint, basis: Tensor, table: Tensor, fit: Fit) -> Fit:
+    """The ridge of what a table leaves, the best one for some texts that are held out; not of those of the table."""
+    apart = min(MOST_CHECKED, round(CHECKED * len(texts)), len(texts) - MOST_PAIRS)
+    trial, checked = (
+        _regression(texts, vectors, slice(-apart), joint, basis),
+        Apart([*texts[-apart:]], vectors[-apart:]),
+    )
+    left, correction, found = _less(trial, table), None, []
+    for ridge in RIDGES:
+        correction = left.solve(ridge, correction)
+        one = Fit(texts=fit.texts, ridge=ridge, held_out=apart, cosine=0.0)
+        cosine = float(trial.sketch(table + correction, one).cosines(*checked).mean())
+        found.append(one.model_copy(update={"cosine": cosine}))
+    return max(found, key=lambda one: one.cosine)
 
 
 def _less(problem: Regression, table: Tensor) -> Regression:
     """What a table leaves to be explained."""
     return replace(problem, targets=problem.targets - bag_sums(table, problem.bags))
-
-
-def _judged(problem: Regression, table: Tensor, ridge: float, checked: Apart) -> Sketch:
-    fit = Fit(texts=len(problem.targets), ridge=ridge, held_out=len(checked.texts), cosine=0.0)
-    made = problem.sketch(table, fit)
-    return replace(made, fit=fit.model_copy(update={"cosine": float(made.cosines(*checked).mean())}))

@@ -26,7 +26,7 @@ from unembed.models.training.adapt.card import Adapted, write_adapted_card
 from unembed.models.training.adapt.composed import compose
 from unembed.models.training.adapt.forward import Forward
 from unembed.models.training.adapt.linear_map import Map
-from unembed.models.training.adapt.mapped_sketch import map_sketch
+from unembed.models.training.adapt.mapped_sketch import Guesses, map_sketch
 from unembed.models.training.adapt.more_texts import more_texts
 from unembed.models.training.adapt.polish import MOST_PASSES, Estimated, Polish, polish
 from unembed.models.training.adapt.proof import prove
@@ -96,7 +96,7 @@ def adapt_to(plan: Adaptation, at_hand: PairsAtHand, say: Say) -> Adapted:
         network,
         base.checkpoint.tokenizer,
         manifold=manifold_or_none(at_hand.vectors, say),
-        sketch=_sketch(own, list(others.values()), at_hand, plan.seed, say),
+        sketch=_sketch(own, list(others.values()), at_hand, learnt.guesses, say),
     )
     plan.folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".adapting-", dir=plan.folder.parent) as apart:
@@ -123,7 +123,7 @@ def adapt_to(plan: Adaptation, at_hand: PairsAtHand, say: Say) -> Adapted:
             held_out=len(at_hand.held_out),
             cosine=mapped.cosine,
             apart=mapped.apart,
-            more_texts=learnt.more_texts,
+            more_texts=len(learnt.guesses.texts) if learnt.guesses else 0,
             explained=learnt.explained,
             other_sketches=tuple(others),
             proof=proof,
@@ -152,7 +152,7 @@ def _command(plan: Adaptation, base: Adaptable) -> list[str]:
 @dataclass(frozen=True, eq=False)
 class _Learnt:
     network: RET
-    more_texts: int = 0
+    guesses: Guesses | None = None
     explained: float | None = None  # of the embeddings' variance, where others are estimated
 
 
@@ -177,8 +177,9 @@ def _learnt(
         say(f"learning from {len(used):,} texts without embeddings too, of which these are estimated")
         forward = Forward.fit(at_hand.texts, at_hand.vectors, sketches)
         say(f"estimating their embeddings: {forward.explained:.0%} of the variance is explained on texts left out")
-        estimated = Estimated(pair(used, forward(used), tokenizer, longest)[0], forward.errors)
-        found = _Learnt(composed, len(used), forward.explained)
+        guesses = Guesses(used, forward(used))
+        estimated = Estimated(pair(*guesses, tokenizer, longest)[0], forward.errors)
+        found = _Learnt(composed, guesses, forward.explained)
     say("polishing the network on the embeddings")
     polished = polish(composed, own, estimated, apart, paced(how, found.explained), say)
     say(f"held-out texts: {polished.before:.3f} nats a piece before, {polished.after:.3f} after")
@@ -192,10 +193,12 @@ def paced(how: Polish, explained: float | None) -> Polish:
     return how if explained >= SURE else replace(how, rate=GENTLE[0], reading_rate=GENTLE[1])
 
 
-def _sketch(base: Sketch | None, others: Sequence[Sketch], at_hand: PairsAtHand, seed: int, say: Say) -> Sketch | None:
+def _sketch(
+    base: Sketch | None, others: Sequence[Sketch], at_hand: PairsAtHand, guesses: Guesses | None, say: Say
+) -> Sketch | None:
     if base is None:
         return sketch_or_none(at_hand.texts, at_hand.vectors, say)
-    return map_sketch(base, at_hand.texts, at_hand.vectors, say, seed, others)
+    return map_sketch(base, at_hand.texts, at_hand.vectors, say, others, guesses)
 
 
 def _calibrated(decoder: GenerativeDecoder, at_hand: PairsAtHand, say: Say) -> Calibrated | None:

@@ -48,17 +48,17 @@ def test_words_that_only_the_pairs_have_get_a_row() -> None:
 
 
 def test_sketches_of_other_decoders_make_a_mapped_one_better() -> None:
-    # Given an embedder that sees of each word what one sketch says and what another does
+    # Given an embedder that sees of each word what another sketch says
     base = sketch_of_words()
     other = replace(base, rows=np.random.default_rng(3).permutation(base.rows, axis=0))
-    turns = np.random.default_rng(1).normal(size=(2, 16, 24)) / 4.0
-    true = lambda texts: (base.vectors(texts) @ turns[0] + other.vectors(texts) @ turns[1]).astype(np.float32)  # noqa: E731
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(24, 16)))[0].T  # (16, 24)
+    true = lambda texts: (other.vectors(texts) @ turn).astype(np.float32)  # noqa: E731
     shown, unseen = [one for one in TEXTS if "red" not in one] * 3, [one for one in TEXTS if "red" in one]
     # When the sketch is mapped there, by itself and with the other
     alone = map_sketch(base, shown, true(shown), QUIET)
     both = map_sketch(base, shown, true(shown), QUIET, others=(other,))
     # Then with the other it knows better what a word does that the texts do not show
-    assert both.cosines(unseen, true(unseen)).mean() > alone.cosines(unseen, true(unseen)).mean() + 0.01
+    assert both.cosines(unseen, true(unseen)).mean() > alone.cosines(unseen, true(unseen)).mean() + 0.05
     assert both.fault(24) is None
 
 

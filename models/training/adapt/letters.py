@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib import import_module
 from itertools import chain
 from typing import Any, Final
 
@@ -21,20 +22,24 @@ Floats = npt.NDArray[np.float32]
 Sparse = Any  # scipy's rows: scipy has no types
 
 
+def sparse() -> Any:
+    """scipy.sparse. Raises MissingExtraError without scipy."""
+    try:
+        return import_module("scipy.sparse")
+    except ImportError:
+        raise MissingExtraError.of("scipy", "train") from None
+
+
 def counted(texts: Sequence[str]) -> Sparse:
     """1 + log of how often each place is taken by the letters of each of M texts: (M, PLACES).
 
     Raises MissingExtraError without scipy.
     """
-    try:
-        from scipy.sparse import csr_matrix
-    except ImportError:
-        raise MissingExtraError.of("scipy", "train") from None
     found = [Counter(chain.from_iterable(map(_places, text.lower().split()))) for text in texts]
     starts = np.concatenate([[0], np.cumsum([len(one) for one in found])])
     places = np.fromiter(chain.from_iterable(found), np.int64, starts[-1])
     counts = np.fromiter(chain.from_iterable(one.values() for one in found), np.float32, starts[-1])
-    return csr_matrix((1.0 + np.log(counts), places, starts), shape=(len(texts), PLACES))
+    return sparse().csr_matrix((1.0 + np.log(counts), places, starts), shape=(len(texts), PLACES))
 
 
 def rarity_of(letters: Sparse) -> Floats:

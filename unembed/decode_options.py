@@ -53,8 +53,8 @@ class DecodeOptions(Choices):
             le=8,
             description="How many rounds of word edits the best texts go through: words are dropped, exchanged, put in "
             "and moved, and between the texts that the encoder embeds, edited again. A single round is a quick one; "
-            "more are much better and slower, and need a decoder with a sketch. If not given: 1 where candidates are "
-            "ranked by a sketch and there are several, otherwise 0",
+            "more are better and slower. They need a decoder with a sketch. If not given: 1 where several candidates "
+            "are ranked by a sketch, otherwise 0",
             examples=[2],
         ),
     ] = None

@@ -33,10 +33,13 @@ def run(*args: str) -> tuple[int, str]:
     @takes_decode_options
     def verb(*, options: DecodeOptions) -> None:
         typer.echo(options.model_dump_json(exclude_defaults=True))
+        given.append(options)
 
+    given: list[DecodeOptions] = []
     app = typer.Typer()
     app.command()(verb)
     ran = CliRunner().invoke(app, args)
+    assert all(None not in options.model_dump(exclude_unset=True).values() for options in given)
     return ran.exit_code, str(ran.exception.args[0]) if ran.exit_code else ran.output.strip()
 
 

@@ -47,7 +47,8 @@ def takes_decode_options(verb: Callable[..., None]) -> Callable[..., None]:
         context, values = given.pop("context"), {name: given.pop(name) for name in fields}
         if given.pop("fast"):
             values |= _fast(context)
-        verb(**given, options=decode_options(**values))
+        # What is not given is not said: a server of an older version may know no null there.
+        verb(**given, options=decode_options(**{name: value for name, value in values.items() if value is not None}))
 
     shown = list(parameters())
     with_flags.__signature__ = signature(verb).replace(parameters=shown)  # type: ignore[attr-defined]

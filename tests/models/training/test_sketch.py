@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unembed.errors import InputError
-from unembed.models.decoder.sketch import START, bag_sums
+from unembed.models.decoder.sketch import END, START, Fit, bag_sums
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.decoder.words import keys
 from unembed.models.training import chunks
@@ -154,6 +154,19 @@ def test_where_the_sketch_errs_much_counts_for_little() -> None:
     assert np.linalg.norm(fewer[2].astype(np.float64)) < 0.1 * lengths[2]
     # And a sketch without errors has a metric too
     assert np.isfinite(metric_of(torch.zeros((9, 8)), embeddings)).all()
+
+
+def test_what_all_texts_have_in_common_survives_four_bits() -> None:
+    # Given a table in which the start, which every text has, is long, and the end is short
+    problem = problem_of(ENGLISH, embeddings(ENGLISH), DIM)
+    table = 0.01 * torch.randn((problem.vocabulary.rows, DIM), generator=torch.Generator().manual_seed(0))
+    table[START] *= 300.0
+    # When it is packed
+    packed = problem.sketch(table, Fit(texts=1, ridge=1.0, held_out=0, cosine=0.0)).table
+    # Then both together are as they were, though each is not
+    both = table[START] + table[END]
+    assert np.linalg.norm(packed[START] + packed[END] - both.numpy()) < 0.03 * both.norm()
+    assert np.linalg.norm(packed[START] - table[START].numpy()) > 0.05 * both.norm()
 
 
 def test_embeddings_of_half_precision_and_of_a_large_length_will_do() -> None:

@@ -47,8 +47,9 @@ BEST: Final = 4  # texts of a row that are edited in a round, at most
 FOLLOWED: Final = 2  # and between two verdicts
 # A single round is for those who are in a hurry: hardly worse, and several times as fast (docs/lab.md).
 QUICK: Final = Breadth(shortlist=64, most=4, moved=0, smoothed=0, read=Reading(1, 0, 0))
+WIDE: Final = Breadth(shortlist=384, apart=True)  # before the encoder chooses: it is to have texts of more kinds
 # Between two verdicts more are looked for and read: the encoder chooses, and not the network.
-OFFERED: Final = Breadth(shortlist=384, apart=True, likeliest=24, most=24, moved=8, smoothed=16, read=Reading(12, 3, 8))
+OFFERED: Final = replace(WIDE, likeliest=24, most=24, moved=8, smoothed=16, read=Reading(12, 3, 8))
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class Hunt:
         Of few candidates only half are edited: the others are hardly worth the time that it takes (docs/lab.md).
         """
         edited = min(BEST, max(1, self.options.candidates // 2))
-        breadth = QUICK if self.options.rounds == 1 else BREADTH
+        breadth = WIDE if self.options.embed else QUICK if self.options.rounds == 1 else BREADTH
         for _ in range(self.options.rounds):
             best = best_of_rows(hunted.pool.candidates.row, self._worth(hunted), edited)
             hunted = self._with_edits(hunted, best, breadth)

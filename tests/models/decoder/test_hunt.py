@@ -17,7 +17,7 @@ from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.plain_edits import PlainEditor
 from unembed.models.decoder.pool import NEARNESS
 from unembed.models.decoder.rank import Ranked
-from unembed.models.decoder.rounds import OFFERED, QUICK
+from unembed.models.decoder.rounds import OFFERED, QUICK, WIDE
 from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions
 
@@ -133,11 +133,11 @@ def test_several_rounds_are_not_quick(decoder: GenerativeDecoder, asked: list[tu
     assert {breadth for _, breadth in asked} == {BREADTH}
 
 
-def test_between_two_verdicts_of_the_encoder_more_is_looked_for(
+def test_for_the_encoder_more_is_looked_for(
     decoder: GenerativeDecoder, asked: list[tuple[int, Breadth]], encoder: Exact
 ) -> None:
     ranked(decoder, DecodeOptions(embed=4), GIVEN[:1])
-    assert {breadth for _, breadth in asked} == {QUICK, OFFERED}
+    assert {breadth for _, breadth in asked} == {WIDE, OFFERED}
 
 
 def test_no_row_has_a_text_twice(decoder: GenerativeDecoder, encoder: Exact) -> None:

@@ -76,7 +76,6 @@ class _Joint:
     """The words and pairs of a sketch, and those of texts besides."""
 
     vocabulary: Vocabulary
-    known: int  # that the sketch had
     priors: npt.NDArray[np.float16]  # (R,)
 
     @classmethod
@@ -94,7 +93,7 @@ class _Joint:
         of_pairs = np.concatenate([theirs[len(base.words) :], ours[len(own.words) :]])[first]
         priors = np.concatenate([theirs[: len(base.words)], ours[new], of_pairs])
         counts = np.ones(len(words) + len(split), np.int64)  # nobody asks: the priors are known
-        return cls(Vocabulary(words, split, counts, len(counts)), len(base.priors), priors)
+        return cls(Vocabulary(words, split, counts, len(counts)), priors)
 
     def rows_of(self, sketch: Sketch) -> Tensor:
         """A sketch's table (R, K) for these words and pairs; zeros where it has no row."""

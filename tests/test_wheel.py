@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -225,7 +226,9 @@ def test_a_source_distribution_gives_the_same_wheel(wheels: Wheels, tmp_path: Pa
     # Given the sdist, which has files where the repository has links
     code = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", code], cwd=wheels.source, check=True, capture_output=True)
-    shutil.unpack_archive(next(tmp_path.glob("*.tar.gz")), tmp_path / "unpacked", filter="data")
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as packed:
+        packed.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)  # since 3.11.4
+        packed.extractall(tmp_path / "unpacked")
     (unpacked,) = (tmp_path / "unpacked").iterdir()
     assert not [path for path in unpacked.rglob("*") if path.is_symlink()]
     # When a wheel is built from it, Then it has the same files

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_serializer, model_validator
 
 from unembed.boundary import describe, unknown_name
 from unembed.errors import BudgetError, InputError, UnknownArchitectureError
@@ -117,6 +117,11 @@ class Defaults(Wire):
     options: DecodeOptions = DecodeOptions()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     quality_floor: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5  # overall_quality from which `quality_passed` is true
+
+    @field_serializer("options", when_used="json")
+    def _chosen(self, options: DecodeOptions) -> dict[str, Any]:
+        """What nobody chose is not saved: a later version may have better defaults."""
+        return options.model_dump(mode="json", exclude_defaults=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -126,7 +126,7 @@ def test_train_needs_embeddings_or_an_encoder(unembed: Run, folder: Path) -> Non
 
 def test_a_training_that_is_interrupted_saves_and_goes_on(folder: Path) -> None:
     # Given a training that would take long
-    args = ["train", "--set", "toys=toys.txt,toys.npy", "-o", "mine", "--minutes", "0.1", "--epochs", "1000000"]
+    args = ["train", "--set", "toys=toys.txt,toys.npy", "-o", "mine", "--minutes", "0.4", "--epochs", "1000000"]
     command = [*UNEMBED, *args, "--batch-pieces", "128", "--report-every", "5"]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as training:
         assert training.stderr is not None

@@ -89,6 +89,17 @@ def test_what_a_decoder_is_made_with_goes_before_what_was_saved(decoder: Generat
     assert GenerativeDecoder(config).defaults == Defaults(options=DecodeOptions(temperature=0.7), seed=9)
 
 
+def test_what_nobody_chose_is_not_saved(decoder: GenerativeDecoder, tmp_path: Path) -> None:
+    decoder.configure(temperature=0.7, candidates=5)
+    config = json.loads((decoder.save_model(tmp_path / "warm") / "config.json").read_text())
+    assert config["defaults"]["options"] == {"temperature": 0.7}
+
+
+@pytest.mark.parametrize("name", ["ret-v21-minilm", "ret-v21-e5-small", "ret-v21-mpnet"])
+def test_the_decoders_that_ship_decode_as_usual(name: str) -> None:
+    assert GenerativeDecoder.load(name, "cpu").defaults == Defaults()
+
+
 @pytest.mark.parametrize(
     ("saved", "today"),
     [

@@ -51,7 +51,8 @@ def test_ids_of_an_index_go_with_their_vectors(kind: str, tmp_path: Path) -> Non
 def test_a_quantised_index_says_that_its_vectors_are_approximate(kind: str, tmp_path: Path) -> None:
     table = store_table(written(tmp_path / "docs.faiss", kind))
 
-    assert np.allclose(corpus_in(table)[0], VECTORS, atol=0.05)
+    # What PCA leaves out of vectors on a line, rounding decides; the mean may be in it
+    assert np.allclose(corpus_in(table)[0], VECTORS, atol=0.3 if kind.startswith("PCA") else 0.05)
     assert table.what.endswith("(quantised: its vectors are approximate)")
 
 

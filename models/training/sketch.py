@@ -117,7 +117,12 @@ def _choose(problem: Regression, checked: Apart, say: Say) -> Sketch:
 def residuals(sketch: Sketch, checked: Apart) -> Tensor:
     """What the sketches of N texts, at length 1, leave of their embeddings: (N, K)."""
     given = torch.from_numpy(sketch.coordinates(checked.vectors))  # (N, K)
-    sketches = torch.nn.functional.normalize(torch.from_numpy(sketch.sums(checked.texts)))
+    return left_of(given, torch.from_numpy(sketch.sums(checked.texts)))
+
+
+def left_of(given: Tensor, sums: Tensor) -> Tensor:
+    """What sums (N, K), at length 1, leave of embeddings (N, K)."""
+    sketches = torch.nn.functional.normalize(sums)
     return given - sketches * (sketches * given).sum(dim=1, keepdim=True)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
+
+MOST_PAIRS: Final = 5000  # the kernel is as large as their square
 
 
 class Solved(NamedTuple):

@@ -22,10 +22,9 @@ from torch import Tensor
 from unembed.models.decoder.manifold import unit
 from unembed.models.decoder.sketch import Sketch
 from unembed.models.decoder.vectors import Vectors
-from unembed.models.training.adapt.dual_ridge import best_ridge, solved
+from unembed.models.training.adapt.dual_ridge import MOST_PAIRS, best_ridge, solved
 from unembed.models.training.adapt.letters import Floats, Sparse, counted, rarity_of, weighted
 
-MOST_PAIRS: Final = 5000  # the kernel is as large as their square
 SHARPNESS: Final = 0.35  # of the kernel, exp(−sharpness · squared distance)
 OF_LETTERS: Final = 0.4  # the rest is of the sketches, in equal parts
 RIDGES: Final = (0.01, 0.03, 0.1, 0.3)

@@ -25,10 +25,10 @@ from unembed.models.decoder.sketch import END, START, Fit, Sketch, bag_sums
 from unembed.models.decoder.vectors import Vectors
 from unembed.models.evaluation.text_sets import Say
 from unembed.models.training.adapt.alike_words import Fitted, fit_alike
-from unembed.models.training.sketch import Apart, Extent, Regression, directions, even, metric_of
+from unembed.models.training.adapt.dual_ridge import MOST_PAIRS
+from unembed.models.training.sketch import Apart, Extent, Regression, directions, even, left_of, metric_of
 from unembed.models.training.vocabulary import Vocabulary
 
-MOST_PAIRS: Final = 5000  # of the first fit, whose matrices are as large as their square
 RIDGES: Final = (30.0, 10.0, 3.0)  # of what it leaves; the quickest first: each solution is where the next one starts
 OF_ESTIMATES: Final = 3.0  # where estimates are all that there is beside the first fit's pairs
 CHECKED: Final = 0.1  # of the pairs, or so many:
@@ -66,9 +66,8 @@ def map_sketch(
         both = np.concatenate([unit(vectors), guesses.vectors]).astype(np.float32)
         whole = _regression([*texts, *guesses.texts], both, slice(None), joint, basis)
         table = table + _less(whole, table).solve(fit.ridge if len(texts) > MOST_PAIRS else OF_ESTIMATES)
-    left_out = normalize(begun.left_out)
-    residuals = first.targets - left_out * (left_out * first.targets).sum(dim=1, keepdim=True)
-    return replace(first.sketch(table, fit), metric=metric_of(residuals, first.targets), priors=joint.priors)
+    metric = metric_of(left_of(first.targets, begun.left_out), first.targets)
+    return replace(first.sketch(table, fit), metric=metric, priors=joint.priors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,16 +114,13 @@ def _cosine(fitted: Fitted, problem: Regression) -> float:
 def _chosen(texts: Sequence[str], vectors: Vectors, joint: _Joint, basis: Tensor, table: Tensor, fit: Fit) -> Fit:
     """The ridge of what a table leaves, the best one for some texts that are held out; not of those of the table."""
     apart = min(MOST_CHECKED, round(CHECKED * len(texts)), len(texts) - MOST_PAIRS)
-    trial, checked = (
-        _regression(texts, vectors, slice(-apart), joint, basis),
-        Apart([*texts[-apart:]], vectors[-apart:]),
-    )
+    trial = _regression(texts, vectors, slice(-apart), joint, basis)
+    checked = Apart([*texts[-apart:]], vectors[-apart:])
     left, correction, found = _less(trial, table), None, []
     for ridge in RIDGES:
         correction = left.solve(ridge, correction)
-        one = Fit(texts=fit.texts, ridge=ridge, held_out=apart, cosine=0.0)
-        cosine = float(trial.sketch(table + correction, one).cosines(*checked).mean())
-        found.append(one.model_copy(update={"cosine": cosine}))
+        cosine = float(trial.sketch(table + correction, fit).cosines(*checked).mean())
+        found.append(Fit(texts=fit.texts, ridge=ridge, held_out=apart, cosine=cosine))
     return max(found, key=lambda one: one.cosine)
 
 

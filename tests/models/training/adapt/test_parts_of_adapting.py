@@ -14,6 +14,7 @@ from unembed.errors import InputError
 from unembed.models.evaluation.analysis import interval_of_mean
 from unembed.models.evaluation.scores import score
 from unembed.models.evaluation.text_sets import TextSet
+from unembed.models.training.adapt import mapped_sketch
 from unembed.models.training.adapt.mapped_sketch import map_sketch
 from unembed.models.training.adapt.more_texts import more_texts
 from unembed.models.training.adapt.polish import BATCH_PIECES, Estimated, Polish, polish
@@ -60,6 +61,21 @@ def test_sketches_of_other_decoders_make_a_mapped_one_better() -> None:
     # Then with the other it knows better what a word does that the texts do not show
     assert both.cosines(unseen, true(unseen)).mean() > alone.cosines(unseen, true(unseen)).mean() + 0.05
     assert both.fault(24) is None
+
+
+def test_pairs_beyond_those_of_the_first_fit_correct_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given more pairs than the first fit takes
+    base, turn = sketch_of_words(), np.linalg.qr(np.random.default_rng(1).normal(size=(24, 16)))[0].T  # (16, 24)
+    other = replace(base, rows=np.random.default_rng(3).permutation(base.rows, axis=0))
+    given = (other.vectors(TEXTS) @ turn).astype(np.float32)
+    monkeypatch.setattr(mapped_sketch, "MOST_PAIRS", 12)
+    # When the sketch is mapped by the first of them, and by all
+    few = map_sketch(base, TEXTS[:12], given[:12], QUIET)
+    all_of_them = map_sketch(base, TEXTS, given, QUIET)
+    # Then all tell more, and some were held out to find the ridge
+    assert all_of_them.cosines(TEXTS, given).mean() > few.cosines(TEXTS, given).mean() + 0.05
+    assert (all_of_them.fit.texts, all_of_them.fit.held_out) == (36, 4)
+    assert all_of_them.fit.ridge in mapped_sketch.RIDGES
 
 
 def test_polishing_is_the_same_every_time() -> None:

@@ -136,7 +136,7 @@ def test_a_training_that_is_interrupted_saves_and_goes_on(folder: Path) -> None:
         training.send_signal(signal.SIGINT)
         rest = training.stderr.read()
         # Then it saves, says how to go on, and ends as interrupted programs do
-        assert training.wait(timeout=60) == 130
+        assert training.wait(timeout=60) == 130, rest
     assert "the same command continues" in rest
     assert (folder / "mine" / "run" / "state.safetensors").exists()
     # And the same command takes it up, to its end

@@ -149,6 +149,38 @@ def test_a_training_that_is_interrupted_saves_and_goes_on(folder: Path) -> None:
     assert (folder / "mine" / "README.md").exists()
 
 
+INTERRUPTED_AS_IT_SAYS = """
+import io, os, signal, sys
+from unembed.cli.console import say
+from unembed.cli.train import stop_on_interrupt
+
+class Interrupted(io.RawIOBase):
+    def writable(self):
+        return True
+    def write(self, line):
+        if not asked:
+            os.kill(os.getpid(), signal.SIGINT)
+        return os.write(2, line)
+
+sys.stderr = io.TextIOWrapper(io.BufferedWriter(Interrupted()), line_buffering=True)
+asked = stop_on_interrupt()
+say("step 5/100")
+say("saved" if asked else "not asked")
+"""
+
+
+def test_ctrl_c_while_a_report_is_written_is_no_crash() -> None:
+    # Given a program that is interrupted in the middle of writing to stderr, whose buffer cannot be entered twice
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_AS_IT_SAYS], capture_output=True, text=True, check=False)
+    # Then it is told to stop, and ends in order
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stderr.splitlines()) == [
+        "saved",
+        "step 5/100",
+        "stopping after this step; press Ctrl-C again to stop without saving",
+    ]
+
+
 def test_a_training_from_a_base_with_patience_writes_its_curves(unembed: Run, folder: Path) -> None:
     # Given a decoder to begin with
     random_checkpoint(folder / "base")

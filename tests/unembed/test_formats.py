@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import lzma
-import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -147,7 +146,7 @@ REFUSED: list[tuple[str, Write, str]] = [
     ("a.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40)), "HDF5"),
     ("a.db", lambda path: path.write_bytes(b"SQLite format 3\0" + bytes(90)), "sqlite:"),
     ("a.tar", lambda path: path.write_bytes(bytes(257) + b"ustar" + bytes(250)), "tar archive"),
-    ("a.bin", lambda path: path.write_bytes(os.urandom(3) + bytes(200)), "suffix '.bin'"),
+    ("a.bin", lambda path: path.write_bytes(b"\x8f\x03\xc1" + bytes(200)), "suffix '.bin'"),
     ("a.fvecs", lambda path: path.write_bytes(FVECS.tobytes()[:-2]), "is cut short, or not of one dimension"),
     ("a.fvecs", lambda path: path.write_bytes(b"\0\0\0\x80" * 9), "begins with -2147483648"),
     ("a.fbin", raw(np.array([ROWS, DIM], "<u4"), VECTORS[1:]), "but its header promises 392"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from contextlib import suppress
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Final, TextIO
@@ -16,6 +18,7 @@ from unembed.schemas import Job, JobState, Problem
 
 STARTED: Final = time.monotonic()  # when this program began, nearly: what takes long is imported after it
 _WIDE: Final = 10_000  # characters; a file or a pipe has no edge to fold at
+_STDERR: Final = 2
 _HEARD: Final = ("yellow", "red")  # the styles of what --quiet does not hush: warnings and failures
 
 
@@ -71,6 +74,13 @@ def hush(wanted: bool) -> None:
 def say(message: str, style: str | None = None) -> None:
     """One line for a person, on stderr; `message` is text, never markup."""
     (_always if err.quiet and style in _HEARD else err).print(Text(message, style=style or ""), soft_wrap=True)
+
+
+def say_at_once(message: str) -> None:
+    """As `say`, for a signal handler. It may interrupt `say`, and Python refuses to enter stderr's buffer twice."""
+    if not err.quiet:
+        with suppress(OSError):  # stderr is closed
+            os.write(_STDERR, f"{message}\n".encode())
 
 
 def fail(error: UnembedError, *, as_json: bool = False) -> Exit:

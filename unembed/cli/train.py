@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unembed.cli import training_options as given
-from unembed.cli.console import Exit, say
+from unembed.cli.console import Exit, say, say_at_once
 from unembed.cli.extras import needs
 from unembed.cli.options import Device
 from unembed.cli.outlook import say_outlook
@@ -177,8 +177,8 @@ def stop_on_interrupt() -> list[int]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        say("stopping after this step; press Ctrl-C again to stop without saving")
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        say_at_once("stopping after this step; press Ctrl-C again to stop without saving")
 
     signal.signal(signal.SIGINT, ask)
     return asked

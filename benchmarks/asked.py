@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,16 +71,15 @@ class Asked:
 def commit_before() -> Iterator[Path | None]:
     """A checkout of it; None where it is not known, as in a shallow clone."""
     with tempfile.TemporaryDirectory(prefix="unembed-before-") as folder:
-        packed = Path(folder, "before.tar")
-        done = subprocess.run(
-            ["git", "archive", "-o", str(packed), BEFORE], cwd=ROOT, capture_output=True, text=True, check=False
+        known = _git("clone", "--quiet", "--shared", "--no-checkout", str(ROOT), folder) and _git(
+            "-C", folder, "checkout", "--quiet", BEFORE
         )
-        if done.returncode:
-            yield None
-            return
-        with tarfile.open(packed) as archive:
-            archive.extractall(folder, filter="tar")
-        yield Path(folder)
+        yield Path(folder) if known else None
+
+
+def _git(*arguments: str) -> bool:
+    """Whether it did it."""
+    return subprocess.run(["git", *arguments], capture_output=True, check=False).returncode == 0
 
 
 def say(line: str) -> None:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -23,11 +25,12 @@ from unembed.models.decoder.engine import Generated, generate, piece_log_probs
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.resident import resident_bytes
 from unembed.models.decoder.sampling import Sampler
-from unembed.models.device import choose
 from unembed.schemas import DecodeOptions, Precision
 
 DECODER = "ret-v21-minilm"
 GREEDILY = DecodeOptions(candidates=1)
+DEVICE = "unembed.models.device"
+DEVICE_BEFORE = "unembed.models.decoder.device"  # where the earlier commit has it
 VECTORS = np.load(sys.argv[1], allow_pickle=False)  # (N, D) float32
 
 
@@ -43,6 +46,11 @@ def decoder(precision: Precision) -> GenerativeDecoder:
     return GenerativeDecoder.load(DECODER, "cpu", precision)
 
 
+def device(precision: Precision) -> Any:
+    """The CPU, in this precision."""
+    return import_module(DEVICE if find_spec(DEVICE) else DEVICE_BEFORE).choose("cpu", precision)
+
+
 @cache
 def vectors(rows: int, at_least: int) -> torch.Tensor:
     """(rows, D): the vectors, again and again, or only those whose texts take `at_least` pieces."""
@@ -56,7 +64,7 @@ def vectors(rows: int, at_least: int) -> torch.Tensor:
 @cache
 def generated_by(engine: str, precision: Precision) -> Callable[[torch.Tensor, int], Generated]:
     """Greedily, (N, D) to pieces: by the plain loop in torch, or by the native engine (of which there was none)."""
-    device = choose("cpu", precision)
+    here = device(precision)
     network = decoder(precision).checkpoint.network
     sampler = Sampler(GREEDILY, 0)
 
@@ -66,7 +74,7 @@ def generated_by(engine: str, precision: Precision) -> Callable[[torch.Tensor, i
     if engine == "plain":
 
         def plain(embeddings: torch.Tensor, limit: int) -> Generated:
-            with device.autocast():
+            with here.autocast():
                 return generate(network, embeddings, sampler, keys(len(embeddings)), limit)
 
         return plain
@@ -78,7 +86,7 @@ def generated_by(engine: str, precision: Precision) -> Callable[[torch.Tensor, i
 def native_engine(precision: Precision) -> Any:
     from unembed.models.decoder.engines import engine_for
 
-    return engine_for(decoder(precision).checkpoint.network, choose("cpu", precision))
+    return engine_for(decoder(precision).checkpoint.network, device(precision))
 
 
 def generate_texts(
@@ -103,7 +111,7 @@ def score_texts(engine: str, precision: Precision, rows: int, micro_batch: int) 
         if engine != "plain":
             found: torch.Tensor = native_engine(precision).piece_log_probs(embeddings, part)
             return found
-        with choose("cpu", precision).autocast():
+        with device(precision).autocast():
             return piece_log_probs(decoder(precision).checkpoint.network, embeddings, part)
 
     sums: list[float] = []
@@ -151,12 +159,12 @@ def lengths(rows: int) -> dict[str, Any]:
 
 def facts() -> dict[str, Any]:
     """Which precision this CPU decodes in by itself, and which options there are."""
-    return {"precision": choose("cpu").precision, "options": list(DecodeOptions.model_fields)}
+    return {"precision": device("auto").precision, "options": list(DecodeOptions.model_fields)}
 
 
 def multiply(precision: Precision) -> dict[str, Any]:
     """The most GFLOP a CPU second at which torch multiplies matrices of the shapes that the folded network has."""
-    config, dtype = decoder("float32").checkpoint.network.config, choose("cpu", precision).dtype
+    config, dtype = decoder("float32").checkpoint.network.config, device(precision).dtype
     hidden, units, pieces = config.hidden_dim, config.mlp_dim, config.vocab_size
     best = 0.0
     for rows in (48, 256, 1024):

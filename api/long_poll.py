@@ -19,6 +19,7 @@ from unembed.schemas import Job
 LONGEST_WAIT: Final = 60.0  # seconds
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 1.0  # seconds between two looks
+_WAIT_SHARE: Final = 0.2  # of the time waited so far: nobody hears of a short job long after its end
 _AGE_SHARE: Final = 0.1  # of a job's age, until it is worth looking again
 _WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:;.*)?", re.IGNORECASE)
 
@@ -36,16 +37,21 @@ async def waited(
     if seconds is None or deps.waiters.are_too_many:
         return {}
     with deps.waiters.one_more():
-        until = time.monotonic() + seconds
-        pause = _FIRST_PAUSE
+        began = time.monotonic()
+        until = began + seconds
         while not await to_thread.run_sync(is_news):
-            left = until - time.monotonic()
+            now = time.monotonic()
+            left = until - now
             if left <= 0 or deps.leaving.is_set() or await request.is_disconnected():
                 break
-            await anyio.sleep(min(pause, left))
-            pause = min(2 * pause, _LAST_PAUSE)
+            await anyio.sleep(min(pause_after(now - began), left))
             await to_thread.run_sync(require_still, deps, caller)
     return {"Preference-Applied": f"wait={seconds:.0f}"}
+
+
+def pause_after(waited: float) -> float:
+    """Seconds until the next look."""
+    return min(max(_FIRST_PAUSE, _WAIT_SHARE * waited), _LAST_PAUSE)
 
 
 def _asked(prefer: str | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,6 +14,7 @@ from pydantic import SecretStr
 from tests.api.conftest import ARROW, DECODER, assert_problem, new_job, payload, put
 from tests.api.test_results import finish
 from tests.builders import DIM, add_batches, make_job
+from unembed.api.long_poll import pause_after
 from unembed.models.store import Store
 
 SPEC = {"decoder": DECODER, "embedding_dim": DIM}
@@ -101,6 +103,18 @@ def test_a_long_poll_without_news_ends(api: TestClient, prefer: str) -> None:
     answer = api.get(f"/v1/jobs/{new_job(api)}", headers={"Prefer": prefer})
     assert (answer.status_code, answer.json()["state"]) == (200, "receiving")
     assert answer.headers["Preference-Applied"] == prefer.replace('"', "")
+
+
+def test_nobody_hears_of_a_short_job_long_after_its_end(database_url: str) -> None:
+    # Given when a long poll looks, if each look takes no time
+    looks = [0.0]
+    while looks[-1] < 60:
+        looks.append(looks[-1] + pause_after(looks[-1]))
+    # Then the end of a job is heard of after a tenth of a second, after a fifth of the job's time, or after a second
+    for before, after in pairwise(looks):
+        assert after - before <= max(0.1, min(0.2 * before, 1.0)) + 1e-9
+    # And a minute is not a hundred questions
+    assert len(looks) < 80
 
 
 @pytest.mark.parametrize("prefer", ["wait", "wait=soon", "handling=strict", ""])

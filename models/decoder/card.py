@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 CARD_FILE: Final = "README.md"
 SCORES_FILE: Final = "scores.json"  # beside the card, for machines
+BY_DEFAULT: Final = "by default"
 MOST_CHARACTERS: Final = 200_000  # of a card that is read
 
 
@@ -50,6 +51,7 @@ class Judged(_Read):
 
 class Evaluation(_Read):
     scores: Mapping[str, SetScores] = {}  # by the set
+    decoded: str | None = None  # how the sets were; None: the card says so
     calibration: Mapping[str, Judged] | None = None  # by how was decoded; None: it is not calibrated
     seen_calibration: Mapping[str, Judged] | None = None  # the same where the texts were embedded again
 

@@ -6,34 +6,45 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from unembed.errors import InputError
 from unembed.models.decoder.catalog import CONFIG_FILE
 from unembed.models.decoder.checkpoint import CARD_FILE, checkpoint_folder, network_config
 from unembed.models.decoder.generative import GenerativeDecoder
-from unembed.models.encoders.registry import is_installed
+from unembed.models.encoders.registry import encoder_if_it_runs
 from unembed.models.evaluation.text_sets import Say, TextSet
 from unembed.models.training.calibrate import Calibrated, calibrate_both
 from unembed.models.training.card import SCORES_FILE, calibration_section, recorded_checks, with_section
+from unembed.models.training.scored import Scored, recorded_scores, scores_section
 from unembed.models.training.sets import read_sets
 
 
 def add_calibration(checkpoint: str | Path, sets: Sequence[TextSet], say: Say) -> Calibrated:
-    """Fits it and saves it in the checkpoint's config.json, in place of an earlier one; the model card gets a section.
+    """Fits it and saves it in the checkpoint's config.json, in place of an earlier one.
 
-    The texts must be held out: the decoder was not trained on them. Where its encoder is installed, texts that are
-    embedded again get a calibration of their own. Raises DimensionError for embeddings that this decoder does not read,
-    InputError for texts without embeddings or an encoder.
+    The model card tells of it, and of how well the decoder does on these texts. They must be held out: the decoder was
+    not trained on them. Where its encoder is installed, texts that are embedded again get a calibration of their own.
+    Raises DimensionError for embeddings that this decoder does not read, InputError for texts without embeddings or an
+    encoder, and for two sets of one name.
     """
+    if len({one.name for one in sets}) < len(sets):
+        raise InputError("two --set have the same name; give each its own, for the table on the model card")
     folder = checkpoint_folder(checkpoint)
     config = network_config(folder)
-    texts, vectors = read_sets(sets, config, say)
+    held_out = {one.name: read_sets([one], config, say) for one in sets}
+    texts = [text for lines, _ in held_out.values() for text in lines]
+    vectors = np.concatenate([one for _, one in held_out.values()])
     say(f"calibrating on {len(texts):,} held-out rows")
-    seen = config.encoder is not None and is_installed(config.encoder)
-    made = calibrate_both(GenerativeDecoder.load(folder), texts, vectors, seen=seen)
+    encoder = encoder_if_it_runs(config.encoder, say)
+    made = calibrate_both(GenerativeDecoder.load(folder), texts, vectors, seen=encoder is not None)
     (folder / CONFIG_FILE).write_text(made.of(config).model_dump_json(indent=2) + "\n", encoding="utf-8")
+    scored = Scored.of(GenerativeDecoder.load(folder), held_out, encoder, say)
     card, scores = folder / CARD_FILE, folder / SCORES_FILE
     if card.exists():
-        card.write_text(with_section(card.read_text(encoding="utf-8"), calibration_section(made)), encoding="utf-8")
+        told = with_section(card.read_text(encoding="utf-8"), scores_section(config.name, scored))
+        card.write_text(with_section(told, calibration_section(made)), encoding="utf-8")
     if scores.exists():
-        record = json.loads(scores.read_text(encoding="utf-8")) | recorded_checks(made)
+        record = json.loads(scores.read_text(encoding="utf-8")) | recorded_scores(scored) | recorded_checks(made)
         scores.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return made

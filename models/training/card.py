@@ -16,11 +16,11 @@ from unembed.models.decoder.config import Calibration, CheckpointConfig
 from unembed.models.decoder.manifold import MANY, Manifold
 from unembed.models.decoder.sketch import Sketch
 from unembed.models.evaluation.reliability import Reliability
-from unembed.models.evaluation.scores import Scores
 from unembed.models.training.calibrate import Calibrated, Checks
 from unembed.models.training.checked_sets import SetRecord
 from unembed.models.training.command import shown_command
 from unembed.models.training.recipe import Progress, Recipe
+from unembed.models.training.scored import Scored, recorded_scores, scores_section
 
 
 @dataclass(frozen=True)
@@ -42,39 +42,21 @@ def write_card(
     folder: Path,
     config: CheckpointConfig,
     trained: Trained,
-    scores: dict[str, Scores],
+    scored: Scored | None,
     calibrated: Calibrated | None,
     manifold: Manifold | None = None,
     sketch: Sketch | None = None,
 ) -> None:
     """README.md and scores.json of a checkpoint."""
     parts = "\n".join(f"| {name} | {size:,} |" for name, size in config.network.parts().items() if size)
-    rows = "\n".join(score_row(name, one) for name, one in scores.items())
-    signatures = "\n".join(
-        sorted({f"- `{s}`" for one in scores.values() for s in (one.bleu_signature, one.chrf_signature)})
-    )
     card = f"""# {config.name}
 
 A decoder of sentence embeddings: `{config.network.architecture}`, {config.network.parameters:,} parameters.
 It reads {config.network.embedding_dim}-dimensional vectors of {config.encoder or "its embedder"} and writes text.
 The text is an approximate reconstruction: it can leave out or invent names, numbers and facts.
 
-## Scores
-
-On texts it was not trained on, decoded greedily (one pass, no search):
-
-| set | rows | corpus BLEU | chrF | word F1 | exact | round-trip cosine |
-|---|---|---|---|---|---|---|
-{rows}
-
-{signatures}
-- word F1: the F1 of the two bags of words, ignoring case and punctuation; mean over rows
-- exact: the share of rows that match their text character by character
-- round-trip cosine: the cosine between the given vector and the embedding of the decoded text; mean over rows
-
-`unembed evaluate {config.name} --set NAME=TEXTS --fast` reproduces a row of this table.
-
-{calibration_section(calibrated)}{manifold_section(manifold)}{sketch_section(sketch)}## Training
+{scores_section(config.name, scored)}{calibration_section(calibrated)}{manifold_section(manifold)}\
+{sketch_section(sketch)}## Training
 
 - texts: {", ".join(trained.sources)}: {trained.texts:,} lines, {trained.pieces:,} pieces
 - licence of the texts: {trained.licence}
@@ -105,7 +87,7 @@ $ {shown_command(list(trained.command))}
 """
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
     record = {
-        "scores": {name: asdict(one) for name, one in scores.items()},
+        **recorded_scores(scored),
         **recorded_checks(calibrated),
         "training": asdict(trained),
     }
@@ -146,14 +128,6 @@ def _repeats(trained: Trained) -> str:
     if trained.recipe.minutes is not None:
         return "A run that ends by the clock is repeated only about: a faster machine takes more steps."
     return "With the same texts and vectors, on the same kind of machine, it gives the same weights."
-
-
-def score_row(name: str, scores: Scores) -> str:
-    cosine = "–" if scores.round_trip is None else f"{scores.round_trip:.3f}"
-    return (
-        f"| {name} | {scores.rows:,} | {scores.bleu:.1f} | {scores.chrf:.1f} | {scores.word_f1:.3f} "
-        f"| {scores.exact:.1%} | {cosine} |"
-    )
 
 
 def recorded_checks(calibrated: Calibrated | None) -> dict[str, Any]:
@@ -226,11 +200,11 @@ the mean cosine between their sketches and their embeddings was {fit.cosine:.3f}
 
 
 def with_section(card: str, section: str) -> str:
-    """An older card with this section, in place of one with the same title, before its training or at its end."""
+    """An older card with this section, in place of one with the same title; else before its training or at its end."""
     heading = section[: section.index("\n") + 1]
     before, found, rest = card.partition(heading)
     if found:
-        card = before + rest[rest.index("## ") :] if "## " in rest else before
+        return before + section + (rest[rest.index("## ") :] if "## " in rest else "")
     before, training, rest = card.partition("## Training\n")
     return before + section + training + rest
 

@@ -15,7 +15,6 @@ from unembed.models.decoder.config import CheckpointConfig
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.self_test import make_self_test
 from unembed.models.encoders.registry import encoder_if_it_runs
-from unembed.models.evaluation.measure import measure
 from unembed.models.evaluation.text_sets import Say
 from unembed.models.training.calibrate import calibrate_both
 from unembed.models.training.card import Trained, write_card
@@ -28,7 +27,7 @@ from unembed.models.training.material import Material, gather
 from unembed.models.training.optional_parts import manifold_or_none, sketch_or_none
 from unembed.models.training.plan import Plan
 from unembed.models.training.recipe import Progress
-from unembed.schemas import GREEDY
+from unembed.models.training.scored import Scored
 
 
 def look(plan: Plan, say: Say, foresee: Callable[[Outlook], None]) -> None:
@@ -143,7 +142,7 @@ def export(
     saved = load_checkpoint(plan.folder)
     checkpoint = replace(checkpoint, self_test=make_self_test(saved.network, saved.tokenizer, sample))
     save_checkpoint(plan.folder, checkpoint)
-    scores, calibrated = {}, None
+    scored, calibrated = None, None
     config = checkpoint.config
     if dev:
         say("calibrating on held-out rows")
@@ -155,8 +154,7 @@ def export(
         config = calibrated.of(config)
         save_checkpoint(plan.folder, replace(checkpoint, config=config))
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
-        for name, lines in dev.items():
-            say(f"scoring on {name}")
-            rows = slice(plan.dev_rows)
-            scores[name] = measure(decoder, lines[rows], vectors[name][rows], encoder, GREEDY).scores
-    write_card(plan.folder, config, trained, scores, calibrated, checkpoint.manifold, checkpoint.sketch)
+        rows = slice(plan.dev_rows)
+        held_out = {name: (lines[rows], vectors[name][rows]) for name, lines in dev.items()}
+        scored = Scored.of(decoder, held_out, encoder, say)
+    write_card(plan.folder, config, trained, scored, calibrated, checkpoint.manifold, checkpoint.sketch)

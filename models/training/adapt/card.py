@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from unembed.models.decoder.card import BY_DEFAULT
 from unembed.models.decoder.checkpoint import CARD_FILE, Checkpoint
 from unembed.models.decoder.config import V21_PARAMETERS, NetworkConfig
 from unembed.models.training.adapt.proof import Proof
@@ -15,11 +16,11 @@ from unembed.models.training.card import (
     calibration_section,
     manifold_section,
     recorded_checks,
-    score_row,
     sketch_section,
 )
 from unembed.models.training.command import shown_command
 from unembed.models.training.recipe import StartingDecoder
+from unembed.models.training.scored import SCORES_HEAD, SCORES_TITLE, score_row
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,10 @@ It was not trained from the beginning, but adapted from `{adapted.base.name}`, w
 {adapted.pairs:,} texts and their embeddings.{_larger(config.network)}
 The text is an approximate reconstruction: it can leave out or invent names, numbers and facts.
 
-## Scores
-
+{SCORES_TITLE}
 On {adapted.held_out:,} of the texts, which were held out, decoded by default:
 
-| set | rows | corpus BLEU | chrF | word F1 | exact | round-trip cosine |
-|---|---|---|---|---|---|---|
+{SCORES_HEAD}
 {score_row("held out", scores)}
 
 - `{scores.bleu_signature}`, `{scores.chrf_signature}`
@@ -89,7 +88,8 @@ $ {shown_command(list(adapted.command))}
 ```
 """
     (folder / CARD_FILE).write_text(card, encoding="utf-8")
-    record = {"scores": {"held out": asdict(scores)}, **recorded_checks(calibrated), "adapted": asdict(adapted)}
+    proven = {"decoded": BY_DEFAULT, "scores": {"held out": asdict(scores)}}
+    record = {**proven, **recorded_checks(calibrated), "adapted": asdict(adapted)}
     (folder / SCORES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

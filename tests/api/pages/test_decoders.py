@@ -107,6 +107,20 @@ def test_a_decoder_that_was_calibrated_before_curves_were_kept_says_so(browser: 
     assert 'class="dot"' not in page
 
 
+@pytest.mark.parametrize(
+    ("decoded", "said"),
+    [
+        ({"decoded": "by default"}, "Texts that it was not trained on, decoded by default<"),
+        ({}, "Texts that it was not trained on; the card says how they were decoded<"),  # of an older version
+    ],
+)
+def test_a_decoders_scores_say_how_the_texts_were_decoded(
+    browser: TestClient, decoders: Path, decoded: dict[str, str], said: str
+) -> None:
+    (decoders / DECODER / "scores.json").write_text(json.dumps({"scores": {"a": {"rows": 9}}, **decoded}))
+    assert said in browser.get(f"/decoders/{DECODER}").text
+
+
 def test_an_unknown_decoder_is_not_there(browser: TestClient) -> None:
     answer = browser.get("/decoders/none%3Cb%3E")
     assert answer.status_code == 404

@@ -12,7 +12,7 @@ import pytest
 from tests.models.decoder.test_sketch import SKETCH
 from tests.models.decoder.toy import TEXTS, config, embed_with, random_checkpoint, vectors
 from unembed.cli import main
-from unembed.errors import DimensionError
+from unembed.errors import DimensionError, InputError
 from unembed.models.decoder.card import evaluation_of
 from unembed.models.decoder.config import Calibration, CheckpointConfig
 from unembed.models.decoder.generative import GenerativeDecoder
@@ -160,13 +160,25 @@ def test_an_older_checkpoint_is_calibrated_anew_and_its_card_tells_of_it_once(
     assert card.count("## Calibration") == 1
     assert card.endswith("## Training\n\n- long\n")
     scores = json.loads((folder / "scores.json").read_text())
-    assert scores["scores"] == {}
+    # And of how well it does, by default and greedily
+    assert card.index("## Scores") < card.index("## Calibration")
+    for kind in ("scores", "greedy_scores"):
+        held = scores[kind]["held"]
+        assert held["rows"] == len(TEXTS)
+        assert f"| held | {len(TEXTS)} | {held['bleu']:.1f} |" in card
+    assert evaluation_of(folder).decoded == "by default"
     # With each tenth's texts, which are all of them
     assert evaluation_of(folder).judged.keys() == BLIND_WAYS.keys()
     for one in evaluation_of(folder).judged.values():
         assert sum(tenth.rows for tenth in one.curve) == one.rows
     assert "| 0.0 to 0.1 |" in card
     assert [one["rows"] for one in scores["calibration"].values()] == [len(TEXTS)] * 2
+
+
+def test_two_held_out_sets_of_one_name_are_refused(tmp_path: Path) -> None:
+    one = TextSet("held", tmp_path / "held.txt", tmp_path / "held.npy")
+    with pytest.raises(InputError, match="two --set have the same name"):
+        add_calibration(tmp_path, [one, one], lambda _: None)
 
 
 def test_embeddings_of_another_decoder_are_refused(tmp_path: Path) -> None:

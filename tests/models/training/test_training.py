@@ -159,9 +159,11 @@ def test_from_texts_to_a_calibrated_checkpoint_with_its_card(tmp_path: Path, mon
     assert sum(answer["text"] == text for answer, text in zip(answers, TEXTS, strict=True)) > 18
     assert all(0.0 <= answer["quality_metrics"]["overall_quality"] <= 1.0 for answer in answers)
     # And the card's figures are those of the scores file
-    scores = json.loads((tmp_path / "toy" / "scores.json").read_text())["scores"]["toys"]
+    record = json.loads((tmp_path / "toy" / "scores.json").read_text())
     card = (tmp_path / "toy" / "README.md").read_text()
-    assert f"| toys | 36 | {scores['bleu']:.1f} |" in card
+    by_default, greedily = card.split("Decoded greedily")
+    assert f"| toys | 36 | {record['scores']['toys']['bleu']:.1f} |" in by_default
+    assert f"| toys | 36 | {record['greedy_scores']['toys']['bleu']:.1f} |" in greedily
     assert "CC0" in card
     assert "toys: 36 lines" in card
     assert f"--set toys={tmp_path}/t.txt,{tmp_path}/t.npy" in card

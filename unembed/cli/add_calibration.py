@@ -31,7 +31,7 @@ def add_calibration(
     """Calibrate a checkpoint anew, for its overall_quality: after it was given a sketch, or for other texts.
 
     `unembed train` does this by itself. The weights are not touched. How well the calibration judges texts that it was
-    not fitted to is printed as JSON.
+    not fitted to is printed as JSON; the model card tells of it, and of how near the decoder's texts come.
     """
     wait_without_spinning()
     with needs("train"):

@@ -16,7 +16,7 @@ from unembed.models.encoders.registry import encoder_if_it_runs
 from unembed.models.evaluation.text_sets import Say, TextSet
 from unembed.models.training.calibrate import Calibrated, calibrate_both
 from unembed.models.training.card import SCORES_FILE, calibration_section, recorded_checks, with_section
-from unembed.models.training.scored import Scored, recorded_scores, scores_section
+from unembed.models.training.dev_scores import DevScores, recorded_scores, scores_section
 from unembed.models.training.sets import read_sets
 
 
@@ -39,7 +39,7 @@ def add_calibration(checkpoint: str | Path, sets: Sequence[TextSet], say: Say) -
     encoder = encoder_if_it_runs(config.encoder, say)
     made = calibrate_both(GenerativeDecoder.load(folder), texts, vectors, seen=encoder is not None)
     (folder / CONFIG_FILE).write_text(made.of(config).model_dump_json(indent=2) + "\n", encoding="utf-8")
-    scored = Scored.of(GenerativeDecoder.load(folder), held_out, encoder, say)
+    scored = DevScores.of(GenerativeDecoder.load(folder), held_out, encoder, say)
     card, scores = folder / CARD_FILE, folder / SCORES_FILE
     if card.exists():
         told = with_section(card.read_text(encoding="utf-8"), scores_section(config.name, scored))

@@ -19,8 +19,8 @@ from unembed.models.evaluation.reliability import Reliability
 from unembed.models.training.calibrate import Calibrated, Checks
 from unembed.models.training.checked_sets import SetRecord
 from unembed.models.training.command import shown_command
+from unembed.models.training.dev_scores import DevScores, recorded_scores, scores_section
 from unembed.models.training.recipe import Progress, Recipe
-from unembed.models.training.scored import Scored, recorded_scores, scores_section
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def write_card(
     folder: Path,
     config: CheckpointConfig,
     trained: Trained,
-    scored: Scored | None,
+    scored: DevScores | None,
     calibrated: Calibrated | None,
     manifold: Manifold | None = None,
     sketch: Sketch | None = None,

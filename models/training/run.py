@@ -20,6 +20,7 @@ from unembed.models.training.calibrate import calibrate_both
 from unembed.models.training.card import Trained, write_card
 from unembed.models.training.command import command_of
 from unembed.models.training.curves import CURVES_FILE, write_curves
+from unembed.models.training.dev_scores import DevScores
 from unembed.models.training.expectation import Outlook
 from unembed.models.training.greedy import GreedyScorer
 from unembed.models.training.loop import Run, count_batches
@@ -27,7 +28,6 @@ from unembed.models.training.material import Material, gather
 from unembed.models.training.optional_parts import manifold_or_none, sketch_or_none
 from unembed.models.training.plan import Plan
 from unembed.models.training.recipe import Progress
-from unembed.models.training.scored import Scored
 
 
 def look(plan: Plan, say: Say, foresee: Callable[[Outlook], None]) -> None:
@@ -156,5 +156,5 @@ def export(
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
         rows = slice(plan.dev_rows)
         held_out = {name: (lines[rows], vectors[name][rows]) for name, lines in dev.items()}
-        scored = Scored.of(decoder, held_out, encoder, say)
+        scored = DevScores.of(decoder, held_out, encoder, say)
     write_card(plan.folder, config, trained, scored, calibrated, checkpoint.manifold, checkpoint.sketch)

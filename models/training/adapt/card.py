@@ -19,8 +19,8 @@ from unembed.models.training.card import (
     sketch_section,
 )
 from unembed.models.training.command import shown_command
+from unembed.models.training.dev_scores import SCORES_HEAD, SCORES_TITLE, score_row
 from unembed.models.training.recipe import StartingDecoder
-from unembed.models.training.scored import SCORES_HEAD, SCORES_TITLE, score_row
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ HeldOut = Mapping[str, tuple[list[str], Vectors]]  # by the set: its N texts, an
 
 
 @dataclass(frozen=True)
-class Scored:
+class DevScores:
     """Of each set, by its name."""
 
     by_default: Mapping[str, Scores]
     greedily: Mapping[str, Scores]
 
     @classmethod
-    def of(cls, decoder: TextDecoder, sets: HeldOut, encoder: Encoder | None, say: Say) -> Scored:
+    def of(cls, decoder: TextDecoder, sets: HeldOut, encoder: Encoder | None, say: Say) -> DevScores:
         """With round trips where there is an encoder."""
         by_default, greedily = {}, {}
         for name, (texts, vectors) in sets.items():
@@ -36,7 +36,7 @@ class Scored:
         return cls(by_default, greedily)
 
 
-def recorded_scores(scored: Scored | None) -> dict[str, Any]:
+def recorded_scores(scored: DevScores | None) -> dict[str, Any]:
     """Their part of scores.json."""
     if scored is None:
         return {"scores": {}}
@@ -53,7 +53,7 @@ SCORES_HEAD: Final = """\
 |---|---|---|---|---|---|---|"""
 
 
-def scores_section(name: str, scored: Scored | None) -> str:
+def scores_section(name: str, scored: DevScores | None) -> str:
     """Of the decoder of this name, with an empty line at its end; nothing where there were no held-out texts."""
     if scored is None:
         return ""

@@ -24,7 +24,9 @@ WEIGHT: Final = 0.02
 USUAL_WEIGHT: Final = 0.1  # the same, of edits of usual words
 WEIGHTS: Final = (WEIGHT, WEIGHT, USUAL_WEIGHT)  # of each of `Breadth.kinds`
 BACKOFF: Final = -1.5  # nats: how much less likely a word is after one that it was seldom seen after
-UNKNOWN_PRIOR: Final = -14.0  # nats: of a word that the sketch does not know
+# Nats, of a word that the sketch does not know. Far less likely than any that it does: such a word is nearly always
+# invented, so the edit that is rid of it goes before others (docs/lab.md).
+UNKNOWN_PRIOR: Final = -60.0
 
 GLANCE: Final = 96  # numbers of a word, the first and longest, by which it comes on the shortlist: half the work
 

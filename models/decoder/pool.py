@@ -1,7 +1,8 @@
 """What a search has found of each row so far, and how near the sketch takes each text to be.
 
 A text is worth its mean log p and NEARNESS times the cosine of its sketch with the row's embedding: whether it reads
-well, and whether it is about the right things.
+well, and whether it is about the right things. What the sketch does not know as a word, the network has nearly always
+made up from pieces ("reaundry"), and it costs INVENTED.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from unembed.models.decoder.vectors import Vectors
 from unembed.schemas import DecodeOptions
 
 NEARNESS: Final = 20.0  # nats for a cosine of 1: docs/lab.md
+INVENTED: Final = 0.5  # nats a word
 
 Flags = npt.NDArray[np.bool_]
 
@@ -28,11 +30,13 @@ class Pool:
 
     candidates: Candidates
     sketches: Vectors  # (M, J): in the space that texts are judged in, at length 1
+    unknown: Places  # (M,): how many words of it the sketch does not know
     edited: Flags  # (M,): the edits of it are among the candidates
 
     @classmethod
     def of(cls, found: Candidates, sketch: Sketch) -> Pool:
-        return cls(found, sketch.judged(found.texts), np.zeros(len(found), dtype=np.bool_))
+        bags, unknown = sketch.bags_and_unknown(found.texts)
+        return cls(found, sketch.judged_bags(bags), unknown, np.zeros(len(found), dtype=np.bool_))
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -40,7 +44,11 @@ class Pool:
     def worth(self, queries: Vectors, options: DecodeOptions) -> Floats:
         """(M,), from the queries (N, J) of all rows."""
         nearness = np.einsum("mj,mj->m", self.sketches, queries[self.candidates.row])
-        return np.asarray(likelihood(self.candidates, options) + NEARNESS * nearness)
+        return np.asarray(self.readability(options) + NEARNESS * nearness)
+
+    def readability(self, options: DecodeOptions) -> Floats:
+        """(M,): what the network says of it, less what invented words cost."""
+        return np.asarray(likelihood(self.candidates, options) - INVENTED * self.unknown)
 
     def as_edited(self, places: Places) -> Pool:
         edited = self.edited.copy()
@@ -56,6 +64,7 @@ class Pool:
         return Pool(
             joined([self.candidates, more.candidates]),
             np.concatenate((self.sketches, more.sketches))[order],
+            np.concatenate((self.unknown, more.unknown))[order],
             np.concatenate((self.edited, more.edited))[order],
         )
 

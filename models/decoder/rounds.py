@@ -26,7 +26,7 @@ from unembed.models.decoder.editing import BREADTH, Editing
 from unembed.models.decoder.edits import Breadth, Editor, Reading
 from unembed.models.decoder.engines import Engine
 from unembed.models.decoder.needs import check_needs
-from unembed.models.decoder.pool import Pool, best_of_rows, likelihood
+from unembed.models.decoder.pool import Pool, best_of_rows
 from unembed.models.decoder.rank import (
     Embedded,
     Ranked,
@@ -207,7 +207,7 @@ class Hunt:
         row, known = pool.candidates.row, verdicts.known
         cosines = estimated(pool.sketches, errors(pool.sketches, verdicts, row), self.queries[row])
         cosines[known] = np.einsum("mj,mj->m", verdicts.embedded[known], self.queries[row[known]])
-        return SURENESS * cosines + likelihood(pool.candidates, self.options)
+        return SURENESS * cosines + pool.readability(self.options)
 
     def _judged(self, hunted: Hunted) -> Ranked:
         """Those that were embedded by their cosines, of equally near ones the likelier first; then the others."""

@@ -124,6 +124,10 @@ class Sketch:
         return np.where(known, places + len(self.words), UNKNOWN)
 
     def bags(self, texts: Sequence[str]) -> Bags:
+        return self.bags_and_unknown(texts)[0]
+
+    def bags_and_unknown(self, texts: Sequence[str]) -> tuple[Bags, Ids]:
+        """Of M texts, and how many words of each (M,) it does not know."""
         found = list(map(surfaces, texts))
         counts = np.fromiter(map(len, found), np.int64, len(found))  # (M,)
         ends = np.cumsum(counts + 2)  # (M,): each text lies between its two marks
@@ -140,11 +144,12 @@ class Sketch:
         known = np.concatenate([[0], np.cumsum(both >= 0)])  # of all numbers before
         offsets = known[2 * np.concatenate([[0], ends])]
         ids = both[both >= 0]
-        some = np.logical_or.reduceat(inside & (words >= 0), starts) if len(found) else np.zeros(0, dtype=bool)
+        unknown = np.diff(np.concatenate([[0], np.cumsum(words == UNKNOWN)])[np.concatenate([[0], ends])])
+        some = counts > unknown
         if some.all():
-            return Bags(ids, offsets)
+            return Bags(ids, offsets), unknown
         sizes = np.diff(offsets)
-        return Bags(ids[np.repeat(some, sizes)], np.concatenate([[0], np.cumsum(sizes * some)]))
+        return Bags(ids[np.repeat(some, sizes)], np.concatenate([[0], np.cumsum(sizes * some)])), unknown
 
     def sums(self, texts: Sequence[str]) -> Vectors:
         """The sketches of M texts among the basis, at any length: (M, K)."""

@@ -50,6 +50,17 @@ def test_a_usual_word_that_the_sketch_hardly_sees_is_put_in_where_it_is_likely()
     assert edits.words[0, place, : edits.lengths[0, place]].tolist() == [0, -1 - sketch.ids["the"], 1, 2]
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_invented_word_is_the_first_to_go(place: int) -> None:
+    # Given a text with a word that the sketch does not know, which lacks two words besides
+    text = [SKETCH.ids[word] for word in ["Tom", "sees"]]
+    text.insert(place, UNKNOWN)
+    # When edits are looked for
+    edits = PlainEditor(SKETCH).edits([text], SKETCH.judged(["Tom sees the 字"]), Breadth(shortlist=9))
+    # Then the best is rid of it
+    assert place not in edits.words[0, 0, : edits.lengths[0, 0]].tolist()
+
+
 def test_the_usual_words_begin_with_letters_and_the_marks_are_none() -> None:
     # Given words of which the mark at the start, the full stop and "Tom" are the likeliest
     priors = SKETCH.priors.copy()

@@ -15,10 +15,12 @@ from unembed.models.decoder.editing import BREADTH
 from unembed.models.decoder.edits import Breadth, Edits
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.decoder.plain_edits import PlainEditor
-from unembed.models.decoder.pool import NEARNESS
+from unembed.models.decoder.pool import INVENTED, NEARNESS
 from unembed.models.decoder.rank import Ranked
 from unembed.models.decoder.rounds import OFFERED, QUICK, WIDE
+from unembed.models.decoder.sketch import UNKNOWN
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.decoder.words import surfaces
 from unembed.schemas import DecodeOptions
 
 SKETCH = sketch_of_words()
@@ -65,10 +67,14 @@ def nearness(found: Ranked) -> float:
 def test_candidates_are_ranked_by_their_likelihood_and_their_sketch(decoder: GenerativeDecoder) -> None:
     # When rows are decoded without edits
     found = ranked(decoder, SKETCHED)
-    # Then a candidate's score is its mean log p and so much of its sketch's cosine with the row's vector
+    # Then a candidate's score is its mean log p and so much of its sketch's cosine with the row's vector, less what
+    # the words cost that the sketch does not know
     candidates = found.candidates
     near = SKETCH.nearness(candidates.texts, SKETCH.queries(GIVEN)[candidates.row])
-    np.testing.assert_allclose(found.scores, candidates.log_prob / candidates.lengths + NEARNESS * near, atol=1e-4)
+    invented = np.array([sum(SKETCH.ids[word] == UNKNOWN for word in surfaces(text)) for text in candidates.texts])
+    assert len(set(invented.tolist())) > 1
+    expected = candidates.log_prob / candidates.lengths + NEARNESS * near - INVENTED * invented
+    np.testing.assert_allclose(found.scores, expected, atol=1e-4)
     # And of each row the highest comes first
     for row in range(len(GIVEN)):
         scores = found.scores[candidates.row == row]

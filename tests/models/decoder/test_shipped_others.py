@@ -43,7 +43,7 @@ def decoder(name: str) -> GenerativeDecoder:
 
 
 def recorded(name: str) -> dict[str, Any]:
-    scores: dict[str, Any] = json.loads((SHIPPED / name / "scores.json").read_text())["scores"]
+    scores: dict[str, Any] = json.loads((SHIPPED / name / "scores.json").read_text())["greedy_scores"]
     return scores
 
 

@@ -73,11 +73,14 @@ def test_any_text_has_one(texts: list[str]) -> None:
 
 def test_bags_name_words_pairs_and_ends() -> None:
     # Given a text with two known words, one that is not, and none at all
-    bags = SKETCH.bags(["The Tom.", "Odd odd", "", "漢字"])
+    bags, unknown = SKETCH.bags_and_unknown(["The Tom.", "Odd odd", "", "漢字"])
     # Then each bag has the marks, the words and the pairs that are known, and a text without known words has none
     parts = [sorted(part.tolist()) for part in np.split(bags.ids, bags.offsets[1:-1])]
     pairs = len(WORDS)
     assert parts == [[START, END, 2, 3, 5, pairs, pairs + 2, pairs + 4], [], [], [START, END, 6, 7, pairs + 5]]
+    # And the words that are not known are counted
+    assert unknown.tolist() == [0, 2, 0, 0]
+    assert SKETCH.bags_and_unknown([])[1].tolist() == []
 
 
 def test_a_word_is_known_however_it_is_written() -> None:

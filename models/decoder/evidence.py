@@ -34,7 +34,8 @@ def evidence_of(ranked: Ranked, vectors: Vectors, engine: Engine, sketch: Sketch
 
 def _seen_by(sketch: Sketch, texts: Sequence[str], vectors: Vectors) -> dict[str, Any]:
     """What the sketch knows of N texts and the vectors (N, D) that they were decoded from, each (N,)."""
-    bags, coordinates = sketch.bags(texts), sketch.coordinates(vectors)  # (N, K)
+    bags, unknown = sketch.bags_and_unknown(texts)
+    coordinates = sketch.coordinates(vectors)  # (N, K)
     sums = sketch.sum_rows(bags)  # (N, K)
     lengths = np.linalg.norm(sums, axis=1)  # (N,)
     pairs = np.concatenate([[0], np.cumsum(bags.ids >= len(sketch.words))])  # of all rows before
@@ -44,5 +45,6 @@ def _seen_by(sketch: Sketch, texts: Sequence[str], vectors: Vectors) -> dict[str
         "nearness": (sketch.judged_bags(bags) * sketch.queries_of(coordinates)).sum(axis=1),
         "sketch_length": lengths,
         "known_pairs": pairs / np.maximum(1, rows - pairs - 1),
+        "unknown_words": unknown,
     }
     return {name: values.astype(np.float64) for name, values in found.items()}

@@ -41,6 +41,7 @@ SKETCH_FEATURES = (
     "log_distance",
     "log_sketch_length",
     "known_pairs",
+    "unknown_words",
 )
 SEEN_FEATURES = ("round_trip", "log_round_trip_distance")  # where the text was embedded again
 SHORTEST: Final = 1e-3  # length or distance of which there is a logarithm
@@ -65,6 +66,7 @@ class Evidence:
     nearness: Floats | None = None  # the same in the space that texts are judged in
     sketch_length: Floats | None = None  # of the sum of its words' vectors: words of one subject make a longer one
     known_pairs: Floats | None = None  # the share of neighbouring words that it has seen together: odd texts have few
+    unknown_words: Floats | None = None  # how many it has that are none, as far as the sketch knows
     round_trip: Floats | None = None  # cosine of its embedding and the given one; None: they were not embedded again
 
     @property
@@ -89,6 +91,7 @@ class Evidence:
             "log_distance": None if self.nearness is None else _log(1.0 - self.nearness),
             "log_sketch_length": None if self.sketch_length is None else _log(self.sketch_length),
             "known_pairs": self.known_pairs,
+            "unknown_words": self.unknown_words,
             "round_trip": self.round_trip,
             "log_round_trip_distance": None if self.round_trip is None else _log(1.0 - self.round_trip),
             "round_trip_squared": None if self.round_trip is None else self.round_trip**2,  # of older calibrations

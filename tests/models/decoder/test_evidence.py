@@ -49,6 +49,8 @@ def test_neighbours_that_the_sketch_knows_are_counted_and_a_text_without_known_w
     evidence = evidence_of(given, vectors(4), made._engine, SKETCH)
     # Then each has the share of its pairs that is known; the ends of a text are neighbours too
     assert evidence.known_pairs == pytest.approx([3 / 4, 2 / 3, 0.0, 0.0])
+    assert evidence.unknown_words is not None
+    assert evidence.unknown_words.tolist() == [0.0, 0.0, 0.0, 1.0]
     assert evidence.sketch is not None
     assert (evidence.sketch[3], evidence.sketch_length[3]) == (0.0, 0.0)  # type: ignore[index]
     assert not (evidence.candidates > 1).any()

@@ -95,7 +95,8 @@ def test_what_the_sketch_knows_counts_where_there_is_one() -> None:
     # Given a calibration of a decoder with a sketch, which looks at one feature
     names = features_of(sketched=True, seen=False)
     assert names == (*FEATURES, *SKETCH_FEATURES)
-    text = evidence(-0.5, candidates=8, sketch=0.8, nearness=0.6, sketch_length=2.0, known_pairs=0.5)
+    seen = {"sketch": 0.8, "nearness": 0.6, "sketch_length": 2.0, "known_pairs": 0.5, "unknown_words": 3.0}
+    text = evidence(-0.5, candidates=8, **seen)
     expected = {
         "chosen": 1.0,
         "log_candidates": math.log(8),
@@ -105,6 +106,7 @@ def test_what_the_sketch_knows_counts_where_there_is_one() -> None:
         "log_distance": math.log(0.4),
         "log_sketch_length": math.log(2.0),
         "known_pairs": 0.5,
+        "unknown_words": 3.0,
     }
     for looked_at, value in expected.items():
         weights = tuple(float(name == looked_at) for name in names)
@@ -117,7 +119,8 @@ def test_what_the_sketch_knows_counts_where_there_is_one() -> None:
 
 
 def test_no_distance_and_no_length_is_too_small_for_its_logarithm() -> None:
-    exact = evidence(0.0, nearness=1.0, sketch=1.0, sketch_length=0.0, known_pairs=0.0, round_trip=1.0)
+    seen = {"nearness": 1.0, "sketch": 1.0, "sketch_length": 0.0, "known_pairs": 0.0, "unknown_words": 0.0}
+    exact = evidence(0.0, **seen, round_trip=1.0)
     assert np.isfinite(exact.features(features_of(sketched=True, seen=True))).all()
 
 

@@ -34,7 +34,7 @@ def evidence_of(ranked: Ranked, vectors: Vectors, engine: Engine, sketch: Sketch
 
 def _seen_by(sketch: Sketch, texts: Sequence[str], vectors: Vectors) -> dict[str, Any]:
     """What the sketch knows of N texts and the vectors (N, D) that they were decoded from, each (N,)."""
-    bags, unknown = sketch.bags_and_unknown(texts)
+    bags, unknown_words = sketch.bags_and_unknown(texts)
     coordinates = sketch.coordinates(vectors)  # (N, K)
     sums = sketch.sum_rows(bags)  # (N, K)
     lengths = np.linalg.norm(sums, axis=1)  # (N,)
@@ -45,6 +45,6 @@ def _seen_by(sketch: Sketch, texts: Sequence[str], vectors: Vectors) -> dict[str
         "nearness": (sketch.judged_bags(bags) * sketch.queries_of(coordinates)).sum(axis=1),
         "sketch_length": lengths,
         "known_pairs": pairs / np.maximum(1, rows - pairs - 1),
-        "unknown_words": unknown,
+        "unknown_words": unknown_words,
     }
     return {name: values.astype(np.float64) for name, values in found.items()}

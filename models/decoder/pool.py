@@ -30,13 +30,13 @@ class Pool:
 
     candidates: Candidates
     sketches: Vectors  # (M, J): in the space that texts are judged in, at length 1
-    unknown: Places  # (M,): how many words of it the sketch does not know
+    unknown_words: Places  # (M,): how many words of it the sketch does not know
     edited: Flags  # (M,): the edits of it are among the candidates
 
     @classmethod
     def of(cls, found: Candidates, sketch: Sketch) -> Pool:
-        bags, unknown = sketch.bags_and_unknown(found.texts)
-        return cls(found, sketch.judged_bags(bags), unknown, np.zeros(len(found), dtype=np.bool_))
+        bags, unknown_words = sketch.bags_and_unknown(found.texts)
+        return cls(found, sketch.judged_bags(bags), unknown_words, np.zeros(len(found), dtype=np.bool_))
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -48,7 +48,7 @@ class Pool:
 
     def readability(self, options: DecodeOptions) -> Floats:
         """(M,): what the network says of it, less what invented words cost."""
-        return np.asarray(likelihood(self.candidates, options) - INVENTED * self.unknown)
+        return np.asarray(likelihood(self.candidates, options) - INVENTED * self.unknown_words)
 
     def as_edited(self, places: Places) -> Pool:
         edited = self.edited.copy()
@@ -64,7 +64,7 @@ class Pool:
         return Pool(
             joined([self.candidates, more.candidates]),
             np.concatenate((self.sketches, more.sketches))[order],
-            np.concatenate((self.unknown, more.unknown))[order],
+            np.concatenate((self.unknown_words, more.unknown_words))[order],
             np.concatenate((self.edited, more.edited))[order],
         )
 

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 CARD_FILE: Final = "README.md"
 SCORES_FILE: Final = "scores.json"  # beside the card, for machines
-BY_DEFAULT: Final = "by default"
 MOST_CHARACTERS: Final = 200_000  # of a card that is read
 
 

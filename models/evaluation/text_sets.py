@@ -65,6 +65,12 @@ class TextSet:
         return cls(name or sources[0].stem, texts, embeddings)
 
 
+def require_distinct_names(sets: Sequence[TextSet], what: str) -> None:
+    """Raises InputError where two of them, called so, have the same name."""
+    if len({one.name for one in sets}) < len(sets):
+        raise InputError(f"two {what} have the same name; give each its own, for the table on the model card")
+
+
 def shown_word(word: str) -> str:
     """A set as it was named, without passwords."""
     name, texts, embeddings = _parts(word)

@@ -6,17 +6,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from unembed.errors import InputError
 from unembed.models.decoder.catalog import CONFIG_FILE
 from unembed.models.decoder.checkpoint import CARD_FILE, checkpoint_folder, network_config
 from unembed.models.decoder.generative import GenerativeDecoder
 from unembed.models.encoders.registry import encoder_if_it_runs
-from unembed.models.evaluation.text_sets import Say, TextSet
+from unembed.models.evaluation.text_sets import Say, TextSet, require_distinct_names
 from unembed.models.training.calibrate import Calibrated, calibrate_both
 from unembed.models.training.card import SCORES_FILE, calibration_section, recorded_checks, with_section
-from unembed.models.training.dev_scores import DevScores, recorded_scores, scores_section
+from unembed.models.training.dev_scores import DevScores, recorded_scores, scores_section, together
 from unembed.models.training.sets import read_sets
 
 
@@ -28,18 +25,17 @@ def add_calibration(checkpoint: str | Path, sets: Sequence[TextSet], say: Say) -
     Raises DimensionError for embeddings that this decoder does not read, InputError for texts without embeddings or an
     encoder, and for two sets of one name.
     """
-    if len({one.name for one in sets}) < len(sets):
-        raise InputError("two --set have the same name; give each its own, for the table on the model card")
+    require_distinct_names(sets, "--set")
     folder = checkpoint_folder(checkpoint)
     config = network_config(folder)
     held_out = {one.name: read_sets([one], config, say) for one in sets}
-    texts = [text for lines, _ in held_out.values() for text in lines]
-    vectors = np.concatenate([one for _, one in held_out.values()])
+    texts, vectors = together(held_out)
     say(f"calibrating on {len(texts):,} held-out rows")
     encoder = encoder_if_it_runs(config.encoder, say)
-    made = calibrate_both(GenerativeDecoder.load(folder), texts, vectors, seen=encoder is not None)
+    decoder = GenerativeDecoder.load(folder)
+    made = calibrate_both(decoder, texts, vectors, seen=encoder is not None)
     (folder / CONFIG_FILE).write_text(made.of(config).model_dump_json(indent=2) + "\n", encoding="utf-8")
-    scored = DevScores.of(GenerativeDecoder.load(folder), held_out, encoder, say)
+    scored = DevScores.of(decoder, held_out, encoder, say)
     card, scores = folder / CARD_FILE, folder / SCORES_FILE
     if card.exists():
         told = with_section(card.read_text(encoding="utf-8"), scores_section(config.name, scored))

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from unembed.models.decoder.base import TextDecoder
-from unembed.models.decoder.card import BY_DEFAULT
 from unembed.models.decoder.vectors import Vectors
+from unembed.models.decoder.ways import BY_DEFAULT
 from unembed.models.encoders.base import Encoder
 from unembed.models.evaluation.measure import measure
 from unembed.models.evaluation.scores import Scores
@@ -16,6 +18,11 @@ from unembed.models.evaluation.text_sets import Say
 from unembed.schemas import GREEDY, DecodeOptions
 
 HeldOut = Mapping[str, tuple[list[str], Vectors]]  # by the set: its N texts, and their embeddings (N, D)
+
+
+def together(sets: HeldOut) -> tuple[list[str], Vectors]:
+    """The N texts of all sets, and their embeddings (N, D)."""
+    return [text for texts, _ in sets.values() for text in texts], np.concatenate([own for _, own in sets.values()])
 
 
 @dataclass(frozen=True)

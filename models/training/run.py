@@ -20,7 +20,7 @@ from unembed.models.training.calibrate import calibrate_both
 from unembed.models.training.card import Trained, write_card
 from unembed.models.training.command import command_of
 from unembed.models.training.curves import CURVES_FILE, write_curves
-from unembed.models.training.dev_scores import DevScores
+from unembed.models.training.dev_scores import DevScores, HeldOut, together
 from unembed.models.training.expectation import Outlook
 from unembed.models.training.greedy import GreedyScorer
 from unembed.models.training.loop import Run, count_batches
@@ -119,9 +119,8 @@ def train_decoder(
         manifold=manifold_or_none(material.pairs.embeddings, say),
         sketch=sketch_or_none(material.texts, material.vectors, say),
     )
-    dev = {name: list(one.texts) for name, one in material.held_out.items()}
-    vectors = {name: one.embeddings for name, one in material.held_out.items()}
-    export(plan, checkpoint, trained, dev, vectors, material.sample, say)
+    held_out = {name: (list(one.texts), one.embeddings) for name, one in material.held_out.items()}
+    export(plan, checkpoint, trained, held_out, material.sample, say)
     return True
 
 
@@ -129,8 +128,7 @@ def export(
     plan: Plan,
     checkpoint: Checkpoint,
     trained: Trained,
-    dev: dict[str, list[str]],
-    vectors: dict[str, npt.NDArray[np.float32]],
+    held_out: HeldOut,
     sample: npt.NDArray[np.float32],
     say: Say,
 ) -> None:
@@ -144,17 +142,15 @@ def export(
     save_checkpoint(plan.folder, checkpoint)
     scored, calibrated = None, None
     config = checkpoint.config
-    if dev:
+    if held_out:
         say("calibrating on held-out rows")
         decoder = GenerativeDecoder.load(plan.folder, plan.device)
-        all_texts = [line for lines in dev.values() for line in lines]
-        all_vectors = np.concatenate(list(vectors.values()))
+        texts, vectors = together(held_out)
         encoder = encoder_if_it_runs(config.encoder, say)
-        calibrated = calibrate_both(decoder, all_texts, all_vectors, seen=encoder is not None)
+        calibrated = calibrate_both(decoder, texts, vectors, seen=encoder is not None)
         config = calibrated.of(config)
         save_checkpoint(plan.folder, replace(checkpoint, config=config))
-        decoder = GenerativeDecoder.load(plan.folder, plan.device)
         rows = slice(plan.dev_rows)
-        held_out = {name: (lines[rows], vectors[name][rows]) for name, lines in dev.items()}
-        scored = DevScores.of(decoder, held_out, encoder, say)
+        first = {name: (lines[rows], own[rows]) for name, (lines, own) in held_out.items()}
+        scored = DevScores.of(decoder, first, encoder, say)
     write_card(plan.folder, config, trained, scored, calibrated, checkpoint.manifold, checkpoint.sketch)

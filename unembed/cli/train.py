@@ -14,7 +14,6 @@ from unembed.cli.console import Exit, say, say_at_once
 from unembed.cli.extras import needs
 from unembed.cli.options import Device
 from unembed.cli.outlook import say_outlook
-from unembed.errors import InputError
 from unembed.models.training.recipe import Check
 from unembed.threads import wait_without_spinning
 from unembed.words import duration
@@ -98,7 +97,7 @@ def train(
         import torch
 
         from unembed.models.device import choose
-        from unembed.models.evaluation.text_sets import TextSet
+        from unembed.models.evaluation.text_sets import TextSet, require_distinct_names
         from unembed.models.training.plan import Plan
         from unembed.models.training.recipe import Recipe
         from unembed.models.training.run import look, train_decoder
@@ -135,8 +134,7 @@ def train(
         check=check,
         stop=lambda: bool(stopping),
     )
-    if len({one.name for one in plan.dev}) < len(plan.dev):
-        raise InputError("two --dev sets have the same name; give each its own, for the table on the model card")
+    require_distinct_names(plan.dev, "--dev sets")
     if check is Check.ONLY:
         look(plan, say, say_outlook)
         return

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from unembed.models.decoder.card import BY_DEFAULT
 from unembed.models.decoder.checkpoint import CARD_FILE, Checkpoint
 from unembed.models.decoder.config import V21_PARAMETERS, NetworkConfig
+from unembed.models.decoder.ways import BY_DEFAULT
 from unembed.models.training.adapt.proof import Proof
 from unembed.models.training.calibrate import Calibrated
 from unembed.models.training.card import (
